@@ -1,0 +1,80 @@
+// A caching allocator per device: released blocks are kept by size and handed out again, so that a training step
+// after the first takes nothing from the system and pays no page faults.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace generous {
+
+enum class Device : std::uint8_t { cpu, cuda };
+
+/// Where an allocator's blocks come from: the system's or a driver's own calls.
+class MemorySource {
+ public:
+  virtual ~MemorySource() = default;
+  virtual Device device() const = 0;
+  /// At least `bytes` bytes aligned to 64, or nullptr when there are none.
+  virtual void* acquire(std::size_t bytes) = 0;
+  virtual void release(void* block, std::size_t bytes) = 0;
+};
+
+/// Thread-safe. Blocks are rounded up to one of eight sizes per power of two, so at most an eighth is wasted.
+class CachingAllocator {
+ public:
+  explicit CachingAllocator(std::unique_ptr<MemorySource> source) : source_(std::move(source)) {}
+  ~CachingAllocator();
+  CachingAllocator(const CachingAllocator&) = delete;
+  CachingAllocator& operator=(const CachingAllocator&) = delete;
+
+  /// A block of at least `bytes` bytes. When the source is exhausted, cached blocks go back to it and the request
+  /// is tried once more; then throws Error with the bytes requested, in use and cached.
+  void* allocate(std::size_t bytes);
+  /// Takes back a block that `allocate(bytes)` returned.
+  void free(void* block, std::size_t bytes);
+  /// Returns every cached block to the source.
+  void release_cached();
+
+  struct Statistics {
+    std::size_t in_use_bytes = 0;
+    std::size_t cached_bytes = 0;
+    std::size_t system_allocations = 0;  ///< blocks taken from the source so far
+  };
+  Statistics statistics() const;
+  Device device() const { return source_->device(); }
+
+ private:
+  void release_cached_locked();
+
+  std::unique_ptr<MemorySource> source_;
+  mutable std::mutex mutex_;
+  std::map<std::size_t, std::vector<void*>> cached_;
+  Statistics statistics_;
+};
+
+/// A block that returns to its allocator when the last Tensor sharing it goes.
+class Storage {
+ public:
+  Storage(std::shared_ptr<CachingAllocator> allocator, std::size_t bytes)
+      : allocator_(std::move(allocator)), bytes_(bytes), block_(allocator_->allocate(bytes)) {}
+  ~Storage() { allocator_->free(block_, bytes_); }
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  void* block() const { return block_; }
+  Device device() const { return allocator_->device(); }
+
+ private:
+  std::shared_ptr<CachingAllocator> allocator_;
+  std::size_t bytes_;
+  void* block_;
+};
+
+/// The process-wide allocator of host memory.
+const std::shared_ptr<CachingAllocator>& host_allocator();
+
+}  // namespace generous

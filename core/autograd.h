@@ -1,0 +1,62 @@
+// Reverse-mode automatic differentiation. A differentiable op computes its output with a backend kernel and calls
+// `record` with its inputs and a function from the output's gradient to the inputs' gradients. `backward` walks the
+// recorded graph from the newest node to the oldest, so the order of accumulation is fixed.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "core/tensor.h"
+
+namespace generous {
+
+/// One gradient per input of the op, in order; an undefined Tensor where the input needs none.
+using Gradients = std::vector<Tensor>;
+using BackwardFunction = std::function<Gradients(const Tensor& dy)>;
+
+/// A place in the graph: an op's output (with a backward function and edges to its inputs) or a leaf (neither).
+struct Node {
+  Node();
+  ~Node();
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  std::uint64_t order;                        ///< creation order: inputs always precede outputs
+  std::string_view op;                        ///< for messages; empty for a leaf
+  std::vector<std::shared_ptr<Node>> inputs;  ///< nullptr where an input needs no gradient
+  BackwardFunction backward;
+  Tensor gradient;  ///< a leaf's accumulated gradient; of an op only while `backward` runs
+  Shape shape;      ///< of the tensor this node stands for: gradients are checked against it
+  bool consumed = false;
+};
+
+/// Attaches history to `y`, the fresh output of `op`, if gradients are enabled and an input needs one; returns y.
+/// The closure must not capture y itself (a cycle): capture `y.detach()` instead.
+Tensor record(std::string_view op, Tensor y, std::initializer_list<Tensor> inputs, BackwardFunction backward);
+
+/// Accumulates d loss / d leaf into every leaf that `loss` depends on and frees the graph. `loss` has one element.
+/// Throws Error if loss has no history or its graph was already freed.
+void backward(const Tensor& loss);
+/// The same from any output `y` with its gradient `dy` of the same shape.
+void backward(const Tensor& y, const Tensor& dy);
+
+/// While one lives, ops of this thread record nothing: for teachers and evaluation.
+class NoGrad {
+ public:
+  NoGrad();
+  ~NoGrad();
+  NoGrad(const NoGrad&) = delete;
+  NoGrad& operator=(const NoGrad&) = delete;
+
+ private:
+  bool previous_;
+};
+
+/// Whether an op with this input has to compute the input's gradient.
+bool needs_gradient(const Tensor& input);
+
+}  // namespace generous

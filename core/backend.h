@@ -1,0 +1,122 @@
+// The backend seam: what a device must be able to do. Ops (core/ops.h) check shapes and record gradients; a Backend
+// only computes. Every Tensor argument is contiguous, on the backend's device and, unless said otherwise, f32; every
+// output is allocated by the caller and fully overwritten. A missing kernel is a compile error.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "core/functors.h"
+#include "core/params.h"
+#include "core/tensor.h"
+
+namespace generous {
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  /// For people: "CPU (oneDNN 2.6.3, AVX-512, 2 threads)".
+  virtual std::string description() const = 0;
+
+  // Memory
+
+  virtual const std::shared_ptr<CachingAllocator>& allocator() const = 0;
+  virtual void copy_to_host(const Tensor& x, void* host) = 0;
+  virtual void copy_from_host(const void* host, Tensor& y) = 0;
+  /// y = x, same dtype and size, any dtype.
+  virtual void copy(const Tensor& x, Tensor& y) = 0;
+  /// Every element of y (any dtype) becomes `value`.
+  virtual void fill(Tensor& y, double value) = 0;
+  /// y = x converted; f32 <-> bf16, u8 -> f32.
+  virtual void cast(const Tensor& x, Tensor& y) = 0;
+
+  // Elementwise: shapes are equal
+
+  virtual void unary(Unary op, const Tensor& x, Tensor& y) = 0;
+  virtual void unary_backward(Unary op, const Tensor& x, const Tensor& y, const Tensor& dy, Tensor& dx) = 0;
+  virtual void binary(Binary op, const Tensor& a, const Tensor& b, Tensor& y) = 0;
+  /// da and db may be undefined: not wanted.
+  virtual void binary_backward(Binary op, const Tensor& a, const Tensor& b, const Tensor& dy, Tensor& da,
+                               Tensor& db) = 0;
+  /// y = scale * x + shift; y may be x.
+  virtual void affine(const Tensor& x, float scale, float shift, Tensor& y) = 0;
+  /// y += x
+  virtual void accumulate(const Tensor& x, Tensor& y) = 0;
+  /// y = mask * x / (1 - p), where mask[i] = uniform(key, i) >= p; its own backward.
+  virtual void dropout(const Tensor& x, const DropoutParams& params, Tensor& y) = 0;
+
+  // Broadcast and reduction: the smaller shape, right-aligned, has extent 1 (or no axis) where the larger varies
+
+  /// y {larger} = x {smaller} repeated.
+  virtual void broadcast(const Tensor& x, Tensor& y) = 0;
+  /// y {smaller} = x {larger} summed over the axes in which they differ.
+  virtual void sum_to(const Tensor& x, Tensor& y) = 0;
+
+  // Rows of logits x {B, C}, labels {B} of i64
+
+  /// y = x - log sum_c exp(x_c), row by row.
+  virtual void log_softmax(const Tensor& x, Tensor& y) = 0;
+  /// dx = dy - exp(y) * sum_c dy_c
+  virtual void log_softmax_backward(const Tensor& y, const Tensor& dy, Tensor& dx) = 0;
+  /// loss {} = mean_b(-log H(x_b)[label_b]), probabilities {B, C} = H(x).
+  virtual void cross_entropy(const Tensor& x, const Tensor& labels, Tensor& probabilities, Tensor& loss) = 0;
+  /// dx = dloss / B * (probabilities - onehot(labels)); dloss {}.
+  virtual void cross_entropy_backward(const Tensor& probabilities, const Tensor& labels, const Tensor& dloss,
+                                      Tensor& dx) = 0;
+  /// y {B, C} = onehot(labels).
+  virtual void one_hot(const Tensor& labels, Tensor& y) = 0;
+  /// How many rows have their label among the k largest logits; of equal logits the lower class index wins.
+  virtual std::int64_t count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k) = 0;
+
+  // Dense and convolutional
+
+  /// c = alpha op(a) op(b) + beta c, where op transposes if asked. c is read only if beta != 0.
+  virtual void gemm(const GemmParams& params, const Tensor& a, const Tensor& b, Tensor& c) = 0;
+  /// x {N, H, W, C}, weight {K, R, S, C/groups}, bias {K} or undefined, y {N, P, Q, K}.
+  virtual void conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                      Tensor& y) = 0;
+  virtual void conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
+                                    Tensor& dx) = 0;
+  virtual void conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
+                                      Tensor& dweight) = 0;
+  /// y {N, P, Q, C}; `chosen` {N, P, Q, C} of u8 remembers the position in the window, r * kernel + s.
+  virtual void max_pool(const Pool2dParams& params, const Tensor& x, Tensor& y, Tensor& chosen) = 0;
+  virtual void max_pool_backward(const Pool2dParams& params, const Tensor& dy, const Tensor& chosen, Tensor& dx) = 0;
+  /// Mean over the window, padding counted as zeros.
+  virtual void avg_pool(const Pool2dParams& params, const Tensor& x, Tensor& y) = 0;
+  virtual void avg_pool_backward(const Pool2dParams& params, const Tensor& dy, Tensor& dx) = 0;
+
+  // Batch norm over all axes but the last, fused with an optional residual and ReLU:
+  // y = [relu](gamma * (x - mean) * inverse_std + beta [+ residual]).
+
+  /// Training: mean and inverse_std {C} are the batch's (biased variance), written for the backward pass; the running
+  /// statistics move by `momentum` towards them (unbiased variance).
+  virtual void batch_norm_train(const BatchNormParams& params, const BatchNormInputs& in, BatchNormStatistics& running,
+                                Tensor& mean, Tensor& inverse_std, Tensor& y) = 0;
+  /// Evaluation: with the running statistics.
+  virtual void batch_norm_eval(const BatchNormParams& params, const BatchNormInputs& in,
+                               const BatchNormStatistics& running, Tensor& y) = 0;
+  /// With dz = dy where y > 0 (or dy itself without ReLU): dbeta = sum dz, dgamma = sum dz * xhat, and
+  /// training: dx = gamma * inverse_std * (dz - dbeta / M - xhat * dgamma / M); evaluation: gamma * inverse_std * dz.
+  virtual void batch_norm_backward(const BatchNormParams& params, const BatchNormSaved& saved, const Tensor& dy,
+                                   BatchNormGradients& out) = 0;
+
+  // Optimisers, in place
+
+  /// PyTorch's SGD: g += decay * p; velocity = first ? g : momentum * velocity + g; p -= lr * (nesterov ? g +
+  /// momentum * velocity : velocity). Without momentum, velocity is undefined.
+  virtual void sgd_step(const SgdParams& params, const Tensor& gradient, Tensor& velocity, Tensor& parameter) = 0;
+  /// Kingma & Ba 2015, with the weight decay added to the gradient.
+  virtual void adam_step(const AdamParams& params, const Tensor& gradient, Tensor& first_moment, Tensor& second_moment,
+                         Tensor& parameter) = 0;
+};
+
+/// The backend of a device. Throws Error that says what is missing when there is none.
+Backend& backend(Device device);
+/// Replaces the backend of a device; returns the previous one (possibly null).
+std::unique_ptr<Backend> register_backend(Device device, std::unique_ptr<Backend> backend);
+/// Whether `backend(device)` would succeed.
+bool has_backend(Device device);
+
+}  // namespace generous

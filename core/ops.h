@@ -1,0 +1,86 @@
+// The differentiable operations. f32 unless said otherwise; images are {N, H, W, C}. Every op throws Error with its
+// name and the shapes when they do not fit. Definitions: core/ops/, one file a family.
+#pragma once
+
+#include "core/autograd.h"
+#include "core/params.h"
+
+namespace generous {
+
+// Elementwise (core/ops/elementwise.cpp). Two operands broadcast: right-aligned, an extent of 1 or a missing axis
+// stretches to the other operand's.
+
+Tensor operator+(const Tensor& a, const Tensor& b);
+Tensor operator-(const Tensor& a, const Tensor& b);
+Tensor operator*(const Tensor& a, const Tensor& b);
+Tensor operator/(const Tensor& a, const Tensor& b);
+Tensor operator+(const Tensor& x, float shift);
+Tensor operator-(const Tensor& x, float shift);
+Tensor operator*(const Tensor& x, float scale);
+Tensor operator*(float scale, const Tensor& x);
+Tensor operator/(const Tensor& x, float divisor);
+Tensor operator-(const Tensor& x);
+
+Tensor relu(const Tensor& x);
+Tensor relu6(const Tensor& x);
+Tensor exp(const Tensor& x);
+Tensor log(const Tensor& x);
+Tensor sqrt(const Tensor& x);
+Tensor square(const Tensor& x);
+Tensor sigmoid(const Tensor& x);
+/// Inverted dropout: zero with probability p, otherwise x / (1 - p).
+Tensor dropout(const Tensor& x, const DropoutParams& params);
+/// f32 <-> bf16 (differentiable), u8 -> f32.
+Tensor cast(const Tensor& x, DType dtype);
+
+// Shapes and reductions (core/ops/reduce.cpp)
+
+/// The same elements under another shape.
+Tensor reshape(const Tensor& x, const Shape& shape);
+/// x repeated to `shape`, which it must broadcast to.
+Tensor broadcast_to(const Tensor& x, const Shape& shape);
+/// x summed to `shape`, which must broadcast to x's shape.
+Tensor sum_to(const Tensor& x, const Shape& shape);
+/// {}: the sum, the mean of all elements.
+Tensor sum(const Tensor& x);
+Tensor mean(const Tensor& x);
+/// x {B, C} -> {B, 1}: sum, mean and unbiased standard deviation (divides by C - 1) of each row.
+Tensor sum_rows(const Tensor& x);
+Tensor mean_rows(const Tensor& x);
+Tensor std_rows(const Tensor& x);
+
+// Logits {B, C} and labels {B} of i64 (core/ops/softmax.cpp)
+
+/// log H(x), row by row; stable for any finite logits.
+Tensor log_softmax(const Tensor& x);
+/// {}: mean over the batch of -log H(x)[label]. Throws Error for a label outside [0, C).
+Tensor cross_entropy(const Tensor& logits, const Tensor& labels);
+/// {B, classes}, no gradient.
+Tensor one_hot(const Tensor& labels, std::int64_t classes);
+/// How many rows have their label among the k largest logits; of equal logits the lower class index wins.
+std::int64_t count_top_k(const Tensor& logits, const Tensor& labels, std::int64_t k);
+
+// Dense (core/ops/dense.cpp)
+
+/// op(a) op(b), where op transposes a matrix if asked.
+Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool transpose_b = false);
+/// x {B, in}, weight {out, in}, bias {out} or undefined -> {B, out}.
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
+
+// Convolution, pooling, batch norm (core/ops/conv.cpp, pool.cpp, batch_norm.cpp)
+
+/// x {N, H, W, C}, weight {K, R, S, C/groups}, bias {K} or undefined -> {N, P, Q, K} with
+/// P = (H + 2 padding - R) / stride + 1.
+Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dParams& params);
+/// The largest element of each window, the first of equals.
+Tensor max_pool2d(const Tensor& x, const Pool2dParams& params);
+/// The mean of each window, padding counted as zeros.
+Tensor avg_pool2d(const Tensor& x, const Pool2dParams& params);
+/// x {N, H, W, C} -> {N, C}, any H and W.
+Tensor global_avg_pool(const Tensor& x);
+/// Over all axes but the last: y = [relu](gamma * (x - mean) / sqrt(var + epsilon) + beta [+ residual]).
+/// Training uses the batch's statistics (biased variance) and moves `running` towards them (unbiased variance);
+/// evaluation uses `running`. (Ioffe & Szegedy 2015)
+Tensor batch_norm(const BatchNormInputs& in, BatchNormStatistics& running, const BatchNormParams& params);
+
+}  // namespace generous

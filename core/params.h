@@ -1,0 +1,87 @@
+// Parameter structs of the structured ops: one argument instead of a row of loose integers.
+#pragma once
+
+#include <cstdint>
+
+#include "core/tensor.h"
+
+namespace generous {
+
+struct Conv2dParams {
+  std::int64_t stride = 1;
+  std::int64_t padding = 0;  ///< zeros on every side
+  std::int64_t groups = 1;
+};
+
+struct Pool2dParams {
+  std::int64_t kernel_h = 2;
+  std::int64_t kernel_w = 2;
+  std::int64_t stride = 2;
+  std::int64_t padding = 0;  ///< less than the kernel; never chosen by max pooling
+};
+
+struct GemmParams {
+  bool transpose_a = false;
+  bool transpose_b = false;
+  float alpha = 1.0F;
+  float beta = 0.0F;
+};
+
+struct DropoutParams {
+  float p = 0.5F;          ///< probability of a zero, in [0, 1)
+  std::uint64_t key = 0;   ///< of the random stream (core/random.h)
+  std::uint32_t step = 0;  ///< a fresh mask every step
+};
+
+struct BatchNormParams {
+  bool training = true;
+  bool relu = false;
+  float momentum = 0.1F;
+  float epsilon = 1e-5F;
+};
+
+struct BatchNormInputs {
+  Tensor x;         ///< {..., C}
+  Tensor gamma;     ///< {C}
+  Tensor beta;      ///< {C}
+  Tensor residual;  ///< shape of x, or undefined
+};
+
+struct BatchNormStatistics {
+  Tensor mean;      ///< {C}
+  Tensor variance;  ///< {C}
+};
+
+struct BatchNormSaved {
+  Tensor x;            ///< {..., C}
+  Tensor y;            ///< the output, read only with ReLU: its sign is the mask
+  Tensor gamma;        ///< {C}
+  Tensor mean;         ///< {C}
+  Tensor inverse_std;  ///< {C}
+};
+
+struct BatchNormGradients {
+  Tensor dx;         ///< shape of x
+  Tensor dgamma;     ///< {C}
+  Tensor dbeta;      ///< {C}
+  Tensor dresidual;  ///< shape of x; undefined when not wanted
+};
+
+struct SgdParams {
+  float learning_rate = 0.1F;
+  float momentum = 0.0F;
+  float weight_decay = 0.0F;
+  bool nesterov = false;
+  bool first_step = false;  ///< the velocity holds nothing yet
+};
+
+struct AdamParams {
+  float learning_rate = 1e-3F;
+  float beta1 = 0.9F;
+  float beta2 = 0.999F;
+  float epsilon = 1e-8F;
+  float weight_decay = 0.0F;
+  std::int64_t step = 1;  ///< counted from 1, for the bias correction
+};
+
+}  // namespace generous

@@ -1,0 +1,46 @@
+// Batches of normalised, augmented images, prepared ahead by background threads. What a batch holds depends on the
+// options, the epoch and its index alone, never on the number of workers.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "data/dataset.h"
+
+namespace generous {
+
+struct LoaderOptions {
+  std::int64_t batch_size = 128;
+  int workers = 1;       ///< background threads; 0 prepares each batch when it is asked for
+  std::uint64_t seed = 0;
+  bool shuffle = true;
+  bool augment = true;
+};
+
+struct Batch {
+  Tensor images;  ///< f32 {B, H, W, C}, normalised
+  Tensor labels;  ///< i64 {B}
+};
+
+class Loader {
+ public:
+  /// `dataset` must outlive the loader.
+  Loader(const Dataset& dataset, const DatasetInfo& info, const LoaderOptions& options);
+  ~Loader();
+  Loader(const Loader&) = delete;
+  Loader& operator=(const Loader&) = delete;
+
+  /// Batches per epoch; the last may be smaller.
+  std::int64_t batches() const;
+  /// Begins `epoch` at batch `first` (resuming inside an epoch), dropping whatever was prepared.
+  void start_epoch(std::int64_t epoch, std::int64_t first = 0);
+  /// The next batch, or nothing at the epoch's end.
+  std::optional<Batch> next();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace generous

@@ -1,0 +1,90 @@
+// Modules: trees of named parameters and buffers with a forward function. Names are PyTorch's state-dict names.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/ops.h"
+
+namespace generous {
+
+/// How a parameter starts; filled by Module::initialise.
+struct Init {
+  enum class Kind { constant, normal, uniform } kind = Kind::constant;
+  float value = 0.0F;  ///< the constant, the standard deviation, or the bound b of U(-b, b)
+
+  static Init constant(float value) { return {Kind::constant, value}; }
+  static Init normal(float std) { return {Kind::normal, std}; }
+  static Init uniform(float bound) { return {Kind::uniform, bound}; }
+};
+
+/// How a tensor in memory relates to PyTorch's layout on disk; conversions are in nn/state_dict.cpp alone.
+struct DiskLayout {
+  enum class Kind { same, ohwi, flattened_hwc } kind = Kind::same;
+  Shape image;  ///< flattened_hwc only: {H, W, C} whose flattening the columns of a linear weight index
+
+  static DiskLayout same() { return {}; }
+  /// A convolution weight: OHWI here, OIHW on disk.
+  static DiskLayout ohwi() { return {Kind::ohwi, {}}; }
+  /// A linear weight on flattened images: columns in H, W, C order here, in C, H, W order on disk.
+  static DiskLayout flattened_hwc(const Shape& image) { return {Kind::flattened_hwc, image}; }
+};
+
+/// One entry of a module's state.
+struct StateEntry {
+  std::string name;       ///< full dotted name, such as "layer1.0.conv1.weight"
+  Tensor tensor;          ///< shares the module's storage
+  bool trainable = true;  ///< a parameter; otherwise a buffer (running statistics, counters)
+  Init init;
+  DiskLayout layout;
+};
+
+class Module {
+ public:
+  Module() = default;
+  virtual ~Module() = default;
+  Module(const Module&) = delete;
+  Module& operator=(const Module&) = delete;
+
+  virtual Tensor forward(const Tensor& x) = 0;
+  Tensor operator()(const Tensor& x) { return forward(x); }
+
+  /// Training or evaluation mode, for this module and all below it.
+  void train(bool on = true);
+  void eval() { train(false); }
+  bool training() const { return training_; }
+
+  /// Every parameter and buffer below this module, in PyTorch's order: own parameters, own buffers, then children.
+  std::vector<StateEntry> state() const;
+  /// The trainable ones.
+  std::vector<StateEntry> parameters() const;
+  /// Number of trainable elements.
+  std::int64_t parameter_count() const;
+  /// Fills every entry by its Init; the values depend on `seed` and each entry's name alone.
+  void initialise(std::uint64_t seed);
+
+ protected:
+  /// Declares a parameter of this module: f32, requires a gradient. Returns a handle to it.
+  Tensor add_parameter(std::string_view name, const Shape& shape, Init init, DiskLayout layout = {});
+  /// Declares a buffer: saved with the weights, not trained.
+  Tensor add_buffer(std::string_view name, const Shape& shape, DType dtype, Init init);
+  /// Creates a child module, owned by this one: `Conv2d& conv1 = add<Conv2d>("conv1", ...)`.
+  template <class M, class... Args>
+  M& add(std::string_view name, Args&&... args) {
+    auto child = std::make_unique<M>(std::forward<Args>(args)...);
+    M& reference = *child;
+    children_.emplace_back(std::string(name), std::move(child));
+    return reference;
+  }
+
+ private:
+  void collect(const std::string& prefix, std::vector<StateEntry>& out) const;
+
+  std::vector<StateEntry> entries_;
+  std::vector<std::pair<std::string, std::unique_ptr<Module>>> children_;
+  bool training_ = true;
+};
+
+}  // namespace generous
