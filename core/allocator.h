@@ -1,5 +1,5 @@
-// A caching allocator per device: released blocks are kept by size and handed out again, so that a training step
-// after the first takes nothing from the system and pays no page faults.
+// A caching allocator per device: released blocks are kept by size and handed out again, so that a training
+// step after the first takes nothing from the system and pays no page faults.
 #pragma once
 
 #include <cstddef>
@@ -31,8 +31,8 @@ class CachingAllocator {
   CachingAllocator(const CachingAllocator&) = delete;
   CachingAllocator& operator=(const CachingAllocator&) = delete;
 
-  /// A block of at least `bytes` bytes. When the source is exhausted, cached blocks go back to it and the request
-  /// is tried once more; then throws Error with the bytes requested, in use and cached.
+  /// A block of at least `bytes` bytes. When the source is exhausted, cached blocks go back to it and the
+  /// request is tried once more; then throws Error with the bytes requested and in use.
   void* allocate(std::size_t bytes);
   /// Takes back a block that `allocate(bytes)` returned.
   void free(void* block, std::size_t bytes);

@@ -1,6 +1,7 @@
-// Reverse-mode automatic differentiation. A differentiable op computes its output with a backend kernel and calls
-// `record` with its inputs and a function from the output's gradient to the inputs' gradients. `backward` walks the
-// recorded graph from the newest node to the oldest, so the order of accumulation is fixed.
+// Reverse-mode automatic differentiation. A differentiable op computes its output with a backend kernel and
+// calls `record` with its inputs and a function from the output's gradient to the inputs' gradients.
+// `backward` walks the recorded graph from the newest node to the oldest, so the order of accumulation is
+// fixed.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,8 @@ namespace generous {
 using Gradients = std::vector<Tensor>;
 using BackwardFunction = std::function<Gradients(const Tensor& dy)>;
 
-/// A place in the graph: an op's output (with a backward function and edges to its inputs) or a leaf (neither).
+/// A place in the graph: an op's output (with a backward function and edges to its inputs) or a leaf
+/// (neither).
 struct Node {
   Node();
   ~Node();
@@ -34,12 +36,12 @@ struct Node {
   bool consumed = false;
 };
 
-/// Attaches history to `y`, the fresh output of `op`, if gradients are enabled and an input needs one; returns y.
-/// The closure must not capture y itself (a cycle): capture `y.detach()` instead.
+/// Attaches history to `y`, the fresh output of `op`, if gradients are enabled and an input needs one;
+/// returns y. The closure must not capture y itself (a cycle): capture `y.detach()` instead.
 Tensor record(std::string_view op, Tensor y, std::initializer_list<Tensor> inputs, BackwardFunction backward);
 
-/// Accumulates d loss / d leaf into every leaf that `loss` depends on and frees the graph. `loss` has one element.
-/// Throws Error if loss has no history or its graph was already freed.
+/// Accumulates d loss / d leaf into every leaf that `loss` depends on and frees the graph. `loss` has one
+/// element. Throws Error if loss has no history or its graph was already freed.
 void backward(const Tensor& loss);
 /// The same from any output `y` with its gradient `dy` of the same shape.
 void backward(const Tensor& y, const Tensor& dy);

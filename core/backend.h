@@ -1,6 +1,7 @@
-// The backend seam: what a device must be able to do. Ops (core/ops.h) check shapes and record gradients; a Backend
-// only computes. Every Tensor argument is contiguous, on the backend's device and, unless said otherwise, f32; every
-// output is allocated by the caller and fully overwritten. A missing kernel is a compile error.
+// The backend seam: what a device must be able to do. Ops (core/ops.h) check shapes and record gradients; a
+// Backend only computes. Every Tensor argument is contiguous, on the backend's device and, unless said
+// otherwise, f32; every output is allocated by the caller and fully overwritten. A missing kernel is a
+// compile error.
 #pragma once
 
 #include <memory>
@@ -46,7 +47,8 @@ class Backend {
   /// y = mask * x / (1 - p), where mask[i] = uniform(key, i) >= p; its own backward.
   virtual void dropout(const Tensor& x, const DropoutParams& params, Tensor& y) = 0;
 
-  // Broadcast and reduction: the smaller shape, right-aligned, has extent 1 (or no axis) where the larger varies
+  // Broadcast and reduction: the smaller shape, right-aligned, has extent 1 (or no axis) where the larger
+  // varies
 
   /// y {larger} = x {smaller} repeated.
   virtual void broadcast(const Tensor& x, Tensor& y) = 0;
@@ -80,9 +82,11 @@ class Backend {
                                     Tensor& dx) = 0;
   virtual void conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
                                       Tensor& dweight) = 0;
-  /// y {N, P, Q, C}; `chosen` {N, P, Q, C} of u8 remembers the position in the window, r * kernel + s.
+  /// y {N, P, Q, C}; `chosen` {N, P, Q, C} of u8 remembers, in the backend's own form, where each maximum
+  /// was.
   virtual void max_pool(const Pool2dParams& params, const Tensor& x, Tensor& y, Tensor& chosen) = 0;
-  virtual void max_pool_backward(const Pool2dParams& params, const Tensor& dy, const Tensor& chosen, Tensor& dx) = 0;
+  virtual void max_pool_backward(const Pool2dParams& params, const Tensor& dy, const Tensor& chosen,
+                                 Tensor& dx) = 0;
   /// Mean over the window, padding counted as zeros.
   virtual void avg_pool(const Pool2dParams& params, const Tensor& x, Tensor& y) = 0;
   virtual void avg_pool_backward(const Pool2dParams& params, const Tensor& dy, Tensor& dx) = 0;
@@ -90,26 +94,29 @@ class Backend {
   // Batch norm over all axes but the last, fused with an optional residual and ReLU:
   // y = [relu](gamma * (x - mean) * inverse_std + beta [+ residual]).
 
-  /// Training: mean and inverse_std {C} are the batch's (biased variance), written for the backward pass; the running
-  /// statistics move by `momentum` towards them (unbiased variance).
-  virtual void batch_norm_train(const BatchNormParams& params, const BatchNormInputs& in, BatchNormStatistics& running,
-                                Tensor& mean, Tensor& inverse_std, Tensor& y) = 0;
+  /// Training: mean and inverse_std {C} are the batch's (biased variance), written for the backward pass; the
+  /// running statistics move by `momentum` towards them (unbiased variance).
+  virtual void batch_norm_train(const BatchNormParams& params, const BatchNormInputs& in,
+                                BatchNormStatistics& running, Tensor& mean, Tensor& inverse_std,
+                                Tensor& y) = 0;
   /// Evaluation: with the running statistics.
   virtual void batch_norm_eval(const BatchNormParams& params, const BatchNormInputs& in,
                                const BatchNormStatistics& running, Tensor& y) = 0;
   /// With dz = dy where y > 0 (or dy itself without ReLU): dbeta = sum dz, dgamma = sum dz * xhat, and
-  /// training: dx = gamma * inverse_std * (dz - dbeta / M - xhat * dgamma / M); evaluation: gamma * inverse_std * dz.
-  virtual void batch_norm_backward(const BatchNormParams& params, const BatchNormSaved& saved, const Tensor& dy,
-                                   BatchNormGradients& out) = 0;
+  /// training: dx = gamma * inverse_std * (dz - dbeta / M - xhat * dgamma / M); evaluation: gamma *
+  /// inverse_std * dz.
+  virtual void batch_norm_backward(const BatchNormParams& params, const BatchNormSaved& saved,
+                                   const Tensor& dy, BatchNormGradients& out) = 0;
 
   // Optimisers, in place
 
   /// PyTorch's SGD: g += decay * p; velocity = first ? g : momentum * velocity + g; p -= lr * (nesterov ? g +
   /// momentum * velocity : velocity). Without momentum, velocity is undefined.
-  virtual void sgd_step(const SgdParams& params, const Tensor& gradient, Tensor& velocity, Tensor& parameter) = 0;
+  virtual void sgd_step(const SgdParams& params, const Tensor& gradient, Tensor& velocity,
+                        Tensor& parameter) = 0;
   /// Kingma & Ba 2015, with the weight decay added to the gradient.
-  virtual void adam_step(const AdamParams& params, const Tensor& gradient, Tensor& first_moment, Tensor& second_moment,
-                         Tensor& parameter) = 0;
+  virtual void adam_step(const AdamParams& params, const Tensor& gradient, Tensor& first_moment,
+                         Tensor& second_moment, Tensor& parameter) = 0;
 };
 
 /// The backend of a device. Throws Error that says what is missing when there is none.

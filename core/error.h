@@ -1,5 +1,5 @@
-// Errors are for the person who gets them: one line, what was wrong with which file, key, op or shape, and what
-// would be right.
+// Errors are for the person who gets them: one line, what was wrong with which file, key, op or shape, and
+// what would be right.
 #pragma once
 
 #include <fmt/core.h>
@@ -26,8 +26,8 @@ template <class... Args>
   throw Error(fmt::vformat(format, fmt::make_format_args(args...)));
 }
 
-/// Throws Error with the formatted message unless `condition` holds. Arguments are evaluated either way: keep them
-/// cheap, or test first and call `fail`.
+/// Throws Error with the formatted message unless `condition` holds. Arguments are evaluated either way: keep
+/// them cheap, or test first and call `fail`.
 template <class... Args>
 void require(bool condition, fmt::format_string<Args...> format, const Args&... args) {
   if (!condition) [[unlikely]]

@@ -9,18 +9,18 @@
 
 namespace generous {
 
-/// The whole file. Throws Error that names the file and the system's reason, or says that it is a folder, or that
-/// it is larger than `max_bytes`.
+/// The whole file. Throws Error that names the file and the system's reason, or says that it is a folder, or
+/// that it is larger than `max_bytes`.
 std::string read_file(const std::filesystem::path& path, std::size_t max_bytes = std::size_t{1} << 36);
 
-/// Replaces `path` atomically: writes all `parts` one after another to a temporary file in the same folder, fsync,
-/// rename, fsync of the folder. On any failure (no permission, disk full) the temporary file is removed, what `path`
-/// held before is untouched, and Error names the file and the system's reason.
+/// Replaces `path` atomically: writes all `parts` one after another to a temporary file in the same folder,
+/// fsync, rename, fsync of the folder. On any failure (no permission, disk full) the temporary file is
+/// removed, what `path` held before is untouched, and Error names the file and the system's reason.
 void write_file_atomically(const std::filesystem::path& path, std::span<const std::string_view> parts);
 void write_file_atomically(const std::filesystem::path& path, std::string_view content);
 
-/// Creates the folder and its parents if need be, and checks that files can be created in it. Throws Error that
-/// names it and the reason.
+/// Creates the folder and its parents if need be, and checks that files can be created in it. Throws Error
+/// that names it and the reason.
 void create_writable_folder(const std::filesystem::path& path);
 
 }  // namespace generous

@@ -13,7 +13,7 @@ namespace generous {
 // Unary: y = forward(x), dx = dy * derivative(x, y).
 
 struct Relu {
-  GENEROUS_HOST_DEVICE static float forward(float x) { return x > 0.0F ? x : 0.0F * x; }  // NaN stays NaN
+  GENEROUS_HOST_DEVICE static float forward(float x) { return x < 0.0F ? 0.0F : x; }  // NaN stays NaN
   GENEROUS_HOST_DEVICE static float derivative(float x, float) { return x > 0.0F ? 1.0F : 0.0F; }
 };
 
@@ -53,13 +53,20 @@ enum class Unary : std::uint8_t { relu, relu6, exp, log, sqrt, square, sigmoid }
 template <class F>
 void visit(Unary op, F&& f) {
   switch (op) {
-    case Unary::relu: return f(Relu{});
-    case Unary::relu6: return f(Relu6{});
-    case Unary::exp: return f(Exp{});
-    case Unary::log: return f(Log{});
-    case Unary::sqrt: return f(Sqrt{});
-    case Unary::square: return f(Square{});
-    case Unary::sigmoid: return f(Sigmoid{});
+    case Unary::relu:
+      return f(Relu{});
+    case Unary::relu6:
+      return f(Relu6{});
+    case Unary::exp:
+      return f(Exp{});
+    case Unary::log:
+      return f(Log{});
+    case Unary::sqrt:
+      return f(Sqrt{});
+    case Unary::square:
+      return f(Square{});
+    case Unary::sigmoid:
+      return f(Sigmoid{});
   }
 }
 
@@ -95,10 +102,14 @@ enum class Binary : std::uint8_t { add, subtract, multiply, divide };
 template <class F>
 void visit(Binary op, F&& f) {
   switch (op) {
-    case Binary::add: return f(Add{});
-    case Binary::subtract: return f(Subtract{});
-    case Binary::multiply: return f(Multiply{});
-    case Binary::divide: return f(Divide{});
+    case Binary::add:
+      return f(Add{});
+    case Binary::subtract:
+      return f(Subtract{});
+    case Binary::multiply:
+      return f(Multiply{});
+    case Binary::divide:
+      return f(Divide{});
   }
 }
 

@@ -1,5 +1,5 @@
-// The differentiable operations. f32 unless said otherwise; images are {N, H, W, C}. Every op throws Error with its
-// name and the shapes when they do not fit. Definitions: core/ops/, one file a family.
+// The differentiable operations. f32 unless said otherwise; images are {N, H, W, C}. Every op throws Error
+// with its name and the shapes when they do not fit. Definitions: core/ops/, one file a family.
 #pragma once
 
 #include "core/autograd.h"
@@ -7,8 +7,8 @@
 
 namespace generous {
 
-// Elementwise (core/ops/elementwise.cpp). Two operands broadcast: right-aligned, an extent of 1 or a missing axis
-// stretches to the other operand's.
+// Elementwise (core/ops/elementwise.cpp). Two operands broadcast: right-aligned, an extent of 1 or a missing
+// axis stretches to the other operand's.
 
 Tensor operator+(const Tensor& a, const Tensor& b);
 Tensor operator-(const Tensor& a, const Tensor& b);
@@ -79,8 +79,8 @@ Tensor avg_pool2d(const Tensor& x, const Pool2dParams& params);
 /// x {N, H, W, C} -> {N, C}, any H and W.
 Tensor global_avg_pool(const Tensor& x);
 /// Over all axes but the last: y = [relu](gamma * (x - mean) / sqrt(var + epsilon) + beta [+ residual]).
-/// Training uses the batch's statistics (biased variance) and moves `running` towards them (unbiased variance);
-/// evaluation uses `running`. (Ioffe & Szegedy 2015)
+/// Training uses the batch's statistics (biased variance) and moves `running` towards them (unbiased
+/// variance); evaluation uses `running`. (Ioffe & Szegedy 2015)
 Tensor batch_norm(const BatchNormInputs& in, BatchNormStatistics& running, const BatchNormParams& params);
 
 }  // namespace generous

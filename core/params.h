@@ -64,7 +64,7 @@ struct BatchNormGradients {
   Tensor dx;         ///< shape of x
   Tensor dgamma;     ///< {C}
   Tensor dbeta;      ///< {C}
-  Tensor dresidual;  ///< shape of x; undefined when not wanted
+  Tensor dresidual;  ///< shape of x; defined only with ReLU (dy itself without) and when wanted
 };
 
 struct SgdParams {

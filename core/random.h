@@ -1,6 +1,6 @@
-// Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
-// A number is a pure function of a key (seed and purpose) and a counter (epoch, sample, element): never of threads,
-// workers or the order of calls.
+// Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
+// 2011). A number is a pure function of a key (seed and purpose) and a counter (epoch, sample, element):
+// never of threads, workers or the order of calls.
 #pragma once
 
 #include <array>
@@ -20,10 +20,9 @@ GENEROUS_HOST_DEVICE inline PhiloxBlock philox(std::uint64_t key, PhiloxBlock co
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t product0 = 0xD2511F53ULL * counter[0];
     const std::uint64_t product1 = 0xCD9E8D57ULL * counter[2];
-    counter = {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key0,
-               static_cast<std::uint32_t>(product1),
-               static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key1,
-               static_cast<std::uint32_t>(product0)};
+    counter = {
+        static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key0, static_cast<std::uint32_t>(product1),
+        static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key1, static_cast<std::uint32_t>(product0)};
     key0 += 0x9E3779B9U;
     key1 += 0xBB67AE85U;
   }
@@ -45,16 +44,18 @@ class Random {
 
   /// 128 random bits for this place in the stream.
   PhiloxBlock bits(std::uint32_t epoch, std::uint32_t sample, std::uint64_t element) const {
-    return philox(key_, {static_cast<std::uint32_t>(element), static_cast<std::uint32_t>(element >> 32), sample,
-                         epoch});
+    return philox(key_, {static_cast<std::uint32_t>(element), static_cast<std::uint32_t>(element >> 32),
+                         sample, epoch});
   }
   /// Uniform in [0, 1).
   float uniform(std::uint32_t epoch, std::uint32_t sample, std::uint64_t element) const {
     return uniform01(bits(epoch, sample, element)[0]);
   }
   /// Uniform integer in [0, bound), without bias beyond 2^-32; bound >= 1.
-  std::uint32_t below(std::uint32_t bound, std::uint32_t epoch, std::uint32_t sample, std::uint64_t element) const {
-    return static_cast<std::uint32_t>((static_cast<std::uint64_t>(bits(epoch, sample, element)[0]) * bound) >> 32);
+  std::uint32_t below(std::uint32_t bound, std::uint32_t epoch, std::uint32_t sample,
+                      std::uint64_t element) const {
+    return static_cast<std::uint32_t>((static_cast<std::uint64_t>(bits(epoch, sample, element)[0]) * bound) >>
+                                      32);
   }
   /// Standard normal (Box-Muller).
   float normal(std::uint32_t epoch, std::uint32_t sample, std::uint64_t element) const;

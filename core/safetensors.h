@@ -20,12 +20,13 @@ struct SafetensorsFile {
   std::map<std::string, std::string> metadata;  ///< the header's "__metadata__"
 };
 
-/// Reads and validates a whole file. Every rule of the format is enforced (header size within the file and at most
-/// 100 MB, header a UTF-8 JSON object that begins with '{', no duplicate keys, exactly the keys dtype, shape and
-/// data_offsets, known dtypes, products that do not overflow, offsets contiguous from 0 without holes or overlap,
-/// byte counts that match shape and dtype, file size exact). Throws Error with the file, the tensor and the reason.
-/// Dtypes that the format knows and Tensor does not (F64, F16, I32, ...) are converted where no value can
-/// change (I32, I16, I8, U16, U32, BOOL to i64; F16 to f32), and rejected by name otherwise.
+/// Reads and validates a whole file. Every rule of the format is enforced (header size within the file and at
+/// most 100 MB, header a UTF-8 JSON object that begins with '{', no duplicate keys, exactly the keys dtype,
+/// shape and data_offsets, known dtypes, products that do not overflow, offsets contiguous from 0 without
+/// holes or overlap, byte counts that match shape and dtype, file size exact). Throws Error with the file,
+/// the tensor and the reason. Dtypes that the format knows and Tensor does not (F64, F16, I32, ...) are
+/// converted where no value can change (I32, I16, I8, U16, U32, BOOL to i64; F16 to f32), and rejected by
+/// name otherwise.
 SafetensorsFile read_safetensors(const std::filesystem::path& path);
 
 /// Writes atomically (core/files.h). Tensor data is aligned to 8 bytes by padding the header with spaces.

@@ -1,5 +1,6 @@
-// A Tensor is a small value: a shared handle to storage, a shape, a dtype and, if it takes part in a gradient, a
-// node of the autograd graph. Always contiguous. Copying a Tensor copies the handle; `clone` copies the elements.
+// A Tensor is a small value: a shared handle to storage, a shape, a dtype and, if it takes part in a
+// gradient, a node of the autograd graph. Always contiguous. Copying a Tensor copies the handle; `clone`
+// copies the elements.
 #pragma once
 
 #include <memory>

@@ -25,18 +25,19 @@ struct DatasetInfo {
   std::string name;
   std::array<float, 3> mean{};  ///< per channel, of pixels scaled to [0, 1]; the first C are used
   std::array<float, 3> std{};
-  std::int64_t crop_padding = 0;       ///< zero-pad by this much, then crop back at random; 0: no crop
-  float rotation_degrees = 0.0F;       ///< rotate by up to this much; 0: none
-  bool flip = true;                    ///< mirror horizontally with probability 1/2
+  std::int64_t crop_padding = 0;         ///< zero-pad by this much, then crop back at random; 0: no crop
+  float rotation_degrees = 0.0F;         ///< rotate by up to this much; 0: none
+  bool flip = true;                      ///< mirror horizontally with probability 1/2
   std::filesystem::path default_folder;  ///< looked at when no --data_dir is given
 };
 
-/// fashion_mnist, cifar10, cifar100, tiny_imagenet, class_folders. Throws Error that names the nearest for others.
+/// fashion_mnist, cifar10, cifar100, tiny_imagenet, class_folders. Throws Error that names the nearest for
+/// others.
 const DatasetInfo& dataset_info(const std::string& name);
 std::vector<std::string> dataset_names();
 
-/// Reads one split from `folder`. Throws Error with the file, what was found and what was expected, for files that
-/// are missing, truncated, of a wrong size, mislabelled or that do not decode.
+/// Reads one split from `folder`. Throws Error with the file, what was found and what was expected, for files
+/// that are missing, truncated, of a wrong size, mislabelled or that do not decode.
 Dataset load_dataset(const std::string& name, const std::filesystem::path& folder, Split split);
 
 }  // namespace generous

@@ -1,5 +1,5 @@
-// Batches of normalised, augmented images, prepared ahead by background threads. What a batch holds depends on the
-// options, the epoch and its index alone, never on the number of workers.
+// Batches of normalised, augmented images, prepared ahead by background threads. What a batch holds depends
+// on the options, the epoch and its index alone, never on the number of workers.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ namespace generous {
 
 struct LoaderOptions {
   std::int64_t batch_size = 128;
-  int workers = 1;       ///< background threads; 0 prepares each batch when it is asked for
+  int workers = 1;  ///< background threads; 0 prepares each batch when it is asked for
   std::uint64_t seed = 0;
   bool shuffle = true;
   bool augment = true;

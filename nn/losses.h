@@ -1,4 +1,5 @@
-// The losses of the three stages. Logits {B, C}, labels {B} of i64, results {}. Teacher logits carry no gradient.
+// The losses of the three stages. Logits {B, C}, labels {B} of i64, results {}. Teacher logits carry no
+// gradient.
 #pragma once
 
 #include "core/ops.h"
@@ -24,14 +25,14 @@ KdLoss kd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const
                const KdOptions& options);
 
 struct GenerousOptions {
-  float tn = 1.0F;         ///< temperature in units of the logits' standard deviation
+  float tn = 1.0F;  ///< temperature in units of the logits' standard deviation
   float alpha = 1.0F;
-  float warmup = 1.0F;     ///< the factor min(epoch / warm-up epochs, 1), see warmup_factor
+  float warmup = 1.0F;  ///< the factor min(epoch / warm-up epochs, 1), see warmup_factor
 };
 
 /// Non-target class knowledge, Ding et al. 2024: mean over the batch of
-/// T_t^2 KL(H(z_t / T_t - 1000 onehot(y)) || H(z_s / T_s - 1000 onehot(y))), T = Tn * sigma(z) of each row of each
-/// network; the gradient flows through T_s.
+/// T_t^2 KL(H(z_t / T_t - 1000 onehot(y)) || H(z_s / T_s - 1000 onehot(y))), T = Tn * sigma(z) of each row of
+/// each network; the gradient flows through T_s.
 Tensor nckd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels, float tn);
 
 /// CE + alpha * warmup * NCKD.

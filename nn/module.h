@@ -1,4 +1,5 @@
-// Modules: trees of named parameters and buffers with a forward function. Names are PyTorch's state-dict names.
+// Modules: trees of named parameters and buffers with a forward function. Names are PyTorch's state-dict
+// names.
 #pragma once
 
 #include <memory>
@@ -10,7 +11,7 @@
 
 namespace generous {
 
-/// How a parameter starts; filled by Module::initialise.
+/// How a parameter or buffer starts; filled by Module::initialise.
 struct Init {
   enum class Kind { constant, normal, uniform } kind = Kind::constant;
   float value = 0.0F;  ///< the constant, the standard deviation, or the bound b of U(-b, b)
@@ -56,14 +57,19 @@ class Module {
   void eval() { train(false); }
   bool training() const { return training_; }
 
-  /// Every parameter and buffer below this module, in PyTorch's order: own parameters, own buffers, then children.
+  /// Every parameter and buffer below this module, in PyTorch's order: own parameters, own buffers, then
+  /// children.
   std::vector<StateEntry> state() const;
   /// The trainable ones.
   std::vector<StateEntry> parameters() const;
   /// Number of trainable elements.
   std::int64_t parameter_count() const;
-  /// Fills every entry by its Init; the values depend on `seed` and each entry's name alone.
+  /// Fills every entry by its Init; the values depend on `seed` and each entry's name alone. Sets the random
+  /// keys of this module and all below it in the same way.
   void initialise(std::uint64_t seed);
+  /// Counts training steps, for this module and all below it: random layers draw anew for every step and the
+  /// same again for the same step, so a resumed run needs nothing but its step.
+  void set_step(std::uint32_t step);
 
  protected:
   /// Declares a parameter of this module: f32, requires a gradient. Returns a handle to it.
@@ -78,13 +84,19 @@ class Module {
     children_.emplace_back(std::string(name), std::move(child));
     return reference;
   }
+  /// The key of this module's own random numbers (core/random.h), a function of seed and full name.
+  std::uint64_t key() const { return key_; }
+  std::uint32_t step() const { return step_; }
 
  private:
   void collect(const std::string& prefix, std::vector<StateEntry>& out) const;
+  void set_keys(const std::string& prefix, std::uint64_t seed);
 
   std::vector<StateEntry> entries_;
   std::vector<std::pair<std::string, std::unique_ptr<Module>>> children_;
   bool training_ = true;
+  std::uint64_t key_ = 0;
+  std::uint32_t step_ = 0;
 };
 
 }  // namespace generous

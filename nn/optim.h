@@ -20,11 +20,19 @@ class Optimizer {
   void zero_grad();
 
   /// Everything an exact resume needs, as named tensors; and back (throws Error on other names or shapes).
-  virtual NamedTensors state() const = 0;
-  virtual void load_state(const NamedTensors& tensors, const std::string& source) = 0;
+  NamedTensors state() const;
+  void load_state(const NamedTensors& tensors, const std::string& source);
 
  protected:
+  /// Adds to the optimiser's state, as "KIND.PARAMETER": zeros of the parameter's shape; a counter {} of i64,
+  /// zero, that stays on the host.
+  Tensor add_state(std::string_view kind, const StateEntry& parameter);
+  Tensor add_counter(std::string_view kind, const StateEntry& parameter);
+
   std::vector<StateEntry> parameters_;
+
+ private:
+  std::vector<StateEntry> state_;
 };
 
 struct SgdOptions {
@@ -33,8 +41,8 @@ struct SgdOptions {
   bool nesterov = false;
 };
 
-/// Stochastic gradient descent as PyTorch defines it: the first velocity is the first gradient, weight decay is added
-/// to the gradient of every parameter.
+/// Stochastic gradient descent as PyTorch defines it: the first velocity is the first gradient, weight decay
+/// is added to the gradient of every parameter. Throws Error for Nesterov without momentum.
 std::unique_ptr<Optimizer> make_sgd(const Module& module, const SgdOptions& options);
 
 struct AdamOptions {

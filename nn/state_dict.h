@@ -10,11 +10,14 @@ namespace generous {
 
 /// Host copies of every parameter and buffer in PyTorch's layout (OIHW, C-H-W columns), in state-dict order.
 NamedTensors state_dict(const Module& module);
+NamedTensors state_dict(const std::vector<StateEntry>& entries);
 
-/// Copies `tensors` into the module. Names and shapes must match exactly; throws Error that lists the missing, the
-/// unexpected and the differently shaped ones (the first few of each, and how many more), and changes nothing then.
-/// `source` names the file in messages.
+/// Copies `tensors` into the module. Names, shapes and dtypes must match exactly; throws Error that lists the
+/// missing, the unexpected and the different ones (the first few of each, and how many more), and changes
+/// nothing then. `source` names the file in messages.
 void load_state_dict(Module& module, const NamedTensors& tensors, const std::string& source);
+void load_state_dict(const std::vector<StateEntry>& entries, const NamedTensors& tensors,
+                     const std::string& source);
 
 /// One entry's tensor or gradient in PyTorch's layout, a host copy; and back, into `entry.tensor`'s layout.
 Tensor to_disk_layout(const Tensor& tensor, const DiskLayout& layout);

@@ -17,8 +17,8 @@ struct ModelOptions {
   std::uint64_t seed = 0;          ///< of the initial weights and of dropout
 };
 
-/// Builds and initialises a model. Throws Error that names the nearest known model for an unknown name, and for
-/// options a model cannot be built with (an image too small for its strides, say).
+/// Builds and initialises a model. Throws Error that names the nearest known model for an unknown name, and
+/// for options a model cannot be built with (an image too small for its strides, say).
 std::unique_ptr<Module> make_model(const std::string& name, const ModelOptions& options);
 
 /// Every fixed name, sorted; and `wrn_D_K` as a pattern.

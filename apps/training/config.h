@@ -1,0 +1,96 @@
+// The configuration of a program: defaults, overridden by the run folder's params.json, overridden by flags.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace generous {
+
+enum class Program : std::uint8_t { train_standard, train_generous, train_kd, evaluate, predict };
+
+/// "train_standard", "train_generous", ...
+std::string name_of(Program program);
+
+/// Every setting of every program; a program uses those that config_keys.cpp lists for it. What a setting means and
+/// which values it takes is written there.
+struct Config {
+  Program program = Program::train_standard;
+
+  std::string save_path;
+  bool resume = false;
+  std::int64_t max_steps = 0;
+
+  std::string model_name;
+  std::int64_t num_channels = 32;
+  double dropout_rate = 0.0;
+  double learning_rate = 0.1;
+  std::vector<std::int64_t> schedule;
+  double gamma = 0.1;
+  std::int64_t batch_size = 128;
+  std::int64_t num_epochs = 160;
+  std::int64_t num_workers = 4;
+  bool augmentation = true;
+  bool cuda = true;
+  std::string dataset;
+
+  std::string adversarial_model;
+  std::string adversarial_resume;
+  double tn = 1.0;
+  std::int64_t warmup = 20;
+  double weight = 0.0;
+
+  std::string method = "kd";
+  std::string teacher_model;
+  std::string teacher_resume;
+  double temperature = 4.0;
+  double alpha = 1.0;
+
+  std::string optimizer = "sgd";
+  double momentum = 0.9;
+  double weight_decay = 5e-4;
+  bool nesterov = false;
+  bool shuffle = true;
+  std::int64_t seed = 0;
+  std::string init;
+  std::string data_dir;
+  std::string device = "auto";
+  std::int64_t threads = 0;
+  std::int64_t log_steps = 0;
+
+  std::string weights;
+  std::string split = "test";
+  std::int64_t classes = 0;
+  std::string input;
+  std::string output;
+
+  std::set<std::string, std::less<>> given;  ///< the keys that the file or the flags set
+};
+
+/// The configuration that the arguments (without the program's name) ask for; training programs read
+/// `save_path`/params.json first if it is there. Nothing if --help was asked for and printed. Throws UsageError for a
+/// wrong flag, value or a missing one, Error for what is wrong in the file; both name the key, what was found and
+/// what would be right.
+std::optional<Config> read_configuration(Program program, const std::vector<std::string>& arguments);
+
+/// One key of a configuration and its value as JSON.
+struct Setting {
+  std::string key;
+  std::string json;
+  bool may_change = false;  ///< a resumed run may have another value
+};
+
+/// What params.json holds, in its order: every key of the program except those of one call alone (save_path, resume,
+/// max_steps), and unused keys only where they were given.
+std::vector<Setting> settings(const Config& config);
+
+/// `settings` as the text of a params.json.
+std::string to_json(const Config& config);
+
+/// DIR/params.json.
+std::filesystem::path params_path(const Config& config);
+
+}  // namespace generous

@@ -1,0 +1,22 @@
+#include "apps/training/device.h"
+
+#include <omp.h>
+
+namespace generous {
+
+Device choose_device(const std::string& choice) {
+  const bool cuda = choice == "cuda" || (choice == "auto" && has_backend(Device::cuda));
+  const Device device = cuda ? Device::cuda : Device::cpu;
+  backend(device);  // throws if it is not there
+  return device;
+}
+
+int set_threads(std::int64_t threads) {
+  // Before any setting, OpenMP's maximum is the number of cores this process may use (or OMP_NUM_THREADS).
+  static const int available = omp_get_max_threads();
+  const int count = threads > 0 ? static_cast<int>(threads) : available;
+  omp_set_num_threads(count);
+  return count;
+}
+
+}  // namespace generous

@@ -1,0 +1,71 @@
+#include "apps/training/log.h"
+
+#include <fmt/chrono.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <ctime>
+
+#include "core/files.h"
+
+namespace generous {
+
+namespace {
+
+constexpr double seconds_between_redraws = 0.1;
+constexpr double seconds_between_lines = 15.0;
+constexpr int bar_width = 20;
+
+void print(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+double now_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+std::string duration(double seconds) {
+  const auto whole = static_cast<long long>(std::llround(std::fmax(seconds, 0.0)));
+  if (whole < 3600) return fmt::format("{}:{:02}", whole / 60, whole % 60);
+  return fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
+}
+
+void RunLog::keep_earlier_lines() {
+  if (std::filesystem::exists(path_)) content_ = read_file(path_);
+}
+
+void RunLog::line(std::string_view text) {
+  print(fmt::format("{}\n", text));
+  content_ += fmt::format("{:%Y-%m-%d %H:%M:%S}  {}\n", fmt::localtime(std::time(nullptr)), text);
+}
+
+void RunLog::write() const { write_file_atomically(path_, content_); }
+
+ProgressBar::ProgressBar() : terminal_(isatty(STDOUT_FILENO) == 1), drawn_at_(now_seconds()) {}
+
+bool ProgressBar::due() const {
+  return now_seconds() - drawn_at_ >= (terminal_ ? seconds_between_redraws : seconds_between_lines);
+}
+
+void ProgressBar::update(double done, std::string_view text) {
+  if (!due()) return;
+  drawn_at_ = now_seconds();
+  const int filled = static_cast<int>(done * bar_width);
+  if (terminal_)  // back to the first column, draw, erase the rest of the line
+    print(fmt::format("\r[{:#<{}}{:.<{}}] {:3.0f} %  {}\x1b[K", "", filled, "", bar_width - filled, 100 * done, text));
+  else
+    print(fmt::format("{:3.0f} %  {}\n", 100 * done, text));
+  visible_ = terminal_;
+}
+
+void ProgressBar::clear() {
+  if (visible_) print("\r\x1b[K");
+  visible_ = false;
+}
+
+}  // namespace generous

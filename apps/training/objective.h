@@ -1,0 +1,39 @@
+// What each training stage minimises. A new distillation method is a line in objective.cpp and a loss in nn/.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "apps/training/config.h"
+#include "data/loader.h"
+#include "nn/models/registry.h"
+
+namespace generous {
+
+/// All of shape {}.
+struct Loss {
+  Tensor total;               ///< what is minimised
+  std::vector<Tensor> terms;  ///< what it is made of, unweighted
+};
+
+struct Objective {
+  std::vector<std::string> terms;  ///< names, for the columns of metrics.csv
+  std::function<Loss(const Tensor& logits, const Batch& batch, std::int64_t epoch)> loss;
+};
+
+/// Makes a stage's objective. `options` are those of the model being trained: a teacher sees the same images and
+/// tells apart the same classes. Throws Error if the teacher's weights are missing or another model's.
+using MakeObjective = std::function<Objective(const Config& config, const ModelOptions& options)>;
+
+/// Stage 1: cross-entropy.
+Objective standard_objective(const Config& config, const ModelOptions& options);
+/// Stage 2: the generous teacher, from a frozen standard teacher.
+Objective generous_objective(const Config& config, const ModelOptions& options);
+/// Stage 3: a student, by config.method from a frozen teacher.
+Objective student_objective(const Config& config, const ModelOptions& options);
+
+/// The names that `method` takes.
+std::vector<std::string> distillation_methods();
+
+}  // namespace generous

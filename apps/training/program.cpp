@@ -1,0 +1,37 @@
+#include "apps/training/program.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <new>
+
+#include "core/error.h"
+
+namespace generous {
+
+namespace {
+
+int report(Program program, std::string message, int exit_code) {
+  std::replace(message.begin(), message.end(), '\n', ' ');
+  std::fflush(stdout);
+  fmt::print(stderr, "{}: {}\n", name_of(program), message);
+  return exit_code;
+}
+
+}  // namespace
+
+int run_program(Program program, int argc, char** argv, int (*body)(const Config&)) {
+  try {
+    const auto config = read_configuration(program, {argv + std::min(argc, 1), argv + argc});
+    return config ? body(*config) : 0;
+  } catch (const UsageError& error) {
+    return report(program, error.what(), 2);
+  } catch (const std::bad_alloc&) {
+    return report(program, "out of memory: try a smaller --batch_size", 1);
+  } catch (const std::exception& error) {
+    return report(program, error.what(), 1);
+  }
+}
+
+}  // namespace generous

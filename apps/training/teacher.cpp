@@ -1,0 +1,65 @@
+#include "apps/training/teacher.h"
+
+#include <fmt/format.h>
+
+#include <vector>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "nn/state_dict.h"
+
+namespace generous {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// The part of `path` before its last component named "experiments", or nothing.
+fs::path folder_with_experiments(const fs::path& path) {
+  const fs::path whole = fs::absolute(path).lexically_normal();
+  fs::path so_far;
+  fs::path found;
+  for (const fs::path& part : whole) {
+    if (part == "experiments") found = so_far;
+    so_far /= part;
+  }
+  return found;
+}
+
+/// The program that trains the run in this folder, as far as its params.json tells.
+std::string program_for(const fs::path& run) {
+  const fs::path params = run / "params.json";
+  const bool generous = fs::exists(params) && read_file(params).find("\"adversarial_model\"") != std::string::npos;
+  return generous ? "train_generous" : "train_standard";
+}
+
+}  // namespace
+
+fs::path find_checkpoint(const std::string& key, const std::string& path, const std::string& save_path) {
+  fs::path wanted = path;
+  if (wanted.extension() == ".tar") wanted.replace_extension(".safetensors");
+  std::vector<fs::path> places = {wanted};
+  if (wanted.is_relative())
+    if (const fs::path base = folder_with_experiments(save_path); !base.empty()) places.push_back(base / wanted);
+  for (const fs::path& place : places)
+    if (fs::is_regular_file(place)) return place;
+
+  std::string message = fmt::format("{}: there is no file {}", key, places[0].string());
+  if (places.size() > 1) message += fmt::format(" and no {}", places[1].string());
+  const fs::path run = places.back().parent_path();
+  if (wanted.stem() == "best_model" || wanted.stem() == "last_model")
+    message += fmt::format("; train it first: {} --save_path {}", program_for(run), run.string());
+  throw Error(message);
+}
+
+std::shared_ptr<Module> load_teacher(const std::string& model_name, const std::string& key, const std::string& path,
+                                     const std::string& save_path, ModelOptions options) {
+  const fs::path file = find_checkpoint(key, path, save_path);
+  options.dropout_rate = 0.0F;  // no influence in evaluation mode
+  std::shared_ptr<Module> teacher = make_model(model_name, options);
+  load_state_dict(*teacher, read_safetensors(file).tensors, file.string());
+  teacher->eval();
+  return teacher;
+}
+
+}  // namespace generous

@@ -1,0 +1,233 @@
+#include "apps/training/training_loop.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "apps/training/signals.h"
+#include "nn/state_dict.h"
+
+namespace generous {
+
+namespace {
+
+LoaderOptions train_options(const Config& config) {
+  return {.batch_size = config.batch_size,
+          .workers = static_cast<int>(config.num_workers),
+          .seed = static_cast<std::uint64_t>(config.seed),
+          .shuffle = config.shuffle,
+          .augment = config.augmentation};
+}
+
+LoaderOptions test_options(const Config& config) {
+  return {.batch_size = evaluation_batch,
+          .workers = static_cast<int>(config.num_workers),
+          .shuffle = false,
+          .augment = false};
+}
+
+std::vector<std::string> joined(std::vector<std::string> first, const std::vector<std::string>& middle,
+                                const std::vector<std::string>& last) {
+  first.insert(first.end(), middle.begin(), middle.end());
+  first.insert(first.end(), last.begin(), last.end());
+  return first;
+}
+
+double percent(std::int64_t part, std::int64_t whole) {
+  return 100.0 * static_cast<double>(part) / static_cast<double>(whole);
+}
+
+}  // namespace
+
+TrainingLoop::TrainingLoop(const Config& config, const Data& data, Module& model, Optimizer& optimizer,
+                           const Objective& objective, RunLog& log)
+    : config_(config),
+      model_(model),
+      optimizer_(optimizer),
+      objective_(objective),
+      log_(log),
+      folder_{config.save_path},
+      schedule_{static_cast<float>(config.learning_rate), config.schedule, static_cast<float>(config.gamma)},
+      train_images_(data.train.size()),
+      test_images_(data.test.size()),
+      train_loader_(data.train, data.info, train_options(config)),
+      test_loader_(data.test, data.info, test_options(config)),
+      metrics_(folder_.metrics(), joined({"epoch", "lr"}, objective.terms,
+                                         {"train_loss", "train_accuracy", "test_loss", "test_accuracy",
+                                          "images_per_s", "seconds"})),
+      steps_(folder_.steps(), joined({"step", "loss"}, objective.terms, {"lr"})) {
+  position_.sums.terms.resize(objective.terms.size());
+}
+
+void TrainingLoop::restore(const TrainingState& state, const std::filesystem::path& source) {
+  require(state.train_images == train_images_,
+          "cannot resume {}: the run was started on {} training images, now there are {}", source.string(),
+          state.train_images, train_images_);
+  require(state.position.sums.terms.size() == objective_.terms.size(),
+          "{} is damaged: it has {} loss terms, this program has {}", source.string(),
+          state.position.sums.terms.size(), objective_.terms.size());
+  load_state_dict(model_, state.model, source.string());
+  optimizer_.load_state(state.optimizer, source.string());
+  position_ = state.position;
+  metrics_.keep_rows_up_to(position_.epoch);
+  steps_.keep_rows_up_to(position_.step);
+}
+
+int TrainingLoop::run() {
+  const StopSignals signals;
+  while (position_.epoch < config_.num_epochs) {
+    if (StopSignals::received() != 0 || steps_exhausted() || !train_epoch() || !finish_epoch()) return stop();
+  }
+  log_.line(fmt::format("done: best top-1 {:.2f} % in epoch {}; weights, metrics and log are in {}",
+                        position_.best_accuracy, position_.best_epoch, config_.save_path));
+  log_.write();
+  return StopSignals::received() == 0 ? 0 : 128 + StopSignals::received();
+}
+
+/// The rest of the epoch's steps; false if the run is to stop before the epoch's evaluation.
+bool TrainingLoop::train_epoch() {
+  model_.train();
+  const std::int64_t batches = train_loader_.batches();
+  if (position_.step_in_epoch < batches) train_loader_.start_epoch(position_.epoch, position_.step_in_epoch);
+  const double start = now_seconds() - position_.sums.seconds;
+  while (position_.step_in_epoch < batches) {
+    train_step(*train_loader_.next());
+    position_.sums.seconds = now_seconds() - start;
+    show_training();
+    if (StopSignals::received() != 0) return false;
+    if (steps_exhausted() && position_.step_in_epoch < batches) return false;
+  }
+  return true;
+}
+
+void TrainingLoop::train_step(const Batch& batch) {
+  model_.set_step(static_cast<std::uint32_t>(position_.step));
+  const Tensor logits = model_(batch.images);
+  const Loss loss = objective_.loss(logits, batch, position_.epoch);
+  const float total = loss.total.item();
+  if (!std::isfinite(total))
+    fail("the loss became {} in epoch {} at step {} (step {} of the epoch) with learning rate {}; the checkpoints "
+         "are as they were; try a lower --learning_rate",
+         total, position_.epoch + 1, position_.step + 1, position_.step_in_epoch + 1, learning_rate());
+  optimizer_.zero_grad();
+  backward(loss.total);
+  optimizer_.step(learning_rate());
+
+  ++position_.step;
+  ++position_.step_in_epoch;
+  const std::int64_t count = batch.labels.numel();
+  const auto weight = static_cast<double>(count);
+  EpochSums& sums = position_.sums;
+  std::vector<std::string> row = {exact(total)};
+  sums.images += count;
+  sums.correct += count_top_k(logits.detach(), batch.labels, 1);
+  sums.loss += static_cast<double>(total) * weight;
+  for (std::size_t i = 0; i < loss.terms.size(); ++i) {
+    const float term = loss.terms[i].item();
+    sums.terms[i] += static_cast<double>(term) * weight;
+    row.push_back(exact(term));
+  }
+  row.push_back(exact(learning_rate()));
+  if (config_.log_steps > 0 && position_.step % config_.log_steps == 0) steps_.add_row(position_.step, row);
+}
+
+/// Evaluates, saves and goes to the next epoch; false if a signal came first.
+bool TrainingLoop::finish_epoch() {
+  const double start = now_seconds();
+  const auto test = evaluate(model_, test_loader_, [&](std::int64_t images) {
+    show_evaluation(images);
+    return StopSignals::received() == 0;
+  });
+  if (!test) return false;
+  require(std::isfinite(test->loss),
+          "the test loss is {} after epoch {} (step {}) with learning rate {}; the checkpoints are as they were; try "
+          "a lower --learning_rate",
+          test->loss, position_.epoch + 1, position_.step, learning_rate());
+  finish_row(*test, now_seconds() - start);
+
+  const bool best = position_.best_epoch == 0 || test->top1() > position_.best_accuracy;
+  ++position_.epoch;
+  position_.step_in_epoch = 0;
+  if (best) {
+    position_.best_epoch = position_.epoch;
+    position_.best_accuracy = test->top1();
+    const NamedTensors weights = state_dict(model_);
+    require_finite(weights);
+    write_weights(folder_.best_model(), weights, config_);
+  }
+  position_.sums = {};
+  position_.sums.terms.resize(objective_.terms.size());
+  save();
+  return true;
+}
+
+/// The epoch's row of metrics.csv and its line in the log.
+void TrainingLoop::finish_row(const Evaluation& test, double evaluation_seconds) {
+  const EpochSums& sums = position_.sums;
+  const auto images = static_cast<double>(sums.images);
+  last_epoch_seconds_ = sums.seconds + evaluation_seconds;
+  std::vector<std::string> terms;
+  std::string words;
+  for (std::size_t i = 0; i < sums.terms.size(); ++i) {
+    terms.push_back(exact(sums.terms[i] / images));
+    if (sums.terms.size() > 1) words += fmt::format(" {} {:.4f}", objective_.terms[i], sums.terms[i] / images);
+  }
+  const double train_accuracy = percent(sums.correct, sums.images);
+  const double rate = images / sums.seconds;
+  metrics_.add_row(position_.epoch + 1, joined({exact(learning_rate())}, terms,
+                                               {exact(sums.loss / images), exact(train_accuracy), exact(test.loss),
+                                                exact(test.top1()), exact(rate), exact(last_epoch_seconds_)}));
+  bar_.clear();
+  log_.line(fmt::format("epoch {}/{}  lr {:.6g}  train: loss {:.4f}{} top-1 {:.2f} %  test: loss {:.4f} top-1 {:.2f} %  "
+                        "{:.0f} images/s  {}",
+                        position_.epoch + 1, config_.num_epochs, learning_rate(), sums.loss / images, words,
+                        train_accuracy, test.loss, test.top1(), rate, duration(last_epoch_seconds_)));
+}
+
+/// Saves before the run's end and returns the exit code.
+int TrainingLoop::stop() {
+  bar_.clear();
+  const int signal = StopSignals::received();
+  log_.line(fmt::format("stopped by {} in epoch {} after step {} of the run; --resume goes on from here",
+                        signal == 0 ? "--max_steps" : signal == SIGINT ? "SIGINT" : "SIGTERM", position_.epoch + 1,
+                        position_.step));
+  save();
+  return signal == 0 ? 0 : 128 + signal;
+}
+
+/// The state comes last: until it is replaced, a resume starts from the previous one and makes the rest again.
+void TrainingLoop::save() {
+  const NamedTensors weights = state_dict(model_);
+  require_finite(weights);
+  write_weights(folder_.last_model(), weights, config_);
+  metrics_.write();
+  if (config_.log_steps > 0) steps_.write();
+  log_.write();
+  save_state();
+}
+
+void TrainingLoop::save_state() const {
+  write_training_state(folder_.training_state(),
+                       {position_, to_json(config_), train_images_, state_dict(model_), optimizer_.state()});
+}
+
+void TrainingLoop::show_training() {
+  if (!bar_.due()) return;
+  const EpochSums& sums = position_.sums;
+  const double rate = static_cast<double>(sums.images) / sums.seconds;
+  const double left = static_cast<double>(train_images_ - sums.images) / rate;
+  const auto whole_epochs_left = static_cast<double>(config_.num_epochs - position_.epoch - 1);
+  const double epoch_seconds = last_epoch_seconds_ > 0 ? last_epoch_seconds_ : static_cast<double>(train_images_) / rate;
+  bar_.update(percent(sums.images, train_images_) / 100.0,
+              fmt::format("epoch {}/{}  loss {:.4f}  top-1 {:.1f} %  {:.0f} images/s  epoch {}, run {} left",
+                          position_.epoch + 1, config_.num_epochs, sums.loss / static_cast<double>(sums.images),
+                          percent(sums.correct, sums.images), rate, duration(left),
+                          duration(left + whole_epochs_left * epoch_seconds)));
+}
+
+void TrainingLoop::show_evaluation(std::int64_t images) {
+  bar_.update(percent(images, test_images_) / 100.0,
+              fmt::format("epoch {}/{}  testing", position_.epoch + 1, config_.num_epochs));
+}
+
+}  // namespace generous

@@ -1,0 +1,117 @@
+#include "core/autograd.h"
+
+#include <algorithm>
+#include <atomic>
+#include <iterator>
+#include <unordered_set>
+#include <utility>
+
+#include "core/backend.h"
+
+namespace generous {
+namespace {
+
+bool& gradients_enabled() {
+  static thread_local bool enabled = true;
+  return enabled;
+}
+
+std::uint64_t next_order() {
+  static std::atomic<std::uint64_t> counter{0};
+  return counter.fetch_add(1, std::memory_order_relaxed);
+}
+
+/// slot += gradient. In place only where nobody else can see the slot's storage.
+void accumulate(Tensor& slot, const Tensor& gradient) {
+  if (!slot.defined()) {
+    slot = gradient.detach();
+    return;
+  }
+  if (!slot.unique()) slot = slot.clone();
+  backend(slot.device()).accumulate(gradient, slot);
+}
+
+/// Every node that `root` depends on, newest first: an order in which each comes after all that use it.
+std::vector<std::shared_ptr<Node>> newest_first(const std::shared_ptr<Node>& root) {
+  std::vector<std::shared_ptr<Node>> found{root};
+  std::unordered_set<const Node*> seen{root.get()};
+  for (std::size_t next = 0; next < found.size(); ++next) {
+    const std::shared_ptr<Node> node = found[next];
+    require(!node->consumed,
+            "backward: the graph behind an output of {} was already freed by an earlier backward", node->op);
+    for (const auto& input : node->inputs)
+      if (input != nullptr && seen.insert(input.get()).second) found.push_back(input);
+  }
+  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a->order > b->order; });
+  return found;
+}
+
+}  // namespace
+
+Node::Node() : order(next_order()) {}
+
+// A long chain of nodes must not be destroyed recursively: each would run its input's destructor on the
+// stack.
+Node::~Node() {
+  std::vector<std::shared_ptr<Node>> doomed = std::move(inputs);
+  while (!doomed.empty()) {
+    const std::shared_ptr<Node> node = std::move(doomed.back());
+    doomed.pop_back();
+    if (node == nullptr || node.use_count() > 1) continue;
+    std::move(node->inputs.begin(), node->inputs.end(), std::back_inserter(doomed));
+    node->inputs.clear();
+  }
+}
+
+Tensor record(std::string_view op, Tensor y, std::initializer_list<Tensor> inputs,
+              BackwardFunction backward) {
+  if (std::none_of(inputs.begin(), inputs.end(), needs_gradient)) return y;
+  auto node = std::make_shared<Node>();
+  node->op = op;
+  node->shape = y.shape();
+  node->backward = std::move(backward);
+  for (const Tensor& input : inputs) node->inputs.push_back(input.node());
+  y.set_node(std::move(node));
+  return y;
+}
+
+void backward(const Tensor& loss) {
+  require(loss.defined() && loss.numel() == 1, "backward: a loss has one element, not shape {}",
+          loss.shape().str());
+  backward(loss, Tensor::full(loss.shape(), 1.0F, loss.device()));
+}
+
+void backward(const Tensor& y, const Tensor& dy) {
+  require(y.requires_grad(), "backward: this tensor does not depend on anything that requires a gradient");
+  require(y.shape() == dy.shape(), "backward: an output of shape {} was given a gradient of shape {}",
+          y.shape().str(), dy.shape().str());
+  const NoGrad guard;
+  std::vector<std::shared_ptr<Node>> nodes = newest_first(y.node());
+  accumulate(y.node()->gradient, dy);
+  for (std::shared_ptr<Node>& node : nodes) {
+    if (!node->backward) continue;  // a leaf keeps its gradient
+    const Gradients gradients = node->backward(std::exchange(node->gradient, Tensor()));
+    require(gradients.size() == node->inputs.size(), "{}: backward returned {} gradients for {} inputs",
+            node->op, gradients.size(), node->inputs.size());
+    for (std::size_t i = 0; i < gradients.size(); ++i) {
+      Node* input = node->inputs[i].get();
+      if (input == nullptr) continue;
+      require(gradients[i].defined() && gradients[i].shape() == input->shape,
+              "{}: the gradient of input {} has shape {} instead of {}", node->op, i,
+              gradients[i].shape().str(), input->shape.str());
+      accumulate(input->gradient, gradients[i]);
+    }
+    // What this node kept for its backward pass is free from here on.
+    node->backward = nullptr;
+    node->inputs.clear();
+    node->consumed = true;
+    node.reset();
+  }
+}
+
+NoGrad::NoGrad() : previous_(std::exchange(gradients_enabled(), false)) {}
+NoGrad::~NoGrad() { gradients_enabled() = previous_; }
+
+bool needs_gradient(const Tensor& input) { return gradients_enabled() && input.requires_grad(); }
+
+}  // namespace generous

@@ -1,0 +1,212 @@
+// Batch norm over the rows of x {M, C}, fused with residual and ReLU. Each direction is two passes over the
+// data: sums per channel, then one affine map per channel. Formulas: core/backend.h.
+
+#include <cmath>
+
+#include "core/cpu/eigen_backend.h"
+#include "core/cpu/parallel.h"
+#include "core/cpu/vector_lanes.h"
+
+namespace generous {
+namespace {
+
+/// Rows that fit the first-level cache together with the other operands of a pass.
+std::int64_t rows_per_block(std::int64_t channels) {
+  return std::clamp<std::int64_t>(4096 / channels, 8, 256);
+}
+
+/// Runs block(begin, end, thread) over blocks of rows on all threads; returns the threads used.
+template <class F>
+int for_row_blocks(std::int64_t rows, std::int64_t channels, F&& block) {
+  const std::int64_t step = rows_per_block(channels);
+  return parallel_ranges(rows, std::max<std::int64_t>(1, elementwise_grain / channels),
+                         [&](std::int64_t begin, std::int64_t end, int thread) {
+                           for (std::int64_t row = begin; row < end; row += step)
+                             block(row, std::min(row + step, end), thread);
+                         });
+}
+
+/// Two sums per channel: each block is summed in f32, blocks and threads are added up in double, in order.
+class ChannelSums {
+ public:
+  explicit ChannelSums(std::int64_t channels)
+      : channels_(channels), totals_(static_cast<std::size_t>(omp_get_max_threads() * 2 * channels), 0.0) {}
+
+  template <class V>
+  void add(int thread, std::int64_t channel, V first, V second) {
+    constexpr std::int64_t width = sizeof(V) / sizeof(float);
+    double* total = totals_.data() + thread * 2 * channels_ + channel;
+    float values[2 * width];
+    store(values, first);
+    store(values + width, second);
+    for (std::int64_t i = 0; i < width; ++i) {
+      total[i] += static_cast<double>(values[i]);
+      total[channels_ + i] += static_cast<double>(values[width + i]);
+    }
+  }
+
+  /// Sum `which` (0 or 1) of a channel over the first `threads` threads.
+  double total(int which, std::int64_t channel, int threads) const {
+    double sum = 0.0;
+    for (int thread = 0; thread < threads; ++thread)
+      sum += totals_[static_cast<std::size_t>((thread * 2 + which) * channels_ + channel)];
+    return sum;
+  }
+
+ private:
+  std::int64_t channels_;
+  std::vector<double> totals_;
+};
+
+/// y = [relu](scale x + shift [+ residual]), scale and shift {C}.
+void normalise(const BatchNormInputs& in, bool relu, const float* scale, const float* shift, Tensor& y) {
+  const std::int64_t channels = in.x.size(-1);
+  const float* x = in.x.data<float>().data();
+  const auto* residual = static_cast<const float*>(in.residual.raw());
+  float* out = y.data<float>().data();
+  for_row_blocks(in.x.numel() / channels, channels, [=](std::int64_t begin, std::int64_t end, int) {
+    for_channels(channels, [=]<class V>(std::int64_t c) {
+      const V a = load<V>(scale + c);
+      const V b = load<V>(shift + c);
+      for (std::int64_t i = begin * channels + c; i < end * channels; i += channels) {
+        V v = a * load<V>(x + i) + b;
+        if (residual != nullptr) v += load<V>(residual + i);
+        store(out + i, relu ? rectified(v) : v);
+      }
+    });
+  });
+}
+
+}  // namespace
+
+void EigenBackend::batch_norm_train(const BatchNormParams& params, const BatchNormInputs& in,
+                                    BatchNormStatistics& running, Tensor& mean, Tensor& inverse_std,
+                                    Tensor& y) {
+  const std::int64_t channels = in.x.size(-1);
+  const std::int64_t rows = in.x.numel() / channels;
+  const float* x = in.x.data<float>().data();
+
+  // Sums of d = x - x[0] and of d^2: shifted by a value of the channel's own, so that a mean far from zero
+  // costs no digits of the variance.
+  ChannelSums sums(channels);
+  const int threads = for_row_blocks(rows, channels, [&](std::int64_t begin, std::int64_t end, int thread) {
+    for_channels(channels, [&]<class V>(std::int64_t c) {
+      const V origin = load<V>(x + c);
+      V sum{};
+      V squares{};
+      for (std::int64_t i = begin * channels + c; i < end * channels; i += channels) {
+        const V d = load<V>(x + i) - origin;
+        sum += d;
+        squares += d * d;
+      }
+      sums.add(thread, c, sum, squares);
+    });
+  });
+
+  const auto count = static_cast<double>(rows);
+  const double momentum = static_cast<double>(params.momentum);
+  Tensor scale = Tensor::empty({channels});
+  Tensor shift = Tensor::empty({channels});
+  for (std::int64_t c = 0; c < channels; ++c) {
+    const auto i = static_cast<std::size_t>(c);
+    const double offset = sums.total(0, c, threads) / count;
+    const double mu = static_cast<double>(x[c]) + offset;
+    const double variance = std::max(0.0, sums.total(1, c, threads) / count - offset * offset);
+    const double inverse = 1.0 / std::sqrt(variance + static_cast<double>(params.epsilon));
+    const auto update = [momentum](float& old, double value) {
+      old = static_cast<float>((1.0 - momentum) * static_cast<double>(old) + momentum * value);
+    };
+    update(running.mean.data<float>()[i], mu);
+    update(running.variance.data<float>()[i], variance * count / (count - 1.0));
+    mean.data<float>()[i] = static_cast<float>(mu);
+    inverse_std.data<float>()[i] = static_cast<float>(inverse);
+    const double factor = static_cast<double>(in.gamma.data<float>()[i]) * inverse;
+    scale.data<float>()[i] = static_cast<float>(factor);
+    shift.data<float>()[i] = static_cast<float>(static_cast<double>(in.beta.data<float>()[i]) - mu * factor);
+  }
+  normalise(in, params.relu, scale.data<float>().data(), shift.data<float>().data(), y);
+}
+
+void EigenBackend::batch_norm_eval(const BatchNormParams& params, const BatchNormInputs& in,
+                                   const BatchNormStatistics& running, Tensor& y) {
+  const std::int64_t channels = in.x.size(-1);
+  Tensor scale = Tensor::empty({channels});
+  Tensor shift = Tensor::empty({channels});
+  for (std::int64_t c = 0; c < channels; ++c) {
+    const auto i = static_cast<std::size_t>(c);
+    const double variance = static_cast<double>(running.variance.data<float>()[i]);
+    const double factor = static_cast<double>(in.gamma.data<float>()[i]) /
+                          std::sqrt(variance + static_cast<double>(params.epsilon));
+    scale.data<float>()[i] = static_cast<float>(factor);
+    shift.data<float>()[i] = static_cast<float>(static_cast<double>(in.beta.data<float>()[i]) -
+                                                static_cast<double>(running.mean.data<float>()[i]) * factor);
+  }
+  normalise(in, params.relu, scale.data<float>().data(), shift.data<float>().data(), y);
+}
+
+void EigenBackend::batch_norm_backward(const BatchNormParams& params, const BatchNormSaved& saved,
+                                       const Tensor& dy, BatchNormGradients& out) {
+  const std::int64_t channels = saved.x.size(-1);
+  const std::int64_t rows = saved.x.numel() / channels;
+  const float* x = saved.x.data<float>().data();
+  const auto* y = static_cast<const float*>(saved.y.raw());
+  const float* dout = dy.data<float>().data();
+  const float* mean = saved.mean.data<float>().data();
+
+  // dbeta = sum dz, dgamma = inverse_std * sum dz (x - mean), where dz = dy behind the ReLU.
+  ChannelSums sums(channels);
+  const int threads = for_row_blocks(rows, channels, [&](std::int64_t begin, std::int64_t end, int thread) {
+    for_channels(channels, [&]<class V>(std::int64_t c) {
+      const V mu = load<V>(mean + c);
+      V sum{};
+      V product{};
+      for (std::int64_t i = begin * channels + c; i < end * channels; i += channels) {
+        V dz = load<V>(dout + i);
+        if (y != nullptr) dz = where_positive(load<V>(y + i), dz);
+        sum += dz;
+        product += dz * (load<V>(x + i) - mu);
+      }
+      sums.add(thread, c, sum, product);
+    });
+  });
+
+  // dx = a dz + b x + c with a = gamma inverse_std; in training b and c carry the two means.
+  Tensor coefficients = Tensor::zeros({3, channels});
+  float* a = coefficients.data<float>().data();
+  float* b = a + channels;
+  float* shift = b + channels;
+  for (std::int64_t c = 0; c < channels; ++c) {
+    const auto i = static_cast<std::size_t>(c);
+    const double inverse = static_cast<double>(saved.inverse_std.data<float>()[i]);
+    const double dbeta = sums.total(0, c, threads);
+    const double dgamma = sums.total(1, c, threads) * inverse;
+    const double factor = static_cast<double>(saved.gamma.data<float>()[i]) * inverse;
+    out.dbeta.data<float>()[i] = static_cast<float>(dbeta);
+    out.dgamma.data<float>()[i] = static_cast<float>(dgamma);
+    a[c] = static_cast<float>(factor);
+    if (params.training) {
+      const double slope = -factor * inverse * dgamma / static_cast<double>(rows);
+      b[c] = static_cast<float>(slope);
+      shift[c] = static_cast<float>(-factor * dbeta / static_cast<double>(rows) -
+                                    slope * static_cast<double>(mean[c]));
+    }
+  }
+
+  float* dx = out.dx.data<float>().data();
+  auto* dresidual = static_cast<float*>(out.dresidual.raw());
+  for_row_blocks(rows, channels, [=](std::int64_t begin, std::int64_t end, int) {
+    for_channels(channels, [=]<class V>(std::int64_t c) {
+      const V scale = load<V>(a + c);
+      const V slope = load<V>(b + c);
+      const V offset = load<V>(shift + c);
+      for (std::int64_t i = begin * channels + c; i < end * channels; i += channels) {
+        V dz = load<V>(dout + i);
+        if (y != nullptr) dz = where_positive(load<V>(y + i), dz);
+        store(dx + i, scale * dz + (slope * load<V>(x + i) + offset));
+        if (dresidual != nullptr) store(dresidual + i, dz);
+      }
+    });
+  });
+}
+
+}  // namespace generous

@@ -1,0 +1,69 @@
+// The readable implementation of every kernel: C++ loops, Eigen for matrix products. Contracts:
+// core/backend.h. The kernels are in the files named after them beside this one.
+#pragma once
+
+#include "core/backend.h"
+
+namespace generous {
+
+class EigenBackend : public Backend {
+ public:
+  std::string description() const override;
+
+  const std::shared_ptr<CachingAllocator>& allocator() const override { return host_allocator(); }
+  void copy_to_host(const Tensor& x, void* host) override;
+  void copy_from_host(const void* host, Tensor& y) override;
+  void copy(const Tensor& x, Tensor& y) override;
+  void fill(Tensor& y, double value) override;
+  void cast(const Tensor& x, Tensor& y) override;
+
+  void unary(Unary op, const Tensor& x, Tensor& y) override;
+  void unary_backward(Unary op, const Tensor& x, const Tensor& y, const Tensor& dy, Tensor& dx) override;
+  void binary(Binary op, const Tensor& a, const Tensor& b, Tensor& y) override;
+  void binary_backward(Binary op, const Tensor& a, const Tensor& b, const Tensor& dy, Tensor& da,
+                       Tensor& db) override;
+  void affine(const Tensor& x, float scale, float shift, Tensor& y) override;
+  void accumulate(const Tensor& x, Tensor& y) override;
+  void dropout(const Tensor& x, const DropoutParams& params, Tensor& y) override;
+
+  void broadcast(const Tensor& x, Tensor& y) override;
+  void sum_to(const Tensor& x, Tensor& y) override;
+
+  void log_softmax(const Tensor& x, Tensor& y) override;
+  void log_softmax_backward(const Tensor& y, const Tensor& dy, Tensor& dx) override;
+  void cross_entropy(const Tensor& x, const Tensor& labels, Tensor& probabilities, Tensor& loss) override;
+  void cross_entropy_backward(const Tensor& probabilities, const Tensor& labels, const Tensor& dloss,
+                              Tensor& dx) override;
+  void one_hot(const Tensor& labels, Tensor& y) override;
+  std::int64_t count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k) override;
+
+  void gemm(const GemmParams& params, const Tensor& a, const Tensor& b, Tensor& c) override;
+  void conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight, const Tensor& bias,
+              Tensor& y) override;
+  void conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
+                            Tensor& dx) override;
+  void conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
+                              Tensor& dweight) override;
+  void max_pool(const Pool2dParams& params, const Tensor& x, Tensor& y, Tensor& chosen) override;
+  void max_pool_backward(const Pool2dParams& params, const Tensor& dy, const Tensor& chosen,
+                         Tensor& dx) override;
+  void avg_pool(const Pool2dParams& params, const Tensor& x, Tensor& y) override;
+  void avg_pool_backward(const Pool2dParams& params, const Tensor& dy, Tensor& dx) override;
+
+  void batch_norm_train(const BatchNormParams& params, const BatchNormInputs& in,
+                        BatchNormStatistics& running, Tensor& mean, Tensor& inverse_std, Tensor& y) override;
+  void batch_norm_eval(const BatchNormParams& params, const BatchNormInputs& in,
+                       const BatchNormStatistics& running, Tensor& y) override;
+  void batch_norm_backward(const BatchNormParams& params, const BatchNormSaved& saved, const Tensor& dy,
+                           BatchNormGradients& out) override;
+
+  void sgd_step(const SgdParams& params, const Tensor& gradient, Tensor& velocity,
+                Tensor& parameter) override;
+  void adam_step(const AdamParams& params, const Tensor& gradient, Tensor& first_moment,
+                 Tensor& second_moment, Tensor& parameter) override;
+};
+
+/// "AVX-512, 2 threads": what this build was compiled for and runs with.
+std::string cpu_description();
+
+}  // namespace generous

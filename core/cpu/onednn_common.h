@@ -1,0 +1,47 @@
+// What the oneDNN kernels share: the engine, the stream, descriptors, and the one difference between the 2.x
+// and 3.x interfaces (2.x describes an operation in an extra `desc` object).
+#pragma once
+
+#include <oneapi/dnnl/dnnl.hpp>
+#include <utility>
+
+#include "core/tensor.h"
+
+namespace generous::onednn {
+
+using dnnl::memory;
+
+inline const dnnl::engine& engine() {
+  static const dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
+  return cpu;
+}
+
+inline dnnl::stream& stream() {
+  static dnnl::stream in_order(engine());
+  return in_order;
+}
+
+/// Operation::primitive_desc from the arguments that describe the operation, then `hint` (the forward
+/// primitive_desc of a backward operation, or nothing).
+template <class Operation, class Arguments, class... Hint>
+typename Operation::primitive_desc describe(Arguments&& arguments, const Hint&... hint) {
+  return std::apply(
+      [&](auto&&... argument) {
+#if DNNL_VERSION_MAJOR >= 3
+        return typename Operation::primitive_desc(engine(), argument..., hint...);
+#else
+        return typename Operation::primitive_desc(typename Operation::desc(argument...), engine(), hint...);
+#endif
+      },
+      std::forward<Arguments>(arguments));
+}
+
+/// Images {N, H, W, C} in memory, described to oneDNN in its logical order N, C, H, W.
+inline memory::desc image_desc(const Shape& nhwc) {
+  return {{nhwc[0], nhwc[3], nhwc[1], nhwc[2]}, memory::data_type::f32, memory::format_tag::nhwc};
+}
+
+/// A tensor's elements as oneDNN sees them.
+inline memory wrap(const memory::desc& desc, const Tensor& tensor) { return {desc, engine(), tensor.raw()}; }
+
+}  // namespace generous::onednn

@@ -1,0 +1,99 @@
+// Pooling and matrix products by oneDNN.
+
+#include "core/cpu/cpu_backend.h"
+#include "core/cpu/onednn_backend.h"
+
+namespace generous {
+namespace onednn {
+namespace {
+
+enum Kind : std::int64_t { max_forward, max_backward, avg_forward, avg_backward };
+
+Pooling plan(Kind kind, const Pool2dParams& p, const Shape& x, const Shape& y) {
+  const bool is_max = kind == max_forward || kind == max_backward;
+  const auto algorithm = is_max ? dnnl::algorithm::pooling_max : dnnl::algorithm::pooling_avg_include_padding;
+  const memory::dims strides{p.stride, p.stride};
+  const memory::dims kernel{p.kernel_h, p.kernel_w};
+  const memory::dims padding{p.padding, p.padding};
+#if DNNL_VERSION_MAJOR >= 3
+  const memory::dims no_dilation{0, 0};
+  const auto window = std::tuple(strides, kernel, no_dilation, padding, padding);
+#else
+  const auto window = std::tuple(strides, kernel, padding, padding);
+#endif
+  const auto forward = describe<dnnl::pooling_forward>(std::tuple_cat(
+      std::tuple(dnnl::prop_kind::forward_training, algorithm, image_desc(x), image_desc(y)), window));
+  if (kind == max_forward || kind == avg_forward)
+    return {dnnl::pooling_forward(forward), forward.workspace_desc()};
+  const auto backward = describe<dnnl::pooling_backward>(
+      std::tuple_cat(std::tuple(algorithm, image_desc(x), image_desc(y)), window), forward);
+  return {dnnl::pooling_backward(backward), forward.workspace_desc()};
+}
+
+}  // namespace
+}  // namespace onednn
+
+using onednn::image_desc;
+using onednn::stream;
+using onednn::wrap;
+
+onednn::Pooling& OneDnnBackend::pooling(std::int64_t kind, const Pool2dParams& p, const Shape& x,
+                                        const Shape& y) {
+  const Key key{kind, x[0], x[1], x[2], x[3], y[1], y[2], p.kernel_h, p.kernel_w, p.stride, p.padding, 0, 0};
+  const auto found = poolings_.find(key);
+  if (found != poolings_.end()) return found->second;
+  return poolings_.emplace(key, plan(static_cast<onednn::Kind>(kind), p, x, y)).first->second;
+}
+
+void OneDnnBackend::max_pool(const Pool2dParams& params, const Tensor& x, Tensor& y, Tensor& chosen) {
+  onednn::Pooling& planned = pooling(onednn::max_forward, params, x.shape(), y.shape());
+  require(planned.workspace.get_size() <= chosen.bytes(),
+          "max_pool: oneDNN's workspace takes {} bytes, not {}", planned.workspace.get_size(),
+          chosen.bytes());
+  planned.primitive.execute(stream(), {{DNNL_ARG_SRC, wrap(image_desc(x.shape()), x)},
+                                       {DNNL_ARG_DST, wrap(image_desc(y.shape()), y)},
+                                       {DNNL_ARG_WORKSPACE, wrap(planned.workspace, chosen)}});
+  stream().wait();
+}
+
+void OneDnnBackend::max_pool_backward(const Pool2dParams& params, const Tensor& dy, const Tensor& chosen,
+                                      Tensor& dx) {
+  onednn::Pooling& planned = pooling(onednn::max_backward, params, dx.shape(), dy.shape());
+  planned.primitive.execute(stream(), {{DNNL_ARG_DIFF_DST, wrap(image_desc(dy.shape()), dy)},
+                                       {DNNL_ARG_WORKSPACE, wrap(planned.workspace, chosen)},
+                                       {DNNL_ARG_DIFF_SRC, wrap(image_desc(dx.shape()), dx)}});
+  stream().wait();
+}
+
+void OneDnnBackend::avg_pool(const Pool2dParams& params, const Tensor& x, Tensor& y) {
+  onednn::Pooling& planned = pooling(onednn::avg_forward, params, x.shape(), y.shape());
+  planned.primitive.execute(stream(), {{DNNL_ARG_SRC, wrap(image_desc(x.shape()), x)},
+                                       {DNNL_ARG_DST, wrap(image_desc(y.shape()), y)}});
+  stream().wait();
+}
+
+void OneDnnBackend::avg_pool_backward(const Pool2dParams& params, const Tensor& dy, Tensor& dx) {
+  onednn::Pooling& planned = pooling(onednn::avg_backward, params, dx.shape(), dy.shape());
+  planned.primitive.execute(stream(), {{DNNL_ARG_DIFF_DST, wrap(image_desc(dy.shape()), dy)},
+                                       {DNNL_ARG_DIFF_SRC, wrap(image_desc(dx.shape()), dx)}});
+  stream().wait();
+}
+
+void OneDnnBackend::gemm(const GemmParams& params, const Tensor& a, const Tensor& b, Tensor& c) {
+  const auto status =
+      dnnl::sgemm(params.transpose_a ? 'T' : 'N', params.transpose_b ? 'T' : 'N', c.size(0), c.size(1),
+                  a.size(params.transpose_a ? 0 : 1), params.alpha, a.data<float>().data(), a.size(1),
+                  b.data<float>().data(), b.size(1), params.beta, c.data<float>().data(), c.size(1));
+  require(status == dnnl::status::success, "gemm: oneDNN refused {} times {}", a.shape().str(),
+          b.shape().str());
+}
+
+std::string OneDnnBackend::description() const {
+  const dnnl_version_t* version = dnnl_version();
+  return fmt::format("CPU (oneDNN {}.{}.{}, {})", version->major, version->minor, version->patch,
+                     cpu_description());
+}
+
+std::unique_ptr<Backend> make_onednn_backend() { return std::make_unique<OneDnnBackend>(); }
+
+}  // namespace generous

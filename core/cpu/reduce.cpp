@@ -1,0 +1,111 @@
+// Broadcasting and its transpose, summing. Neighbouring axes that behave alike are folded into one, so that a
+// shape pair becomes a short list of alternating "shared" and "stretched" extents.
+
+#include <array>
+
+#include "core/cpu/eigen_backend.h"
+#include "core/cpu/parallel.h"
+
+namespace generous {
+namespace {
+
+struct Fold {
+  struct Axis {
+    std::int64_t extent;
+    bool stretched;  ///< the smaller shape has extent 1 here
+  };
+  std::array<Axis, Shape::max_rank> axes{};  ///< from the outermost
+  int rank = 0;
+};
+
+Fold fold(const Shape& smaller, const Shape& larger) {
+  Fold result;
+  for (int axis = 0; axis < larger.rank(); ++axis) {
+    const std::int64_t extent = larger[axis];
+    if (extent == 1) continue;
+    const int own = axis - (larger.rank() - smaller.rank());
+    const bool stretched = own < 0 || smaller[own] == 1;
+    if (result.rank > 0 && result.axes[static_cast<std::size_t>(result.rank - 1)].stretched == stretched)
+      result.axes[static_cast<std::size_t>(result.rank - 1)].extent *= extent;
+    else
+      result.axes[static_cast<std::size_t>(result.rank++)] = {extent, stretched};
+  }
+  return result;
+}
+
+/// Calls f(large, small) for every element of the larger tensor, in order, with both flat indices.
+template <class F>
+void for_each_pair(const Fold& folded, std::int64_t count, F&& f) {
+  // Strides in the smaller tensor; 0 where it is stretched.
+  std::array<std::int64_t, Shape::max_rank> strides{};
+  std::int64_t stride = 1;
+  for (int axis = folded.rank - 1; axis >= 0; --axis) {
+    const auto [extent, stretched] = folded.axes[static_cast<std::size_t>(axis)];
+    strides[static_cast<std::size_t>(axis)] = stretched ? 0 : stride;
+    if (!stretched) stride *= extent;
+  }
+  std::array<std::int64_t, Shape::max_rank> index{};
+  std::int64_t small = 0;
+  for (std::int64_t large = 0; large < count; ++large) {
+    f(large, small);
+    for (int axis = folded.rank - 1; axis >= 0; --axis) {
+      const auto a = static_cast<std::size_t>(axis);
+      small += strides[a];
+      if (++index[a] < folded.axes[a].extent) break;
+      small -= strides[a] * index[a];
+      index[a] = 0;
+    }
+  }
+}
+
+/// Sums of the columns of x {rows, columns}: every thread sums its rows, then the threads' sums are added in
+/// order.
+void sum_columns(const float* x, std::int64_t rows, std::int64_t columns, float* y) {
+  const int most = omp_get_max_threads();
+  Tensor partial = Tensor::empty({most, columns});
+  float* sums = partial.data<float>().data();
+  const std::int64_t grain = std::max<std::int64_t>(1, elementwise_grain / columns);
+  const int threads = parallel_ranges(rows, grain, [=](std::int64_t begin, std::int64_t end, int thread) {
+    float* mine = sums + thread * columns;
+    std::fill_n(mine, columns, 0.0F);
+    // Blocks of rows, so that a long sum loses no digits to its growing total.
+    constexpr std::int64_t block = 64;
+    Tensor scratch = Tensor::empty({columns});
+    float* part = scratch.data<float>().data();
+    for (std::int64_t first = begin; first < end; first += block) {
+      std::fill_n(part, columns, 0.0F);
+      for (std::int64_t row = first; row < std::min(first + block, end); ++row)
+        for (std::int64_t c = 0; c < columns; ++c) part[c] += x[row * columns + c];
+      for (std::int64_t c = 0; c < columns; ++c) mine[c] += part[c];
+    }
+  });
+  for (std::int64_t c = 0; c < columns; ++c) {
+    double total = 0.0;
+    for (int thread = 0; thread < threads; ++thread) total += static_cast<double>(sums[thread * columns + c]);
+    y[c] = static_cast<float>(total);
+  }
+}
+
+}  // namespace
+
+void EigenBackend::broadcast(const Tensor& x, Tensor& y) {
+  const float* in = x.data<float>().data();
+  float* out = y.data<float>().data();
+  for_each_pair(fold(x.shape(), y.shape()), y.numel(),
+                [=](std::int64_t large, std::int64_t small) { out[large] = in[small]; });
+}
+
+void EigenBackend::sum_to(const Tensor& x, Tensor& y) {
+  const float* in = x.data<float>().data();
+  float* out = y.data<float>().data();
+  const Fold folded = fold(y.shape(), x.shape());
+  if (folded.rank == 2 && folded.axes[0].stretched && x.numel() > 0)  // a bias gradient
+    return sum_columns(in, folded.axes[0].extent, folded.axes[1].extent, out);
+  std::vector<double> totals(static_cast<std::size_t>(y.numel()), 0.0);
+  for_each_pair(folded, x.numel(), [&](std::int64_t large, std::int64_t small) {
+    totals[static_cast<std::size_t>(small)] += static_cast<double>(in[large]);
+  });
+  for (std::size_t i = 0; i < totals.size(); ++i) out[i] = static_cast<float>(totals[i]);
+}
+
+}  // namespace generous

@@ -1,0 +1,46 @@
+// Two-dimensional convolution (cross-correlation), images NHWC, weights OHWI.
+
+#include "core/ops.h"
+#include "core/ops/check.h"
+
+namespace generous {
+namespace {
+
+/// {N, P, Q, K}; checks that x {N, H, W, C}, weight {K, R, S, C/groups} and bias {K} fit.
+Shape output_shape(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dParams& p) {
+  const auto complain = [&](std::string_view what) {
+    fail("conv2d: {}: x {}, weight {}, stride {}, padding {}, groups {}", what, x.shape().str(),
+         weight.shape().str(), p.stride, p.padding, p.groups);
+  };
+  if (x.shape().rank() != 4 || weight.shape().rank() != 4) complain("x and weight need four axes");
+  if (p.stride < 1 || p.padding < 0 || p.groups < 1) complain("stride or groups below 1, or padding below 0");
+  if (weight.size(3) * p.groups != x.size(3)) complain("the weight's input channels do not fit x");
+  if (weight.size(0) % p.groups != 0) complain("the output channels are not a multiple of the groups");
+  if (bias.defined() && bias.shape() != Shape{weight.size(0)}) complain("the bias does not fit");
+  const std::int64_t height = x.size(1) + 2 * p.padding - weight.size(1);
+  const std::int64_t width = x.size(2) + 2 * p.padding - weight.size(2);
+  if (height < 0 || width < 0) complain("the kernel is larger than the padded image");
+  return {x.size(0), height / p.stride + 1, width / p.stride + 1, weight.size(0)};
+}
+
+}  // namespace
+
+// y = x * W + b;  dx = dy *' W (transposed),  dW = x correlated with dy,  db = sum of dy over N, P, Q
+Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dParams& params) {
+  check_f32("conv2d", {&x, &weight});
+  Tensor y = empty_beside(x, output_shape(x, weight, bias, params));
+  backend_of(x).conv2d(params, x, weight, bias, y);
+  const bool need_x = needs_gradient(x);
+  const bool need_weight = needs_gradient(weight);
+  const bool need_bias = needs_gradient(bias);
+  return record("conv2d", y, {x, weight, bias},
+                [=, x = x.detach(), weight = weight.detach()](const Tensor& dy) -> Gradients {
+                  Tensor dx = need_x ? empty_like(x) : Tensor();
+                  Tensor dweight = need_weight ? empty_like(weight) : Tensor();
+                  if (need_x) backend_of(x).conv2d_backward_data(params, dy, weight, dx);
+                  if (need_weight) backend_of(x).conv2d_backward_weight(params, x, dy, dweight);
+                  return {dx, dweight, need_bias ? sum_to(dy, {dy.size(3)}) : Tensor()};
+                });
+}
+
+}  // namespace generous

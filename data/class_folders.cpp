@@ -1,0 +1,57 @@
+#include <algorithm>
+
+#include "core/error.h"
+#include "data/folder.h"
+#include "data/formats.h"
+#include "data/image_file.h"
+
+namespace generous {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+std::vector<std::string> class_names(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const fs::path& path : list_class_folders(folder)) names.push_back(path.filename().string());
+  return names;
+}
+
+fs::path split_folder(const fs::path& root, Split split) {
+  const std::vector<std::string> names =
+      split == Split::train ? std::vector<std::string>{"train"} : std::vector<std::string>{"test", "val"};
+  for (const std::string& name : names) {
+    if (path_exists(root / name)) return root / name;
+  }
+  fail("{}: no such folder, expected {} with one folder of images for each class",
+       (root / names.front()).string(), split == Split::train ? "train/" : "test/ or val/");
+}
+
+}  // namespace
+
+Dataset load_class_folders(const fs::path& root, Split split) {
+  const fs::path train = split_folder(root, Split::train);
+  const fs::path folder = split_folder(root, split);
+  // The class index is the position among the training folders, so both splits must have the same.
+  const std::vector<std::string> classes = class_names(train);
+  const std::vector<std::string> found = class_names(folder);
+  for (const std::string& name : found) {
+    if (!std::ranges::binary_search(classes, name)) {
+      fail("{}: no such class in {}", (folder / name).string(), train.string());
+    }
+  }
+  std::vector<LabelledFile> files;
+  for (std::size_t label = 0; label < classes.size(); ++label) {
+    if (!std::ranges::binary_search(found, classes[label])) {
+      fail("{}: no such folder, expected the same classes as in {}", (folder / classes[label]).string(),
+           train.string());
+    }
+    for (fs::path& path : list_images(folder / classes[label])) {
+      files.push_back({std::move(path), static_cast<std::int64_t>(label)});
+    }
+  }
+  const ImageSize size = image_file_size(files.front().path);
+  return decode_images(files, classes, size);
+}
+
+}  // namespace generous

@@ -1,0 +1,104 @@
+#include "data/folder.h"
+
+#include <algorithm>
+#include <cctype>
+#include <system_error>
+
+#include "core/error.h"
+#include "core/files.h"
+
+namespace generous {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+bool is_image_name(const fs::path& path) {
+  std::string extension = path.extension().string();
+  std::ranges::transform(extension, extension.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return extension == ".jpg" || extension == ".jpeg" || extension == ".png";
+}
+
+}  // namespace
+
+bool path_exists(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(path, ignored);
+}
+
+std::vector<fs::path> list_folder(const fs::path& folder) {
+  std::vector<fs::path> entries;
+  try {
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+      if (!entry.path().filename().native().starts_with('.')) entries.push_back(entry.path());
+    }
+  } catch (const fs::filesystem_error& error) {
+    fail("{}: cannot list this folder: {}", folder.string(), error.code().message());
+  }
+  std::ranges::sort(entries, {}, [](const fs::path& path) { return path.native(); });
+  return entries;
+}
+
+std::vector<fs::path> list_class_folders(const fs::path& folder) {
+  std::vector<fs::path> folders = list_folder(folder);
+  std::error_code ignored;
+  for (const fs::path& path : folders) {
+    if (!fs::is_directory(path, ignored))
+      fail("{}: found a file, expected only class folders here", path.string());
+  }
+  if (folders.empty()) fail("{}: found no class folders, expected at least one", folder.string());
+  return folders;
+}
+
+std::vector<fs::path> list_images(const fs::path& folder) {
+  std::vector<fs::path> images = list_folder(folder);
+  std::error_code ignored;
+  for (const fs::path& path : images) {
+    if (!is_image_name(path) || fs::is_directory(path, ignored)) {
+      fail("{}: found something else, expected only .jpg, .jpeg and .png images in a class folder",
+           path.string());
+    }
+  }
+  if (images.empty()) fail("{}: found no images, expected at least one", folder.string());
+  return images;
+}
+
+std::size_t file_bytes(const fs::path& path) {
+  std::error_code error;
+  const bool regular = fs::is_regular_file(path, error);
+  const std::uintmax_t bytes = regular ? fs::file_size(path, error) : 0;
+  if (error) fail("{}: {}", path.string(), error.message());
+  if (!regular) fail("{}: is not a regular file", path.string());
+  return static_cast<std::size_t>(bytes);
+}
+
+std::vector<std::string> read_lines(const fs::path& path) {
+  constexpr std::size_t max_bytes = std::size_t{1} << 26;
+  const std::string text = read_file(path, max_bytes);
+  std::vector<std::string> lines;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    lines.push_back(text.substr(begin, end - begin));
+    if (lines.back().ends_with('\r')) lines.back().pop_back();
+    begin = end + 1;
+  }
+  while (!lines.empty() && lines.back().empty()) lines.pop_back();
+  return lines;
+}
+
+fs::path dataset_root(const fs::path& folder, std::string_view archive_folder) {
+  const fs::path inner = folder / archive_folder;
+  return path_exists(inner) ? inner : folder;
+}
+
+fs::path require_exists(const fs::path& path, std::string_view dataset) {
+  std::error_code error;
+  if (!fs::exists(path, error)) {
+    fail("{}: {}; `bash data/download.sh {}` gets this dataset", path.string(),
+         error ? error.message() : "no such file or folder", dataset);
+  }
+  return path;
+}
+
+}  // namespace generous

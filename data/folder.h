@@ -1,0 +1,38 @@
+// Looking into dataset folders, with errors that say how to get what is missing.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace generous {
+
+/// Whether there is such a file or folder; no when that cannot be found out.
+bool path_exists(const std::filesystem::path& path);
+
+/// What is in `folder`, sorted by name, without hidden entries (a leading dot). Throws Error with the
+/// system's reason.
+std::vector<std::filesystem::path> list_folder(const std::filesystem::path& folder);
+
+/// The folders in `folder`, sorted by name; throws Error that names anything else in it, and when there is
+/// none.
+std::vector<std::filesystem::path> list_class_folders(const std::filesystem::path& folder);
+
+/// The .jpg, .jpeg and .png files in `folder` (any case), sorted by name; throws Error that names anything
+/// else in it, and when there is none.
+std::vector<std::filesystem::path> list_images(const std::filesystem::path& folder);
+
+/// The size of a regular file; throws Error for anything else.
+std::size_t file_bytes(const std::filesystem::path& path);
+
+/// The lines of a text file, without line ends and empty last lines.
+std::vector<std::string> read_lines(const std::filesystem::path& path);
+
+/// `folder / archive_folder` if it exists, otherwise `folder`.
+std::filesystem::path dataset_root(const std::filesystem::path& folder, std::string_view archive_folder);
+
+/// Returns `path` if it exists; otherwise throws Error that names it and the command that gets `dataset`.
+std::filesystem::path require_exists(const std::filesystem::path& path, std::string_view dataset);
+
+}  // namespace generous

@@ -1,0 +1,47 @@
+// One reader per dataset format; dataset.h dispatches to them by name. All throw Error with the file, what
+// was found and what was expected.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+
+namespace generous {
+
+/// Fashion-MNIST: {train,t10k}-{images-idx3,labels-idx1}-ubyte, gzipped (.gz) or not. Images {N, 28, 28, 1}.
+Dataset load_fashion_mnist(const std::filesystem::path& folder, Split split);
+
+/// The binary version of CIFAR: fixed-size records of labels followed by 3072 pixels, planes of red, green
+/// and blue.
+struct CifarFormat {
+  std::string dataset;         ///< for messages: the name that data/download.sh knows
+  std::string archive_folder;  ///< the folder inside the original archive
+  std::vector<std::string> train_files;
+  std::string test_file;
+  std::int64_t train_records = 0;  ///< in each training file
+  std::int64_t test_records = 0;
+  std::vector<std::int64_t> label_bounds;  ///< one label byte each, in file order; the last is the class
+  std::string names_file;                  ///< class names, one a line
+};
+CifarFormat cifar10_format();
+CifarFormat cifar100_format();
+
+/// `folder` holds the files or holds the archive's folder. Images {N, 32, 32, 3}.
+Dataset load_cifar(const CifarFormat& format, const std::filesystem::path& folder, Split split);
+
+/// Tiny-ImageNet, images {N, 64, 64, 3}; Split::test is its validation set. `folder` holds train/ and val/ or
+/// holds tiny-imagenet-200/ that does. Classes: the lines of wnids.txt, in that order; without that file the
+/// folders of train/, sorted. Training images: train/WNID/images/ or train/WNID/. Validation images:
+/// val/images/ with val/val_annotations.txt (file name, tab, WNID, ...); without that file val/WNID/images/
+/// or val/WNID/.
+Dataset load_tiny_imagenet(const std::filesystem::path& folder, Split split);
+
+/// Any tree folder/{train,test or val}/CLASS/*.{jpg,jpeg,png}: classes are train's folders sorted by name,
+/// every class is in both splits, every image has the same size. Images {N, H, W, 3}: greyscale is repeated,
+/// alpha is dropped.
+Dataset load_class_folders(const std::filesystem::path& folder, Split split);
+
+}  // namespace generous

@@ -1,0 +1,124 @@
+#include "data/loader.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include "core/error.h"
+#include "core/random.h"
+#include "data/augment.h"
+#include "data/prefetcher.h"
+
+namespace generous {
+
+namespace {
+
+constexpr int max_workers = 64;
+constexpr std::int64_t max_samples =
+    std::numeric_limits<std::uint32_t>::max();  // a random counter has 32 bits
+
+// The order in which an epoch visits the samples.
+using Order = std::vector<std::uint32_t>;
+
+// Fisher and Yates's shuffle.
+Order epoch_order(std::int64_t samples, bool shuffle, const Random& random, std::uint32_t epoch) {
+  Order order(static_cast<std::size_t>(samples));
+  std::iota(order.begin(), order.end(), 0U);
+  if (!shuffle) return order;
+  for (std::size_t i = order.size() - 1; i > 0; --i) {
+    std::swap(order[i], order[random.below(static_cast<std::uint32_t>(i + 1), epoch, 0, i)]);
+  }
+  return order;
+}
+
+void check(const Dataset& dataset, const DatasetInfo& info, const LoaderOptions& options) {
+  const Tensor& images = dataset.images;
+  require(images.defined() && images.dtype() == DType::u8 && images.shape().rank() == 4,
+          "loader: expected images of u8 {{N, H, W, C}}");
+  require(images.numel() > 0 && images.size(0) <= max_samples && images.size(3) <= 3,
+          "loader: found images {}, expected at least one of 1 to 3 channels", images.shape().str());
+  require(std::ssize(dataset.labels) == images.size(0), "loader: {} labels for {} images",
+          dataset.labels.size(), images.size(0));
+  for (const std::int64_t label : dataset.labels) {
+    require(label >= 0 && label < std::ssize(dataset.classes), "loader: found label {}, expected 0 to {}",
+            label, std::ssize(dataset.classes) - 1);
+  }
+  require(options.batch_size >= 1, "loader: batch size {}, expected at least 1", options.batch_size);
+  require(options.workers >= 0 && options.workers <= max_workers, "loader: {} workers, expected 0 to {}",
+          options.workers, max_workers);
+  require(info.crop_padding >= 0 && info.crop_padding <= std::max(images.size(1), images.size(2)),
+          "loader: crop padding {} for images {}", info.crop_padding, images.shape().str());
+}
+
+}  // namespace
+
+struct Loader::State {
+  State(const Dataset& dataset_, const DatasetInfo& info_, const LoaderOptions& options_)
+      : dataset(dataset_),
+        info(info_),
+        options(options_),
+        shape{dataset.images.size(1), dataset.images.size(2), dataset.images.size(3)},
+        table(make_normalise_table(info)),
+        augment_random(options.seed, "augment"),
+        shuffle_random(options.seed, "shuffle"),
+        prefetcher(options.workers, 2 * options.workers) {}
+
+  std::int64_t batches() const { return (dataset.size() + options.batch_size - 1) / options.batch_size; }
+
+  // Batch `index` of the epoch that visits the samples in `order`.
+  Batch assemble(const Order& order, std::uint32_t epoch, std::int64_t index) const {
+    const std::int64_t begin = index * options.batch_size;
+    const std::int64_t count = std::min(options.batch_size, dataset.size() - begin);
+    Batch batch{Tensor::empty({count, shape.height, shape.width, shape.channels}),
+                Tensor::empty({count}, DType::i64)};
+    const auto pixels = static_cast<std::size_t>(shape.numel());
+    const std::span<const std::uint8_t> source = dataset.images.data<std::uint8_t>();
+    const std::span<float> images = batch.images.data<float>();
+    const std::span<std::int64_t> labels = batch.labels.data<std::int64_t>();
+    for (std::size_t i = 0; i < labels.size(); ++i) {
+      const std::uint32_t sample = order[static_cast<std::size_t>(begin) + i];
+      const Augmentation augmentation =
+          options.augment ? draw_augmentation(info, augment_random, epoch, sample) : Augmentation{};
+      augment_and_normalise(source.subspan(sample * pixels, pixels), shape, augmentation, table,
+                            images.subspan(i * pixels, pixels));
+      labels[i] = dataset.labels[sample];
+    }
+    return batch;
+  }
+
+  const Dataset& dataset;
+  const DatasetInfo info;
+  const LoaderOptions options;
+  const ImageShape shape;
+  const NormaliseTable table;
+  const Random augment_random;
+  const Random shuffle_random;
+  Prefetcher prefetcher;  // last: its threads use the rest
+};
+
+Loader::Loader(const Dataset& dataset, const DatasetInfo& info, const LoaderOptions& options) {
+  check(dataset, info, options);
+  state_ = std::make_unique<State>(dataset, info, options);
+}
+
+Loader::~Loader() = default;
+
+std::int64_t Loader::batches() const { return state_->batches(); }
+
+void Loader::start_epoch(std::int64_t epoch, std::int64_t first) {
+  require(epoch >= 0 && epoch <= std::numeric_limits<std::uint32_t>::max(), "loader: epoch {}", epoch);
+  require(first >= 0 && first <= batches(), "loader: first batch {}, expected 0 to {}", first, batches());
+  const auto counter = static_cast<std::uint32_t>(epoch);
+  const State& state = *state_;
+  state_->prefetcher.start(
+      first, batches(),
+      [&state, counter,
+       order = epoch_order(state.dataset.size(), state.options.shuffle, state.shuffle_random, counter)](
+          std::int64_t index) { return state.assemble(order, counter, index); });
+}
+
+std::optional<Batch> Loader::next() { return state_->prefetcher.next(); }
+
+}  // namespace generous

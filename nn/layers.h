@@ -1,0 +1,119 @@
+// The layers. State names, shapes and default initialisation are those of PyTorch's layers of the same name.
+#pragma once
+
+#include "nn/module.h"
+
+namespace generous {
+
+struct Conv2dOptions {
+  std::int64_t in = 0;
+  std::int64_t out = 0;
+  std::int64_t kernel = 3;
+  std::int64_t stride = 1;
+  std::int64_t padding = 0;
+  std::int64_t groups = 1;
+  bool bias = false;
+  /// Of the weight. fan_in: U(-b, b), b = 1 / sqrt(kernel^2 in / groups), the default of common frameworks.
+  /// fan_out: N(0, 2 / (kernel^2 out)), He et al. 2015.
+  enum class Weights { fan_in, fan_out } weights = Weights::fan_in;
+};
+
+/// The usual convolutions, without bias: 3x3 with padding 1, so that only the stride changes H and W; and
+/// 1x1.
+Conv2dOptions conv3x3(std::int64_t in, std::int64_t out, std::int64_t stride, Conv2dOptions::Weights weights);
+Conv2dOptions conv1x1(std::int64_t in, std::int64_t out, std::int64_t stride, Conv2dOptions::Weights weights);
+
+/// x {N, H, W, in} -> {N, P, Q, out}, P = (H + 2 padding - kernel) / stride + 1. State: weight {out, kernel,
+/// kernel, in / groups}, bias {out} drawn from U(-b, b) if wanted. Throws Error unless groups divides in and
+/// out.
+class Conv2d : public Module {
+ public:
+  explicit Conv2d(const Conv2dOptions& options);
+  Tensor forward(const Tensor& x) override;
+
+ private:
+  Conv2dParams params_;
+  Tensor weight_;
+  Tensor bias_;  ///< undefined without
+};
+
+/// Batch normalisation over all axes but the last: x {N, H, W, C} (2d) or {N, C} (1d), same shape out.
+/// (Ioffe & Szegedy 2015; running statistics move by 0.1.) State: weight, bias, running_mean, running_var
+/// {C}, num_batches_tracked {} of i64, which counts the batches seen in training mode.
+class BatchNorm : public Module {
+ public:
+  explicit BatchNorm(std::int64_t channels);
+  Tensor forward(const Tensor& x) override { return apply(x, {}, false); }
+  /// relu(forward(x)), fused.
+  Tensor then_relu(const Tensor& x) { return apply(x, {}, true); }
+  /// relu(forward(x) + residual), fused; residual has x's shape.
+  Tensor add_relu(const Tensor& x, const Tensor& residual) { return apply(x, residual, true); }
+
+ private:
+  Tensor apply(const Tensor& x, const Tensor& residual, bool relu);
+
+  Tensor weight_;
+  Tensor bias_;
+  BatchNormStatistics running_;
+  Tensor num_batches_tracked_;
+};
+
+/// x {B, in} -> {B, out}. State: weight {out, in}, bias {out}, both from U(-1 / sqrt(in), 1 / sqrt(in)).
+class Linear : public Module {
+ public:
+  Linear(std::int64_t in, std::int64_t out, const DiskLayout& weight_layout = DiskLayout::same());
+  Tensor forward(const Tensor& x) override;
+
+ private:
+  Tensor weight_;
+  Tensor bias_;
+};
+
+/// Linear on flattened images: x {N, H, W, C} of the given `image` {H, W, C} -> {N, out}. On disk the
+/// weight's columns are in C, H, W order. Throws Error for other images.
+class FlattenLinear : public Linear {
+ public:
+  FlattenLinear(const Shape& image, std::int64_t out);
+  Tensor forward(const Tensor& x) override;
+
+ private:
+  Shape image_;
+};
+
+/// Inverted dropout in training mode, the identity otherwise. A fresh mask for every step, the same for the
+/// same seed, layer and step. Throws Error unless 0 <= p < 1. No state. (Srivastava et al. 2014)
+class Dropout : public Module {
+ public:
+  explicit Dropout(float p);
+  Tensor forward(const Tensor& x) override;
+
+ private:
+  float p_;
+};
+
+class ReLU : public Module {
+ public:
+  Tensor forward(const Tensor& x) override { return relu(x); }
+};
+
+class ReLU6 : public Module {
+ public:
+  Tensor forward(const Tensor& x) override { return relu6(x); }
+};
+
+/// Modules applied one after another; they are named "0", "1", ... in the order of `append`.
+class Sequential : public Module {
+ public:
+  template <class M, class... Args>
+  M& append(Args&&... args) {
+    M& module = add<M>(std::to_string(modules_.size()), std::forward<Args>(args)...);
+    modules_.push_back(&module);
+    return module;
+  }
+  Tensor forward(const Tensor& x) override;
+
+ private:
+  std::vector<Module*> modules_;
+};
+
+}  // namespace generous

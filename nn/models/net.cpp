@@ -1,0 +1,64 @@
+#include "nn/models/net.h"
+
+#include "nn/layers.h"
+
+namespace generous {
+namespace {
+
+class Net : public Module {
+ public:
+  explicit Net(const ModelOptions& options)
+      : Net(options.image, options.num_channels, options.classes, options.dropout_rate) {}
+
+  Tensor forward(const Tensor& x) override {
+    Tensor y = stage(conv1_, bn1_, x);  // {N, H/2, W/2, c}
+    y = stage(conv2_, bn2_, y);         // {N, H/4, W/4, 2c}
+    y = stage(conv3_, bn3_, y);         // {N, H/8, W/8, 4c}
+    y = fcbn1_.then_relu(fc1_(y));      // {N, 4c}
+    return fc2_(dropout_(y));           // {N, classes}
+  }
+
+ private:
+  Net(const Shape& image, std::int64_t c, std::int64_t classes, float dropout_rate)
+      : conv1_(add<Conv2d>("conv1", biased_conv(image[2], c))),
+        bn1_(add<BatchNorm>("bn1", c)),
+        conv2_(add<Conv2d>("conv2", biased_conv(c, 2 * c))),
+        bn2_(add<BatchNorm>("bn2", 2 * c)),
+        conv3_(add<Conv2d>("conv3", biased_conv(2 * c, 4 * c))),
+        bn3_(add<BatchNorm>("bn3", 4 * c)),
+        fc1_(add<FlattenLinear>("fc1", Shape{image[0] / 8, image[1] / 8, 4 * c}, 4 * c)),
+        fcbn1_(add<BatchNorm>("fcbn1", 4 * c)),
+        dropout_(add<Dropout>("dropout", dropout_rate)),
+        fc2_(add<Linear>("fc2", 4 * c, classes)) {}
+
+  static Conv2dOptions biased_conv(std::int64_t in, std::int64_t out) {
+    return {.in = in, .out = out, .kernel = 3, .padding = 1, .bias = true};
+  }
+
+  /// The paper pools first. ReLU is monotone, so the values are the same, and so are the gradients: where
+  /// windows differ in the element chosen, the ReLU passes none on. This order has the ReLU fused.
+  static Tensor stage(Conv2d& conv, BatchNorm& bn, const Tensor& x) {
+    return max_pool2d(bn.then_relu(conv(x)), {.kernel_h = 2, .kernel_w = 2, .stride = 2});
+  }
+
+  Conv2d& conv1_;
+  BatchNorm& bn1_;
+  Conv2d& conv2_;
+  BatchNorm& bn2_;
+  Conv2d& conv3_;
+  BatchNorm& bn3_;
+  FlattenLinear& fc1_;
+  BatchNorm& fcbn1_;
+  Dropout& dropout_;
+  Linear& fc2_;
+};
+
+}  // namespace
+
+std::unique_ptr<Module> make_net(const ModelOptions& options) {
+  require(options.image[0] >= 8 && options.image[1] >= 8,
+          "net: images of {} are too small for three 2x2 poolings: at least 8x8", options.image.str());
+  return std::make_unique<Net>(options);
+}
+
+}  // namespace generous

@@ -1,0 +1,107 @@
+#include "nn/models/wrn.h"
+
+#include <charconv>
+
+#include "nn/layers.h"
+
+namespace generous {
+namespace {
+
+constexpr auto fan_out = Conv2dOptions::Weights::fan_out;
+
+class WrnBlock : public Module {
+ public:
+  WrnBlock(std::int64_t in, std::int64_t out, std::int64_t stride)
+      : bn1_(add<BatchNorm>("bn1", in)),
+        conv1_(add<Conv2d>("conv1", conv3x3(in, out, stride, fan_out))),
+        bn2_(add<BatchNorm>("bn2", out)),
+        conv2_(add<Conv2d>("conv2", conv3x3(out, out, 1, fan_out))),
+        shortcut_(in == out ? nullptr : &add<Conv2d>("convShortcut", conv1x1(in, out, stride, fan_out))) {}
+
+  /// {N, H, W, in} -> {N, H / stride, W / stride, out}. Where the widths differ the shortcut is a convolution
+  /// of the activated input, otherwise the raw input itself.
+  Tensor forward(const Tensor& x) override {
+    const Tensor activated = bn1_.then_relu(x);
+    const Tensor y = conv2_(bn2_.then_relu(conv1_(activated)));
+    return y + (shortcut_ != nullptr ? shortcut_->forward(activated) : x);
+  }
+
+ private:
+  BatchNorm& bn1_;
+  Conv2d& conv1_;
+  BatchNorm& bn2_;
+  Conv2d& conv2_;
+  Conv2d* shortcut_;
+};
+
+/// The blocks of one stage, under the name "layer".
+class WrnStage : public Module {
+ public:
+  WrnStage(std::int64_t blocks, std::int64_t in, std::int64_t out, std::int64_t stride)
+      : layer_(add<Sequential>("layer")) {
+    layer_.append<WrnBlock>(in, out, stride);
+    for (std::int64_t b = 1; b < blocks; ++b) layer_.append<WrnBlock>(out, out, 1);
+  }
+  Tensor forward(const Tensor& x) override { return layer_(x); }
+
+ private:
+  Sequential& layer_;
+};
+
+class Wrn : public Module {
+ public:
+  Wrn(std::int64_t blocks, std::int64_t k, const ModelOptions& options)
+      : conv1_(add<Conv2d>("conv1", conv3x3(options.image[2], 16, 1, fan_out))),
+        block1_(add<WrnStage>("block1", blocks, 16, 16 * k, 1)),
+        block2_(add<WrnStage>("block2", blocks, 16 * k, 32 * k, 2)),
+        block3_(add<WrnStage>("block3", blocks, 32 * k, 64 * k, 2)),
+        bn1_(add<BatchNorm>("bn1", 64 * k)),
+        fc_(add<Linear>("fc", 64 * k, options.classes)) {}
+
+  Tensor forward(const Tensor& x) override {
+    const Tensor y = block3_(block2_(block1_(conv1_(x))));
+    return fc_(global_avg_pool(bn1_.then_relu(y)));
+  }
+
+ private:
+  Conv2d& conv1_;
+  WrnStage& block1_;
+  WrnStage& block2_;
+  WrnStage& block3_;
+  BatchNorm& bn1_;
+  Linear& fc_;
+};
+
+/// A number of one to four digits without a leading zero; 0 for anything else.
+std::int64_t parse_number(std::string_view text) {
+  std::int64_t value = 0;
+  if (text.empty() || text.size() > 4 || text[0] < '1' || text[0] > '9') return 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size() ? value : 0;
+}
+
+}  // namespace
+
+WrnShape parse_wrn(const std::string& name) {
+  const std::size_t first = name.find('_');
+  const std::size_t second = first == std::string::npos ? first : name.find('_', first + 1);
+  WrnShape shape;
+  if (second != std::string::npos) {
+    const std::string_view text = name;
+    shape = {.depth = parse_number(text.substr(first + 1, second - first - 1)),
+             .widen_factor = parse_number(text.substr(second + 1))};
+  }
+  const bool good = shape.depth >= 10 && shape.depth <= 1000 && shape.depth % 6 == 4 &&
+                    shape.widen_factor >= 1 && shape.widen_factor <= 100;
+  require(
+      good,
+      "model '{}': expected wrn_D_K with D = 6n + 4 from 10 to 1000 and K from 1 to 100, such as wrn_40_2",
+      name);
+  return shape;
+}
+
+std::unique_ptr<Module> make_wrn(const WrnShape& shape, const ModelOptions& options) {
+  return std::make_unique<Wrn>((shape.depth - 4) / 6, shape.widen_factor, options);
+}
+
+}  // namespace generous

@@ -1,0 +1,91 @@
+#include "nn/module.h"
+
+#include <algorithm>
+
+#include "core/backend.h"
+#include "core/random.h"
+
+namespace generous {
+namespace {
+
+void fill_random(const StateEntry& entry, std::uint64_t seed) {
+  const Random random(seed, "init/" + entry.name);
+  std::vector<float> values(static_cast<std::size_t>(entry.tensor.numel()));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] = entry.init.kind == Init::Kind::normal
+                    ? entry.init.value * random.normal(0, 0, i)
+                    : entry.init.value * (2.0F * random.uniform(0, 0, i) - 1.0F);
+  }
+  Tensor target = entry.tensor;
+  backend(target.device()).copy_from_host(values.data(), target);
+}
+
+}  // namespace
+
+void Module::train(bool on) {
+  training_ = on;
+  for (const auto& [name, child] : children_) child->train(on);
+}
+
+void Module::set_step(std::uint32_t step) {
+  step_ = step;
+  for (const auto& [name, child] : children_) child->set_step(step);
+}
+
+std::vector<StateEntry> Module::state() const {
+  std::vector<StateEntry> all;
+  collect("", all);
+  return all;
+}
+
+std::vector<StateEntry> Module::parameters() const {
+  std::vector<StateEntry> all = state();
+  std::erase_if(all, [](const StateEntry& entry) { return !entry.trainable; });
+  return all;
+}
+
+std::int64_t Module::parameter_count() const {
+  std::int64_t count = 0;
+  for (const StateEntry& entry : parameters()) count += entry.tensor.numel();
+  return count;
+}
+
+void Module::initialise(std::uint64_t seed) {
+  set_keys("", seed);
+  for (const StateEntry& entry : state()) {
+    if (entry.init.kind == Init::Kind::constant) {
+      Tensor target = entry.tensor;
+      backend(target.device()).fill(target, static_cast<double>(entry.init.value));
+    } else {
+      fill_random(entry, seed);
+    }
+  }
+}
+
+Tensor Module::add_parameter(std::string_view name, const Shape& shape, Init init, DiskLayout layout) {
+  Tensor tensor = Tensor::empty(shape);
+  tensor.require_grad();
+  entries_.push_back({std::string(name), tensor, true, init, layout});
+  return tensor;
+}
+
+Tensor Module::add_buffer(std::string_view name, const Shape& shape, DType dtype, Init init) {
+  Tensor tensor = Tensor::empty(shape, dtype);
+  entries_.push_back({std::string(name), tensor, false, init, DiskLayout::same()});
+  return tensor;
+}
+
+void Module::collect(const std::string& prefix, std::vector<StateEntry>& out) const {
+  for (const StateEntry& entry : entries_) {
+    out.push_back(entry);
+    out.back().name = prefix + entry.name;
+  }
+  for (const auto& [name, child] : children_) child->collect(prefix + name + ".", out);
+}
+
+void Module::set_keys(const std::string& prefix, std::uint64_t seed) {
+  key_ = random_key(seed, "module/" + prefix);
+  for (const auto& [name, child] : children_) child->set_keys(prefix + name + ".", seed);
+}
+
+}  // namespace generous

@@ -1,0 +1,104 @@
+#include "nn/optim.h"
+
+#include "core/backend.h"
+#include "nn/state_dict.h"
+
+namespace generous {
+
+void Optimizer::zero_grad() {
+  for (StateEntry& entry : parameters_) entry.tensor.clear_grad();
+}
+
+NamedTensors Optimizer::state() const { return state_dict(state_); }
+
+void Optimizer::load_state(const NamedTensors& tensors, const std::string& source) {
+  load_state_dict(state_, tensors, source);
+}
+
+Tensor Optimizer::add_state(std::string_view kind, const StateEntry& parameter) {
+  const Tensor& like = parameter.tensor;
+  const Tensor tensor = Tensor::zeros(like.shape(), DType::f32, like.device());
+  state_.push_back({std::string(kind) + "." + parameter.name, tensor, false, {}, parameter.layout});
+  return tensor;
+}
+
+Tensor Optimizer::add_counter(std::string_view kind, const StateEntry& parameter) {
+  const Tensor tensor = Tensor::zeros({}, DType::i64);
+  state_.push_back({std::string(kind) + "." + parameter.name, tensor, false, {}, {}});
+  return tensor;
+}
+
+namespace {
+
+class Sgd : public Optimizer {
+ public:
+  Sgd(const Module& module, const SgdOptions& options) : Optimizer(module), options_(options) {
+    require(!options.nesterov || options.momentum > 0.0F, "SGD: Nesterov needs a momentum above 0, not {}",
+            options.momentum);
+    for (const StateEntry& entry : parameters_)
+      velocities_.push_back(options.momentum == 0.0F ? Tensor() : add_state("velocity", entry));
+  }
+
+  void step(float learning_rate) override {
+    // A velocity starts at zero, so that after the first gradient g it is momentum * 0 + g, as it should be.
+    const SgdParams params{.learning_rate = learning_rate,
+                           .momentum = options_.momentum,
+                           .weight_decay = options_.weight_decay,
+                           .nesterov = options_.nesterov};
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+      Tensor& parameter = parameters_[i].tensor;
+      if (!parameter.grad().defined()) continue;
+      backend(parameter.device()).sgd_step(params, parameter.grad(), velocities_[i], parameter);
+    }
+  }
+
+ private:
+  SgdOptions options_;
+  std::vector<Tensor> velocities_;  ///< undefined tensors without momentum
+};
+
+class Adam : public Optimizer {
+ public:
+  Adam(const Module& module, const AdamOptions& options) : Optimizer(module), options_(options) {
+    for (const StateEntry& entry : parameters_)
+      moments_.push_back({.first = add_state("first_moment", entry),
+                          .second = add_state("second_moment", entry),
+                          .step = add_counter("step", entry)});
+  }
+
+  void step(float learning_rate) override {
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+      Tensor& parameter = parameters_[i].tensor;
+      if (!parameter.grad().defined()) continue;
+      const AdamParams params{.learning_rate = learning_rate,
+                              .beta1 = options_.beta1,
+                              .beta2 = options_.beta2,
+                              .epsilon = options_.epsilon,
+                              .weight_decay = options_.weight_decay,
+                              .step = ++moments_[i].step.data<std::int64_t>()[0]};
+      backend(parameter.device())
+          .adam_step(params, parameter.grad(), moments_[i].first, moments_[i].second, parameter);
+    }
+  }
+
+ private:
+  struct Moments {
+    Tensor first;
+    Tensor second;
+    Tensor step;  ///< {} of i64: the updates this parameter has had
+  };
+  AdamOptions options_;
+  std::vector<Moments> moments_;
+};
+
+}  // namespace
+
+std::unique_ptr<Optimizer> make_sgd(const Module& module, const SgdOptions& options) {
+  return std::make_unique<Sgd>(module, options);
+}
+
+std::unique_ptr<Optimizer> make_adam(const Module& module, const AdamOptions& options) {
+  return std::make_unique<Adam>(module, options);
+}
+
+}  // namespace generous
