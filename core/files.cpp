@@ -130,6 +130,12 @@ void write_file_atomically(const fs::path& path, std::span<const std::string_vie
     const int error = errno;
     fail("cannot write {}: {} ({})", path.string(), system_reason(error), step);
   };
+  std::error_code ignored;  // what cannot be looked at fails below, with its reason
+  const fs::file_type type = fs::status(path, ignored).type();
+  if (type == fs::file_type::directory) fail("cannot write {}: it is a folder, not a file", path.string());
+  // The rename would put an ordinary file in the place of a device such as /dev/null.
+  if (fs::exists(fs::file_status(type)) && type != fs::file_type::regular)
+    fail("cannot write {}: it is there and is not an ordinary file", path.string());
   const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
   // Opened first: afterwards only the disk itself can fail.
   OpenFile open_folder = OpenFile::open(folder, O_RDONLY | O_DIRECTORY);

@@ -15,7 +15,9 @@ std::string read_file(const std::filesystem::path& path, std::size_t max_bytes =
 
 /// Replaces `path` atomically: writes all `parts` one after another to a temporary file in the same folder,
 /// fsync, rename, fsync of the folder. On any failure (no permission, disk full) the temporary file is
-/// removed, what `path` held before is untouched, and Error names the file and the system's reason.
+/// removed, what `path` held before is untouched, and Error names the file and the system's reason. A folder,
+/// a device or a pipe at `path` is an Error; a link there is replaced, and the file it points to is
+/// untouched.
 void write_file_atomically(const std::filesystem::path& path, std::span<const std::string_view> parts);
 void write_file_atomically(const std::filesystem::path& path, std::string_view content);
 

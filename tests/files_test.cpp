@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <atomic>
 #include <csignal>
@@ -120,13 +121,31 @@ TEST_CASE("a failed write leaves everything as it was and says why") {
   };
   check_message(message(folder / "file/below"), folder / "file/below", "Not a directory");
   check_message(message(folder / "absent/file"), folder / "absent/file", "No such file or directory");
-  check_message(message(folder / "folder"), folder / "folder", "directory");
+  check_message(message(folder / "folder"), folder / "folder", "folder, not a file");
   check_message(message("/proc/generous"), "/proc/generous", "cannot write");
   const std::string long_name(300, 'n');
   check_message(message(folder / long_name), folder / long_name, "File name too long");
   CHECK(count_entries(folder.path()) == 2);
   CHECK(fs::is_directory(folder / "folder/below"));
   CHECK(read_plainly(folder / "file") == "old");
+}
+
+TEST_CASE("only an ordinary file is replaced, and a link instead of what it points to") {
+  const TemporaryFolder folder;
+  const fs::path pipe = folder / "pipe";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  check_message(error_of([&] { write_file_atomically(pipe, "new"); }), pipe, "not an ordinary file");
+  CHECK(fs::is_fifo(pipe));
+
+  write_plainly(folder / "file", "old");
+  fs::create_symlink("file", folder / "link");
+  write_file_atomically(folder / "link", "new");
+  CHECK(read_plainly(folder / "file") == "old");
+  CHECK(read_plainly(folder / "link") == "new");
+  fs::create_symlink("absent", folder / "dangling");
+  write_file_atomically(folder / "dangling", "new");
+  CHECK(read_plainly(folder / "dangling") == "new");
+  CHECK(!fs::exists(folder / "absent"));
 }
 
 TEST_CASE("a full disk harms nothing that was saved before") {

@@ -31,10 +31,12 @@ void for_each_number(Position& position, F&& f) {
   f("sum_correct", position.sums.correct);
   f("sum_loss", position.sums.loss);
   f("sum_seconds", position.sums.seconds);
-  for (std::size_t i = 0; i < position.sums.terms.size(); ++i) f(fmt::format("sum_term{}", i), position.sums.terms[i]);
+  for (std::size_t i = 0; i < position.sums.terms.size(); ++i)
+    f(fmt::format("sum_term{}", i), position.sums.terms[i]);
 }
 
-const std::string& entry(const Metadata& metadata, const std::string& key, const std::filesystem::path& path) {
+const std::string& entry(const Metadata& metadata, const std::string& key,
+                         const std::filesystem::path& path) {
   const auto found = metadata.find(key);
   if (found == metadata.end())
     fail("{} is not a training state of this program: its metadata has no '{}'", path.string(), key);
@@ -42,12 +44,15 @@ const std::string& entry(const Metadata& metadata, const std::string& key, const
 }
 
 template <class T>
-void read_number(const Metadata& metadata, const std::string& key, const std::filesystem::path& path, T& out) {
+void read_number(const Metadata& metadata, const std::string& key, const std::filesystem::path& path,
+                 T& out) {
   const std::string& text = entry(metadata, key, path);
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
   bool good = error == std::errc() && end == text.data() + text.size();
-  if constexpr (std::is_floating_point_v<T>) good = good && std::isfinite(out);
-  else good = good && out >= 0;
+  if constexpr (std::is_floating_point_v<T>)
+    good = good && std::isfinite(out);
+  else
+    good = good && out >= 0;
   require(good, "{} is damaged: its metadata has {} = '{}'", path.string(), key, text);
 }
 
@@ -82,22 +87,25 @@ TrainingState read_training_state(const std::filesystem::path& path) {
   for_each_number(state.position,
                   [&](const std::string& key, auto& value) { read_number(file.metadata, key, path, value); });
   for (const auto& [name, tensor] : file.tensors) {
-    if (name.starts_with(model_prefix)) state.model.emplace_back(name.substr(model_prefix.size()), tensor);
+    if (name.starts_with(model_prefix))
+      state.model.emplace_back(name.substr(model_prefix.size()), tensor);
     else if (name.starts_with(optimizer_prefix))
       state.optimizer.emplace_back(name.substr(optimizer_prefix.size()), tensor);
-    else fail("{}: unexpected tensor '{}'", path.string(), name);
+    else
+      fail("{}: unexpected tensor '{}'", path.string(), name);
   }
   return state;
 }
 
-void check_same_settings(const Config& config, const TrainingState& state, const std::filesystem::path& path) {
+void check_same_settings(const Config& config, const TrainingState& state,
+                         const std::filesystem::path& path) {
   const nlohmann::json saved = parse_json_strictly(state.config, path.string());
   for (const Setting& setting : settings(config)) {
     if (setting.may_change) continue;
     const std::string before = saved.contains(setting.key) ? saved[setting.key].dump() : "not set";
     if (before != setting.json)
-      fail("cannot resume {}: {} was {}, now it is {}; keep it, or start a new run in another folder", path.string(),
-           setting.key, before, setting.json);
+      fail("cannot resume {}: {} was {}, now it is {}; keep it, or start a new run in another folder",
+           path.string(), setting.key, before, setting.json);
   }
 }
 

@@ -1,5 +1,5 @@
-// What a run leaves in its folder: weights for use elsewhere, and the training state, from which it goes on exactly
-// where it stopped.
+// What a run leaves in its folder: weights for use elsewhere, and the training state, from which it goes on
+// exactly where it stopped.
 #pragma once
 
 #include <cstdint>

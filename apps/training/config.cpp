@@ -28,16 +28,16 @@ struct Given {
 };
 
 [[noreturn]] void reject(const Given& given, const std::string& hint = "") {
-  const std::string found = given.flag ? fmt::format("'{}'", given.value.get<std::string>())
-                                       : json_excerpt(given.value);
+  const std::string found =
+      given.flag ? fmt::format("'{}'", given.value.get<std::string>()) : json_excerpt(given.value);
   const std::string message =
       fmt::format("{} must be {}, not {}{}", given.where, expected_value(*given.key), found, hint);
   if (given.flag) throw UsageError(message);
   throw Error(message);
 }
 
-/// The number that the whole text spells in decimal, or nothing: no spaces, no sign +, no leading zeros (which some
-/// read as octal), no inf or nan, nothing out of the type's range.
+/// The number that the whole text spells in decimal, or nothing: no spaces, no sign +, no leading zeros
+/// (which some read as octal), no inf or nan, nothing out of the type's range.
 template <class T>
 std::optional<T> parse(std::string_view text) {
   const std::string_view digits = text.substr(text.starts_with('-') ? 1 : 0);
@@ -56,9 +56,11 @@ std::int64_t read_integer(const Given& given, const json& value) {
   std::optional<std::int64_t> number;
   if (given.flag) number = parse<std::int64_t>(value.get<std::string>());
   // An unsigned value beyond int64 would wrap: it is out of every range anyway.
-  else if (value.is_number_integer() && (!value.is_number_unsigned() || value.get<std::uint64_t>() < (1ULL << 63)))
+  else if (value.is_number_integer() &&
+           (!value.is_number_unsigned() || value.get<std::uint64_t>() < (1ULL << 63)))
     number = value.get<std::int64_t>();
-  if (!number || static_cast<double>(*number) < given.key->min || static_cast<double>(*number) > given.key->max)
+  if (!number || static_cast<double>(*number) < given.key->min ||
+      static_cast<double>(*number) > given.key->max)
     reject(given);
   return *number;
 }
@@ -67,8 +69,10 @@ void read(const Given& given, std::int64_t& out) { out = read_integer(given, giv
 
 void read(const Given& given, double& out) {
   std::optional<double> number;
-  if (given.flag) number = parse<double>(given.value.get<std::string>());
-  else if (given.value.is_number()) number = given.value.get<double>();
+  if (given.flag)
+    number = parse<double>(given.value.get<std::string>());
+  else if (given.value.is_number())
+    number = given.value.get<double>();
   if (!number || !(*number >= given.key->min && *number <= given.key->max)) reject(given);
   out = *number;
 }
@@ -102,7 +106,7 @@ void read(const Given& given, std::vector<std::int64_t>& out) {
   }
 }
 
-void apply(Config& config, const std::vector<Given>& values) {
+void set_values(Config& config, const std::vector<Given>& values) {
   for (const Given& given : values) {
     std::visit([&](auto member) { read(given, config.*member); }, given.key->member);
     config.given.emplace(given.key->name);
@@ -146,15 +150,15 @@ std::vector<Given> read_params(Program program, const std::filesystem::path& pat
 
 /// The flags that were given, or nothing if help was asked for and printed.
 std::optional<std::vector<Given>> read_flags(Program program, std::vector<std::string> arguments) {
-  CLI::App app(name_of(program));
+  CLI::App app("", name_of(program));
   app.allow_extras();  // so that the message can name the nearest flag
   std::vector<std::pair<const Key*, CLI::Option*>> options;
   for (const Key& key : all_keys()) {
     if (!key.is_for(program)) continue;
     const std::string flag = fmt::format("--{}", key.name);
-    const std::string help = fmt::format("{} ({})", key.help, expected_value(key));
-    options.emplace_back(&key, key.name == "resume" ? app.add_flag(flag, std::string(key.help))
-                                                    : app.add_option(flag)->description(help));
+    CLI::Option* option = key.name == "resume" ? app.add_flag(flag) : app.add_option(flag);
+    option->description(fmt::format("{} ({})", key.help, expected_value(key)));
+    options.emplace_back(&key, option);
   }
   std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
   try {
@@ -174,8 +178,7 @@ std::optional<std::vector<Given>> read_flags(Program program, std::vector<std::s
   std::vector<Given> values;
   for (const auto& [key, option] : options) {
     if (option->count() == 0) continue;
-    const std::string text = key->name == "resume" ? "1" : option->results().back();
-    values.push_back({key, text, fmt::format("--{}", key->name), true});
+    values.push_back({key, option->results().back(), fmt::format("--{}", key->name), true});
   }
   return values;
 }
@@ -186,16 +189,19 @@ void check_required(const Config& config) {
     const auto* text = std::get_if<std::string Config::*>(&key.member);
     if (config.given.contains(key.name) && (text == nullptr || !(config.*(*text)).empty())) continue;
     const bool in_file = !config.save_path.empty() && key.role != Role::call;
-    throw UsageError(fmt::format("{} is missing: give --{}{}", key.name, key.name,
-                                 in_file ? fmt::format(" or put it in {}", params_path(config).string()) : ""));
+    throw UsageError(
+        fmt::format("{} is missing: give --{}{}", key.name, key.name,
+                    in_file ? fmt::format(" or put it in {}", params_path(config).string()) : ""));
   }
 }
 
 json to_json_value(const Config& config, const Key& key) {
   return std::visit(
       [&](auto member) {
-        if constexpr (std::is_same_v<decltype(member), bool Config::*>) return json(config.*member ? 1 : 0);
-        else return json(config.*member);
+        if constexpr (std::is_same_v<decltype(member), bool Config::*>)
+          return json(config.*member ? 1 : 0);
+        else
+          return json(config.*member);
       },
       key.member);
 }
@@ -209,14 +215,14 @@ std::optional<Config> read_configuration(Program program, const std::vector<std:
   // What model and dataset are asked for decides the defaults of everything else.
   Config asked;
   asked.program = program;
-  apply(asked, *flags);
+  set_values(asked, *flags);
   std::vector<Given> values;
   if (!asked.save_path.empty()) values = read_params(program, params_path(asked));
   values.insert(values.end(), flags->begin(), flags->end());
-  apply(asked, values);
+  set_values(asked, values);
 
   Config config = default_config(program, asked.model_name, asked.dataset);
-  apply(config, values);
+  set_values(config, values);
   check_required(config);
   return config;
 }
@@ -226,7 +232,10 @@ std::vector<Setting> settings(const Config& config) {
   for (const Key& key : all_keys()) {
     if (!key.is_for(config.program) || key.role == Role::call) continue;
     if (key.role == Role::unused && !config.given.contains(key.name)) continue;
-    all.push_back({std::string(key.name), to_json_value(config, key).dump(), key.role != Role::setting});
+    all.push_back({.key = std::string(key.name),
+                   .json = to_json_value(config, key).dump(),
+                   .may_change = key.role != Role::setting,
+                   .unused = key.role == Role::unused});
   }
   return all;
 }

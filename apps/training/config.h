@@ -15,8 +15,8 @@ enum class Program : std::uint8_t { train_standard, train_generous, train_kd, ev
 /// "train_standard", "train_generous", ...
 std::string name_of(Program program);
 
-/// Every setting of every program; a program uses those that config_keys.cpp lists for it. What a setting means and
-/// which values it takes is written there.
+/// Every setting of every program; a program uses those that config_keys.cpp lists for it. What a setting
+/// means and which values it takes is written there.
 struct Config {
   Program program = Program::train_standard;
 
@@ -71,9 +71,9 @@ struct Config {
 };
 
 /// The configuration that the arguments (without the program's name) ask for; training programs read
-/// `save_path`/params.json first if it is there. Nothing if --help was asked for and printed. Throws UsageError for a
-/// wrong flag, value or a missing one, Error for what is wrong in the file; both name the key, what was found and
-/// what would be right.
+/// `save_path`/params.json first if it is there. Nothing if --help was asked for and printed. Throws
+/// UsageError for a wrong flag, value or a missing one, Error for what is wrong in the file; both name the
+/// key, what was found and what would be right.
 std::optional<Config> read_configuration(Program program, const std::vector<std::string>& arguments);
 
 /// One key of a configuration and its value as JSON.
@@ -81,10 +81,11 @@ struct Setting {
   std::string key;
   std::string json;
   bool may_change = false;  ///< a resumed run may have another value
+  bool unused = false;      ///< without effect
 };
 
-/// What params.json holds, in its order: every key of the program except those of one call alone (save_path, resume,
-/// max_steps), and unused keys only where they were given.
+/// What params.json holds, in its order: every key of the program except those of one call alone (save_path,
+/// resume, max_steps), and unused keys only where they were given.
 std::vector<Setting> settings(const Config& config);
 
 /// `settings` as the text of a params.json.

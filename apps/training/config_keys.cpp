@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "apps/training/evaluation.h"
 #include "apps/training/objective.h"
 #include "data/dataset.h"
 
@@ -42,53 +43,70 @@ std::vector<Key> make_keys() {
   using enum Role;
   using C = Config;
   return {
-      required({"save_path", training, call, &C::save_path, "the run's folder; its params.json is read if there"}),
+      required(
+          {"save_path", training, call, &C::save_path, "the run's folder; its params.json is read if there"}),
       {"resume", training, call, &C::resume, "go on where the run in --save_path stopped"},
-      between(0, 1e12, {"max_steps", training, call, &C::max_steps, "stop after so many steps in all; 0: no limit"}),
+      between(0, 1e12,
+              {"max_steps", training, call, &C::max_steps, "stop after so many steps in all; 0: no limit"}),
 
       required({"model_name", training | tools, setting, &C::model_name, "the network"}),
-      between(1, 4096, {"num_channels", training | tools, setting, &C::num_channels,
-                        "net only: channels of its first layer"}),
-      between(0, 0.999, {"dropout_rate", training, setting, &C::dropout_rate, "net only: probability of a zero"}),
+      between(1, 4096,
+              {"num_channels", training | tools, setting, &C::num_channels,
+               "net only: channels of its first layer"}),
+      between(0, 0.999,
+              {"dropout_rate", training, setting, &C::dropout_rate, "net only: probability of a zero"}),
       between(0, most, {"learning_rate", training, setting, &C::learning_rate, "initial learning rate"}),
-      between(0, most, {"schedule", training, setting, &C::schedule,
-                        "epochs at which the learning rate is multiplied by gamma, such as 80,120"}),
+      between(0, most,
+              {"schedule", training, setting, &C::schedule,
+               "epochs at which the learning rate is multiplied by gamma, such as 80,120"}),
       between(0, 1, {"gamma", training, setting, &C::gamma, "factor of the learning rate at those epochs"}),
       between(1, 65536, {"batch_size", training, setting, &C::batch_size, "images per step"}),
       between(1, 65536, {"batch_size", evaluation, setting, &C::batch_size, "images at a time"}),
       between(1, most, {"num_epochs", training, flexible, &C::num_epochs, "passes over the training images"}),
-      between(0, 256, {"num_workers", training | evaluation, flexible, &C::num_workers,
-                       "threads that prepare batches ahead"}),
-      {"augmentation", training, setting, &C::augmentation, "crop, flip or rotate the training images at random"},
+      between(0, 256,
+              {"num_workers", training | evaluation, flexible, &C::num_workers,
+               "threads that prepare batches ahead"}),
+      {"augmentation", training, setting, &C::augmentation,
+       "crop, flip or rotate the training images at random"},
       {"cuda", training, unused, &C::cuda, "without effect: see --device"},
-      required(one_of(dataset_names(), {"dataset", training | evaluation, setting, &C::dataset, "the images"})),
+      required(
+          one_of(dataset_names(), {"dataset", training | evaluation, setting, &C::dataset, "the images"})),
 
-      required({"adversarial_model", generous_stage, setting, &C::adversarial_model, "the standard teacher's network"}),
+      required({"adversarial_model", generous_stage, setting, &C::adversarial_model,
+                "the standard teacher's network"}),
       required({"adversarial_resume", generous_stage, setting, &C::adversarial_resume,
                 "the standard teacher's weights"}),
-      between(0.001, 1000, {"Tn", generous_stage, setting, &C::tn,
-                            "temperature in units of the logits' standard deviation"}),
+      between(
+          0.001, 1000,
+          {"Tn", generous_stage, setting, &C::tn, "temperature in units of the logits' standard deviation"}),
       between(0, 1000, {"alpha", generous_stage, setting, &C::alpha, "weight of the non-target knowledge"}),
-      between(0, most, {"warmup", generous_stage, setting, &C::warmup, "epochs in which that weight grows to alpha"}),
-      between(0, most, {"temperature", generous_stage, unused, &C::temperature, "without effect on this stage"}),
+      between(0, most,
+              {"warmup", generous_stage, setting, &C::warmup, "epochs in which that weight grows to alpha"}),
+      between(0, most,
+              {"temperature", generous_stage, unused, &C::temperature, "without effect on this stage"}),
       between(0, most, {"weight", generous_stage, unused, &C::weight, "without effect on this stage"}),
 
-      one_of(distillation_methods(), {"method", student_stage, setting, &C::method, "the distillation method"}),
+      one_of(distillation_methods(),
+             {"method", student_stage, setting, &C::method, "the distillation method"}),
       required({"teacher_model", student_stage, setting, &C::teacher_model, "the teacher's network"}),
       required({"teacher_resume", student_stage, setting, &C::teacher_resume, "the teacher's weights"}),
-      between(0.001, 1000, {"temperature", student_stage, setting, &C::temperature,
-                            "temperature of both networks' probabilities"}),
-      between(0, 1, {"alpha", student_stage, setting, &C::alpha,
-                     "weight of the distillation term; cross-entropy has the rest"}),
+      between(0.001, 1000,
+              {"temperature", student_stage, setting, &C::temperature,
+               "temperature of both networks' probabilities"}),
+      between(0, 1,
+              {"alpha", student_stage, setting, &C::alpha,
+               "weight of the distillation term; cross-entropy has the rest"}),
 
       one_of({"sgd", "adam"}, {"optimizer", training, setting, &C::optimizer, "the optimiser"}),
       between(0, 0.999999, {"momentum", training, setting, &C::momentum, "sgd only"}),
-      between(0, 1000, {"weight_decay", training, setting, &C::weight_decay,
-                        "this times the parameter is added to its gradient"}),
+      between(0, 1000,
+              {"weight_decay", training, setting, &C::weight_decay,
+               "this times the parameter is added to its gradient"}),
       {"nesterov", training, setting, &C::nesterov, "sgd only"},
       {"shuffle", training, setting, &C::shuffle, "a new order of the training images in every epoch"},
-      between(0, most_seed, {"seed", training, setting, &C::seed,
-                             "of the initial weights, the order, the augmentation and dropout"}),
+      between(0, most_seed,
+              {"seed", training, setting, &C::seed,
+               "of the initial weights, the order, the augmentation and dropout"}),
       {"init", training, flexible, &C::init, "weights to start from (.safetensors)"},
 
       {"data_dir", training | evaluation, flexible, &C::data_dir, "the dataset's folder"},
@@ -100,9 +118,11 @@ std::vector<Key> make_keys() {
       required({"output", prediction, setting, &C::output,
                 "file for the tensor `logits` {N, classes} (.safetensors)"}),
       one_of({"auto", "cpu", "cuda"}, {"device", training | tools, flexible, &C::device, "where to compute"}),
-      between(0, 1024, {"threads", training | tools, flexible, &C::threads, "threads that compute; 0: all cores"}),
-      between(0, most, {"log_steps", training, flexible, &C::log_steps,
-                        "a row in steps.csv every so many steps; 0: none"}),
+      between(0, 1024,
+              {"threads", training | tools, flexible, &C::threads, "threads that compute; 0: all cores"}),
+      between(0, most,
+              {"log_steps", training, flexible, &C::log_steps,
+               "a row in steps.csv every so many steps; 0: none"}),
   };
 }
 
@@ -110,11 +130,16 @@ std::vector<Key> make_keys() {
 
 std::string name_of(Program program) {
   switch (program) {
-    case Program::train_standard: return "train_standard";
-    case Program::train_generous: return "train_generous";
-    case Program::train_kd: return "train_kd";
-    case Program::evaluate: return "evaluate";
-    case Program::predict: return "predict";
+    case Program::train_standard:
+      return "train_standard";
+    case Program::train_generous:
+      return "train_generous";
+    case Program::train_kd:
+      return "train_kd";
+    case Program::evaluate:
+      return "evaluate";
+    case Program::predict:
+      return "predict";
   }
   return "?";
 }
@@ -161,6 +186,7 @@ Config default_config(Program program, const std::string& model_name, const std:
     config.schedule = {80, 120};
     config.num_epochs = 160;
   }
+  if (program == Program::evaluate) config.batch_size = evaluation_batch;
   if (program == Program::train_kd) config.alpha = 0.9;
   if (program == Program::train_kd) config.temperature = many_classes ? 20.0 : 4.0;
   return config;

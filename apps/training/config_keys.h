@@ -1,5 +1,5 @@
-// The one table of what can be configured: each key's name, type, range, programs and meaning. params.json and the
-// command line both go through it.
+// The one table of what can be configured: each key's name, type, range, programs and meaning. params.json
+// and the command line both go through it.
 #pragma once
 
 #include <string>
@@ -36,8 +36,8 @@ struct Key {
   bool is_for(Program program) const { return (programs >> static_cast<unsigned>(program) & 1U) != 0; }
 };
 
-/// Every key, in the order of help and params.json. `alpha` and `temperature` differ between programs and have an
-/// entry for each.
+/// Every key, in the order of help and params.json. `alpha` and `temperature` differ between programs and
+/// have an entry for each.
 const std::vector<Key>& all_keys();
 
 /// The key of this name for this program, or nullptr.

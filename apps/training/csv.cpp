@@ -21,16 +21,16 @@ void CsvFile::keep_rows_up_to(std::int64_t last) {
   if (!std::filesystem::exists(path_)) return;
   const std::string text = read_file(path_);
   if (!text.starts_with(header_))
-    fail("{}: the first line is '{}', but this run writes '{}'", path_.string(), text.substr(0, text.find('\n')),
-         header_.substr(0, header_.size() - 1));
+    fail("{}: the first line is '{}', but this run writes '{}'", path_.string(),
+         text.substr(0, text.find('\n')), header_.substr(0, header_.size() - 1));
   for (std::size_t begin = header_.size(); begin < text.size();) {
     const std::size_t end = text.find('\n', begin);
     if (end == std::string::npos) break;
     const std::string row = text.substr(begin, end + 1 - begin);
     std::int64_t count = 0;
     const auto [rest, error] = std::from_chars(row.data(), row.data() + row.size(), count);
-    require(error == std::errc() && *rest == ',', "{}: the row '{}' does not begin with a count", path_.string(),
-            row.substr(0, row.size() - 1));
+    require(error == std::errc() && *rest == ',', "{}: the row '{}' does not begin with a count",
+            path_.string(), row.substr(0, row.size() - 1));
     if (count <= last) rows_ += row;
     begin = end + 1;
   }

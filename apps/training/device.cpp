@@ -11,12 +11,10 @@ Device choose_device(const std::string& choice) {
   return device;
 }
 
-int set_threads(std::int64_t threads) {
+void set_threads(std::int64_t threads) {
   // Before any setting, OpenMP's maximum is the number of cores this process may use (or OMP_NUM_THREADS).
   static const int available = omp_get_max_threads();
-  const int count = threads > 0 ? static_cast<int>(threads) : available;
-  omp_set_num_threads(count);
-  return count;
+  omp_set_num_threads(threads > 0 ? static_cast<int>(threads) : available);
 }
 
 }  // namespace generous

@@ -13,7 +13,8 @@ std::optional<Evaluation> evaluate(Module& model, Loader& loader,
   while (const auto batch = loader.next()) {
     const Tensor logits = model(batch->images);
     const std::int64_t count = batch->labels.numel();
-    result.loss += static_cast<double>(cross_entropy(logits, batch->labels).item()) * static_cast<double>(count);
+    result.loss +=
+        static_cast<double>(cross_entropy(logits, batch->labels).item()) * static_cast<double>(count);
     result.correct += count_top_k(logits, batch->labels, 1);
     result.correct5 += count_top_k(logits, batch->labels, std::min<std::int64_t>(5, logits.size(1)));
     result.images += count;

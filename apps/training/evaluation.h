@@ -15,19 +15,21 @@ inline constexpr std::int64_t evaluation_batch = 250;
 
 struct Evaluation {
   std::int64_t images = 0;
-  double loss = 0.0;         ///< mean cross-entropy
-  std::int64_t correct = 0;  ///< images whose label is the largest logit
-  std::int64_t correct5 = 0; ///< among the five largest, or among all of fewer classes
+  double loss = 0.0;          ///< mean cross-entropy
+  std::int64_t correct = 0;   ///< images whose label is the largest logit
+  std::int64_t correct5 = 0;  ///< among the five largest, or among all of fewer classes
 
   double top1() const { return percent(correct); }
   double top5() const { return percent(correct5); }
 
  private:
-  double percent(std::int64_t count) const { return 100.0 * static_cast<double>(count) / static_cast<double>(images); }
+  double percent(std::int64_t count) const {
+    return 100.0 * static_cast<double>(count) / static_cast<double>(images);
+  }
 };
 
-/// Leaves the model in evaluation mode. `go_on` is asked after every batch, with the number of images done; nothing is
-/// returned if it said no.
+/// Leaves the model in evaluation mode. `go_on` is asked after every batch, with the number of images done;
+/// nothing is returned if it said no.
 std::optional<Evaluation> evaluate(Module& model, Loader& loader,
                                    const std::function<bool(std::int64_t images)>& go_on);
 

@@ -57,7 +57,8 @@ void ProgressBar::update(double done, std::string_view text) {
   drawn_at_ = now_seconds();
   const int filled = static_cast<int>(done * bar_width);
   if (terminal_)  // back to the first column, draw, erase the rest of the line
-    print(fmt::format("\r[{:#<{}}{:.<{}}] {:3.0f} %  {}\x1b[K", "", filled, "", bar_width - filled, 100 * done, text));
+    print(fmt::format("\r[{:#<{}}{:.<{}}] {:3.0f} %  {}\x1b[K", "", filled, "", bar_width - filled,
+                      100 * done, text));
   else
     print(fmt::format("{:3.0f} %  {}\n", 100 * done, text));
   visible_ = terminal_;

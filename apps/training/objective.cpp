@@ -45,8 +45,8 @@ Objective standard_objective(const Config&, const ModelOptions&) {
 }
 
 Objective generous_objective(const Config& config, const ModelOptions& options) {
-  const Teacher teacher = load_teacher(config.adversarial_model, "adversarial_resume", config.adversarial_resume,
-                                       config.save_path, options);
+  const Teacher teacher = load_teacher(config.adversarial_model, "adversarial_resume",
+                                       config.adversarial_resume, config.save_path, options);
   GenerousOptions generous{.tn = static_cast<float>(config.tn), .alpha = static_cast<float>(config.alpha)};
   const std::int64_t warmup_epochs = config.warmup;
   return {{"cross_entropy", "nckd"},

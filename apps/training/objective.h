@@ -22,8 +22,8 @@ struct Objective {
   std::function<Loss(const Tensor& logits, const Batch& batch, std::int64_t epoch)> loss;
 };
 
-/// Makes a stage's objective. `options` are those of the model being trained: a teacher sees the same images and
-/// tells apart the same classes. Throws Error if the teacher's weights are missing or another model's.
+/// Makes a stage's objective. `options` are those of the model being trained: a teacher sees the same images
+/// and tells apart the same classes. Throws Error if the teacher's weights are missing or another model's.
 using MakeObjective = std::function<Objective(const Config& config, const ModelOptions& options)>;
 
 /// Stage 1: cross-entropy.

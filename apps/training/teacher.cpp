@@ -29,7 +29,8 @@ fs::path folder_with_experiments(const fs::path& path) {
 /// The program that trains the run in this folder, as far as its params.json tells.
 std::string program_for(const fs::path& run) {
   const fs::path params = run / "params.json";
-  const bool generous = fs::exists(params) && read_file(params).find("\"adversarial_model\"") != std::string::npos;
+  const bool generous =
+      fs::exists(params) && read_file(params).find("\"adversarial_model\"") != std::string::npos;
   return generous ? "train_generous" : "train_standard";
 }
 
@@ -40,7 +41,8 @@ fs::path find_checkpoint(const std::string& key, const std::string& path, const 
   if (wanted.extension() == ".tar") wanted.replace_extension(".safetensors");
   std::vector<fs::path> places = {wanted};
   if (wanted.is_relative())
-    if (const fs::path base = folder_with_experiments(save_path); !base.empty()) places.push_back(base / wanted);
+    if (const fs::path base = folder_with_experiments(save_path); !base.empty())
+      places.push_back(base / wanted);
   for (const fs::path& place : places)
     if (fs::is_regular_file(place)) return place;
 
@@ -52,8 +54,9 @@ fs::path find_checkpoint(const std::string& key, const std::string& path, const 
   throw Error(message);
 }
 
-std::shared_ptr<Module> load_teacher(const std::string& model_name, const std::string& key, const std::string& path,
-                                     const std::string& save_path, ModelOptions options) {
+std::shared_ptr<Module> load_teacher(const std::string& model_name, const std::string& key,
+                                     const std::string& path, const std::string& save_path,
+                                     ModelOptions options) {
   const fs::path file = find_checkpoint(key, path, save_path);
   options.dropout_rate = 0.0F;  // no influence in evaluation mode
   std::shared_ptr<Module> teacher = make_model(model_name, options);

@@ -9,14 +9,17 @@
 
 namespace generous {
 
-/// The file that a checkpoint path of a configuration means: .tar stands for the .safetensors beside it; a relative
-/// path is looked up from the current folder, then from the folder that contains the `experiments/` in `save_path`.
-/// Throws Error that names the key, every place tried and, for a run's checkpoint, the program that makes it.
-std::filesystem::path find_checkpoint(const std::string& key, const std::string& path, const std::string& save_path);
+/// The file that a checkpoint path of a configuration means: .tar stands for the .safetensors beside it; a
+/// relative path is looked up from the current folder, then from the folder that contains the `experiments/`
+/// in `save_path`. Throws Error that names the key, every place tried and, for a run's checkpoint, the
+/// program that makes it.
+std::filesystem::path find_checkpoint(const std::string& key, const std::string& path,
+                                      const std::string& save_path);
 
-/// A model in evaluation mode with the weights that `path` leads to. Throws Error for an unknown model, a missing file
-/// or another model's weights.
-std::shared_ptr<Module> load_teacher(const std::string& model_name, const std::string& key, const std::string& path,
-                                     const std::string& save_path, ModelOptions options);
+/// A model in evaluation mode with the weights that `path` leads to. Throws Error for an unknown model, a
+/// missing file or another model's weights.
+std::shared_ptr<Module> load_teacher(const std::string& model_name, const std::string& key,
+                                     const std::string& path, const std::string& save_path,
+                                     ModelOptions options);
 
 }  // namespace generous

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "apps/training/device.h"
+#include "apps/training/images.h"
 #include "apps/training/teacher.h"
 #include "apps/training/training_loop.h"
 #include "core/files.h"
@@ -14,17 +15,20 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// The saved state that a run goes on from, nothing for a new run. Refuses to overwrite a run, and to resume none.
+/// The saved state that a run goes on from, nothing for a new run. Refuses to overwrite a run, and to resume
+/// none.
 std::optional<TrainingState> saved_state(const Config& config, const RunFolder& folder) {
   if (config.resume) {
     if (!fs::exists(folder.training_state()))
-      fail("nothing to resume: there is no {}; start the run without --resume", folder.training_state().string());
+      fail("nothing to resume: there is no {}; start the run without --resume",
+           folder.training_state().string());
     TrainingState state = read_training_state(folder.training_state());
     check_same_settings(config, state, folder.training_state());
     return state;
   }
   bool holds_run = fs::exists(folder.last_model()) || fs::exists(folder.best_model());
-  if (!holds_run && fs::exists(folder.training_state()))  // a run that ended before its first save holds nothing yet
+  if (!holds_run &&
+      fs::exists(folder.training_state()))  // a run that ended before its first save holds nothing yet
     holds_run = read_training_state(folder.training_state()).position.step > 0;
   require(!holds_run, "{} already holds a run: go on with it by --resume, or choose another --save_path",
           folder.path.string());
@@ -32,15 +36,14 @@ std::optional<TrainingState> saved_state(const Config& config, const RunFolder& 
 }
 
 Data load_data(Config& config) {
-  const DatasetInfo& info = dataset_info(config.dataset);
-  if (config.data_dir.empty()) config.data_dir = info.default_folder.string();
-  if (config.data_dir.empty()) throw UsageError(fmt::format("{} has no default folder: give --data_dir", info.name));
-  Data data{info, load_dataset(info.name, config.data_dir, Split::train),
-            load_dataset(info.name, config.data_dir, Split::test)};
+  Data data{dataset_info(config.dataset), load_images(config, Split::train),
+            load_images(config, Split::test)};
   require(data.train.classes == data.test.classes, "{}: the {} training classes are not the {} test classes",
           config.data_dir, data.train.classes.size(), data.test.classes.size());
-  require(data.train.image_shape() == data.test.image_shape(), "{}: training images are {}, test images {}",
-          config.data_dir, data.train.image_shape().str(), data.test.image_shape().str());
+  const Shape train = image_shape(data.train);
+  const Shape test = image_shape(data.test);
+  require(train == test, "{}: training images are {}, test images {}", config.data_dir, train.str(),
+          test.str());
   return data;
 }
 
@@ -53,14 +56,14 @@ std::unique_ptr<Optimizer> make_optimizer(const Config& config, const Module& mo
 }
 
 void describe(RunLog& log, const Config& config, const Data& data, const Module& model, Device device) {
-  const Shape shape = data.train.image_shape();
-  log.line(fmt::format("{}: {} ({} parameters) on {}: {} training and {} test images of {} x {} x {}, {} classes",
-                       name_of(config.program), config.model_name, model.parameter_count(), config.dataset,
-                       data.train.size(), data.test.size(), shape[0], shape[1], shape[2],
-                       data.train.classes.size()));
-  log.line(fmt::format("device {}: {}; {} threads; {} {}; seed {}; run folder {}", config.device,
-                       backend(device).description(), set_threads(config.threads), config.optimizer,
-                       config.learning_rate, config.seed, config.save_path));
+  const Shape shape = image_shape(data.train);
+  log.line(fmt::format(
+      "{}: {} ({} parameters) on {}: {} training and {} test images of {} x {} x {}, {} classes",
+      name_of(config.program), config.model_name, model.parameter_count(), config.dataset, data.train.size(),
+      data.test.size(), shape[0], shape[1], shape[2], data.train.classes.size()));
+  log.line(fmt::format("device {}: {}; {}, learning rate {}; seed {}; run folder {}", config.device,
+                       backend(device).description(), config.optimizer, config.learning_rate, config.seed,
+                       config.save_path));
 }
 
 }  // namespace
@@ -75,18 +78,14 @@ int train(const Config& requested, const MakeObjective& make_objective) {
 
   RunLog log(folder.log());
   if (state && state->position.epoch >= config.num_epochs) {
-    log.line(fmt::format("{} is complete: {} epochs, best top-1 {:.2f} % in epoch {}; a larger --num_epochs goes on",
-                         config.save_path, state->position.epoch, state->position.best_accuracy,
-                         state->position.best_epoch));
+    log.line(fmt::format(
+        "{} is complete: {} epochs, best top-1 {:.2f} % in epoch {}; a larger --num_epochs goes on",
+        config.save_path, state->position.epoch, state->position.best_accuracy, state->position.best_epoch));
     return 0;
   }
 
   const Data data = load_data(config);
-  const ModelOptions options{.classes = static_cast<std::int64_t>(data.train.classes.size()),
-                             .image = data.train.image_shape(),
-                             .num_channels = config.num_channels,
-                             .dropout_rate = static_cast<float>(config.dropout_rate),
-                             .seed = static_cast<std::uint64_t>(config.seed)};
+  const ModelOptions options = model_options(config, data.train);
   const std::unique_ptr<Module> model = make_model(config.model_name, options);
   const Objective objective = make_objective(config, options);
   const std::unique_ptr<Optimizer> optimizer = make_optimizer(config, *model);

@@ -106,9 +106,11 @@ void TrainingLoop::train_step(const Batch& batch) {
   const Loss loss = objective_.loss(logits, batch, position_.epoch);
   const float total = loss.total.item();
   if (!std::isfinite(total))
-    fail("the loss became {} in epoch {} at step {} (step {} of the epoch) with learning rate {}; the checkpoints "
-         "are as they were; try a lower --learning_rate",
-         total, position_.epoch + 1, position_.step + 1, position_.step_in_epoch + 1, learning_rate());
+    fail(
+        "the loss became {} in epoch {} at step {} (step {} of the epoch) with learning rate {}; the "
+        "checkpoints "
+        "are as they were; try a lower --learning_rate",
+        total, position_.epoch + 1, position_.step + 1, position_.step_in_epoch + 1, learning_rate());
   optimizer_.zero_grad();
   backward(loss.total);
   optimizer_.step(learning_rate());
@@ -140,7 +142,8 @@ bool TrainingLoop::finish_epoch() {
   });
   if (!test) return false;
   require(std::isfinite(test->loss),
-          "the test loss is {} after epoch {} (step {}) with learning rate {}; the checkpoints are as they were; try "
+          "the test loss is {} after epoch {} (step {}) with learning rate {}; the checkpoints are as they "
+          "were; try "
           "a lower --learning_rate",
           test->loss, position_.epoch + 1, position_.step, learning_rate());
   finish_row(*test, now_seconds() - start);
@@ -170,18 +173,21 @@ void TrainingLoop::finish_row(const Evaluation& test, double evaluation_seconds)
   std::string words;
   for (std::size_t i = 0; i < sums.terms.size(); ++i) {
     terms.push_back(exact(sums.terms[i] / images));
-    if (sums.terms.size() > 1) words += fmt::format(" {} {:.4f}", objective_.terms[i], sums.terms[i] / images);
+    if (sums.terms.size() > 1)
+      words += fmt::format(" {} {:.4f}", objective_.terms[i], sums.terms[i] / images);
   }
   const double train_accuracy = percent(sums.correct, sums.images);
   const double rate = images / sums.seconds;
-  metrics_.add_row(position_.epoch + 1, joined({exact(learning_rate())}, terms,
-                                               {exact(sums.loss / images), exact(train_accuracy), exact(test.loss),
-                                                exact(test.top1()), exact(rate), exact(last_epoch_seconds_)}));
+  metrics_.add_row(position_.epoch + 1,
+                   joined({exact(learning_rate())}, terms,
+                          {exact(sums.loss / images), exact(train_accuracy), exact(test.loss),
+                           exact(test.top1()), exact(rate), exact(last_epoch_seconds_)}));
   bar_.clear();
-  log_.line(fmt::format("epoch {}/{}  lr {:.6g}  train: loss {:.4f}{} top-1 {:.2f} %  test: loss {:.4f} top-1 {:.2f} %  "
-                        "{:.0f} images/s  {}",
-                        position_.epoch + 1, config_.num_epochs, learning_rate(), sums.loss / images, words,
-                        train_accuracy, test.loss, test.top1(), rate, duration(last_epoch_seconds_)));
+  log_.line(fmt::format(
+      "epoch {}/{}  lr {:.6g}  train: loss {:.4f}{} top-1 {:.2f} %  test: loss {:.4f} top-1 {:.2f} %  "
+      "{:.0f} images/s  {}",
+      position_.epoch + 1, config_.num_epochs, learning_rate(), sums.loss / images, words, train_accuracy,
+      test.loss, test.top1(), rate, duration(last_epoch_seconds_)));
 }
 
 /// Saves before the run's end and returns the exit code.
@@ -189,13 +195,16 @@ int TrainingLoop::stop() {
   bar_.clear();
   const int signal = StopSignals::received();
   log_.line(fmt::format("stopped by {} in epoch {} after step {} of the run; --resume goes on from here",
-                        signal == 0 ? "--max_steps" : signal == SIGINT ? "SIGINT" : "SIGTERM", position_.epoch + 1,
-                        position_.step));
+                        signal == 0        ? "--max_steps"
+                        : signal == SIGINT ? "SIGINT"
+                                           : "SIGTERM",
+                        position_.epoch + 1, position_.step));
   save();
   return signal == 0 ? 0 : 128 + signal;
 }
 
-/// The state comes last: until it is replaced, a resume starts from the previous one and makes the rest again.
+/// The state comes last: until it is replaced, a resume starts from the previous one and makes the rest
+/// again.
 void TrainingLoop::save() {
   const NamedTensors weights = state_dict(model_);
   require_finite(weights);
@@ -217,12 +226,13 @@ void TrainingLoop::show_training() {
   const double rate = static_cast<double>(sums.images) / sums.seconds;
   const double left = static_cast<double>(train_images_ - sums.images) / rate;
   const auto whole_epochs_left = static_cast<double>(config_.num_epochs - position_.epoch - 1);
-  const double epoch_seconds = last_epoch_seconds_ > 0 ? last_epoch_seconds_ : static_cast<double>(train_images_) / rate;
+  const double epoch_seconds =
+      last_epoch_seconds_ > 0 ? last_epoch_seconds_ : static_cast<double>(train_images_) / rate;
   bar_.update(percent(sums.images, train_images_) / 100.0,
               fmt::format("epoch {}/{}  loss {:.4f}  top-1 {:.1f} %  {:.0f} images/s  epoch {}, run {} left",
-                          position_.epoch + 1, config_.num_epochs, sums.loss / static_cast<double>(sums.images),
-                          percent(sums.correct, sums.images), rate, duration(left),
-                          duration(left + whole_epochs_left * epoch_seconds)));
+                          position_.epoch + 1, config_.num_epochs,
+                          sums.loss / static_cast<double>(sums.images), percent(sums.correct, sums.images),
+                          rate, duration(left), duration(left + whole_epochs_left * epoch_seconds)));
 }
 
 void TrainingLoop::show_evaluation(std::int64_t images) {

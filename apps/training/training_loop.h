@@ -20,15 +20,15 @@ struct Data {
 class TrainingLoop {
  public:
   /// Everything must outlive the loop.
-  TrainingLoop(const Config& config, const Data& data, Module& model, Optimizer& optimizer, const Objective& objective,
-               RunLog& log);
+  TrainingLoop(const Config& config, const Data& data, Module& model, Optimizer& optimizer,
+               const Objective& objective, RunLog& log);
 
   /// Goes on from a saved state instead of from the beginning.
   void restore(const TrainingState& state, const std::filesystem::path& source);
   /// Writes the training state, so that the run can be resumed from where it is.
   void save_state() const;
-  /// Until the last epoch, config.max_steps or a signal; returns the exit code. Throws Error when the loss or the
-  /// weights stop being finite, leaving all files as they are.
+  /// Until the last epoch, config.max_steps or a signal; returns the exit code. Throws Error when the loss or
+  /// the weights stop being finite, leaving all files as they are.
   int run();
 
  private:

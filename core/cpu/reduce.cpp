@@ -2,6 +2,7 @@
 // shape pair becomes a short list of alternating "shared" and "stretched" extents.
 
 #include <array>
+#include <vector>
 
 #include "core/cpu/eigen_backend.h"
 #include "core/cpu/parallel.h"
@@ -58,31 +59,28 @@ void for_each_pair(const Fold& folded, std::int64_t count, F&& f) {
   }
 }
 
-/// Sums of the columns of x {rows, columns}: every thread sums its rows, then the threads' sums are added in
+/// Sums of the columns of x {rows, columns}: blocks of rows in f32, blocks and threads added up in double, in
 /// order.
 void sum_columns(const float* x, std::int64_t rows, std::int64_t columns, float* y) {
-  const int most = omp_get_max_threads();
-  Tensor partial = Tensor::empty({most, columns});
-  float* sums = partial.data<float>().data();
+  constexpr std::int64_t block = 64;
+  const auto width = static_cast<std::size_t>(columns);
+  std::vector<std::vector<double>> totals(static_cast<std::size_t>(omp_get_max_threads()));
   const std::int64_t grain = std::max<std::int64_t>(1, elementwise_grain / columns);
-  const int threads = parallel_ranges(rows, grain, [=](std::int64_t begin, std::int64_t end, int thread) {
-    float* mine = sums + thread * columns;
-    std::fill_n(mine, columns, 0.0F);
-    // Blocks of rows, so that a long sum loses no digits to its growing total.
-    constexpr std::int64_t block = 64;
-    Tensor scratch = Tensor::empty({columns});
-    float* part = scratch.data<float>().data();
+  parallel_ranges(rows, grain, [&](std::int64_t begin, std::int64_t end, int thread) {
+    std::vector<double>& total = totals[static_cast<std::size_t>(thread)];
+    total.assign(width, 0.0);
+    std::vector<float> part(width);
     for (std::int64_t first = begin; first < end; first += block) {
-      std::fill_n(part, columns, 0.0F);
+      std::fill(part.begin(), part.end(), 0.0F);
       for (std::int64_t row = first; row < std::min(first + block, end); ++row)
-        for (std::int64_t c = 0; c < columns; ++c) part[c] += x[row * columns + c];
-      for (std::int64_t c = 0; c < columns; ++c) mine[c] += part[c];
+        for (std::size_t c = 0; c < width; ++c) part[c] += x[static_cast<std::size_t>(row) * width + c];
+      for (std::size_t c = 0; c < width; ++c) total[c] += static_cast<double>(part[c]);
     }
   });
-  for (std::int64_t c = 0; c < columns; ++c) {
-    double total = 0.0;
-    for (int thread = 0; thread < threads; ++thread) total += static_cast<double>(sums[thread * columns + c]);
-    y[c] = static_cast<float>(total);
+  for (std::size_t c = 0; c < width; ++c) {
+    double sum = 0.0;
+    for (const std::vector<double>& total : totals) sum += total.empty() ? 0.0 : total[c];
+    y[c] = static_cast<float>(sum);
   }
 }
 

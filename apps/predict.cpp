@@ -1,0 +1,65 @@
+// Writes a model's logits for images from a file.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "apps/training/device.h"
+#include "apps/training/evaluation.h"
+#include "apps/training/program.h"
+#include "core/safetensors.h"
+#include "nn/models/registry.h"
+#include "nn/state_dict.h"
+
+namespace {
+
+using namespace generous;
+
+/// The tensor `input` {N, C, H, W} of the file as {N, H, W, C}.
+Tensor read_images(const std::string& path) {
+  std::string names;
+  for (const auto& [name, tensor] : read_safetensors(path).tensors) {
+    names += (names.empty() ? "" : ", ") + name;
+    if (name != "input") continue;
+    require(tensor.dtype() == DType::f32 && tensor.shape().rank() == 4 && tensor.numel() > 0,
+            "{}: 'input' is {} {}, expected f32 {{N, C, H, W}} with at least one image", path,
+            name_of(tensor.dtype()), tensor.shape().str());
+    return nchw_to_nhwc(tensor);
+  }
+  fail("{}: there is no tensor 'input', only: {}", path, names.empty() ? "none" : names);
+}
+
+/// images[first, first + count) as a tensor of its own.
+Tensor slice(const Tensor& images, std::int64_t first, std::int64_t count) {
+  const auto size = static_cast<std::size_t>(images.numel() / images.size(0));
+  const std::span<const float> all = images.data<float>();
+  return Tensor::from(
+      all.subspan(static_cast<std::size_t>(first) * size, static_cast<std::size_t>(count) * size),
+      {count, images.size(1), images.size(2), images.size(3)});
+}
+
+int predict(const Config& config) {
+  set_threads(config.threads);
+  choose_device(config.device);
+  const Tensor images = read_images(config.input);
+  const auto model = make_model(config.model_name, {.classes = config.classes,
+                                                    .image = {images.size(1), images.size(2), images.size(3)},
+                                                    .num_channels = config.num_channels});
+  load_state_dict(*model, read_safetensors(config.weights).tensors, config.weights);
+  model->eval();
+
+  const NoGrad no_grad;
+  Tensor logits = Tensor::empty({images.size(0), config.classes});
+  auto out = logits.data<float>().begin();
+  for (std::int64_t first = 0; first < images.size(0); first += evaluation_batch) {
+    const std::int64_t count = std::min(evaluation_batch, images.size(0) - first);
+    const Tensor part = (*model)(slice(images, first, count));
+    out = std::copy(part.data<float>().begin(), part.data<float>().end(), out);
+  }
+  write_safetensors(config.output, {{"logits", logits}});
+  fmt::print("{}: logits of {} images, {} classes\n", config.output, images.size(0), config.classes);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return run_program(Program::predict, argc, argv, predict); }

@@ -1,0 +1,150 @@
+// The registry: names, options, initial weights. (What the models compute: golden_test.cpp.)
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "nn/models/registry.h"
+#include "nn/models/wrn.h"
+#include "tests/temporary_folder.h"
+
+namespace generous {
+namespace {
+
+std::string model_error(const std::string& name, const ModelOptions& options = {}) {
+  return error_of([&] { make_model(name, options); });
+}
+
+bool same_weights(const Module& a, const Module& b) {
+  const auto left = a.state();
+  const auto right = b.state();
+  return std::ranges::equal(left, right, [](const StateEntry& x, const StateEntry& y) {
+    return x.tensor.dtype() == DType::i64 ||
+           std::ranges::equal(x.tensor.data<float>(), y.tensor.data<float>());
+  });
+}
+
+double standard_deviation(const Tensor& tensor) {
+  double squares = 0.0;
+  for (const float value : tensor.data<float>())
+    squares += static_cast<double>(value) * static_cast<double>(value);
+  return std::sqrt(squares / static_cast<double>(tensor.numel()));
+}
+
+}  // namespace
+
+TEST_CASE("unknown models name the nearest") {
+  CHECK(model_error("resnet81").starts_with("unknown model 'resnet81'; did you mean 'resnet18'?"));
+  CHECK(model_error("preresnet").starts_with("unknown model 'preresnet'; did you mean 'preresnet20'?"));
+  CHECK(model_error("ResNet18").find("did you mean 'resnet18'?") != std::string::npos);
+  CHECK(model_error("").starts_with("unknown model ''"));
+  const std::vector<std::string> names = model_names();
+  CHECK(std::ranges::is_sorted(names));
+  CHECK(names.size() == 20);
+}
+
+TEST_CASE("wide residual networks are parsed strictly") {
+  CHECK(parse_wrn("wrn_40_2").depth == 40);
+  CHECK(parse_wrn("wrn_28_10").widen_factor == 10);
+  for (const std::string name : {"wrn_16",
+                                 "wrn_16_",
+                                 "wrn__2",
+                                 "wrn_16_2_1",
+                                 "wrn_16_2 ",
+                                 "wrn_ 16_2",
+                                 "wrn_+16_2",
+                                 "wrn_-16_2",
+                                 "wrn_016_2",
+                                 "wrn_16_02",
+                                 "wrn_16_0",
+                                 "wrn_15_2",
+                                 "wrn_4_2",
+                                 "wrn_1006_2",
+                                 "wrn_16_101",
+                                 "wrn_16_2x",
+                                 "wrn_16_0x2",
+                                 "wrn_1e1_2",
+                                 "wrn_99999999999999999999_2",
+                                 "wrn_D_K"})
+    CHECK(model_error(name) ==
+          "model '" + name +
+              "': expected wrn_D_K with D = 6n + 4 from 10 to 1000 and K from 1 to 100, such as "
+              "wrn_40_2");
+}
+
+TEST_CASE("options that no model can have") {
+  CHECK(model_error("mlp", {.classes = 1}) == "model: 1 classes, expected 2 to 1000000");
+  CHECK(model_error("mlp", {.image = {32, 32}}) == "model: images of {32, 32}, expected {H, W, C}");
+  CHECK(model_error("mlp", {.image = {32, 0, 3}}) == "model: images of {32, 0, 3}, expected {H, W, C}");
+  CHECK(model_error("net", {.num_channels = 0}) == "model: num_channels is 0, expected 1 to 4096");
+  CHECK(model_error("net", {.dropout_rate = -0.5F}) == "Dropout: p is -0.5, expected 0 <= p < 1");
+  CHECK(model_error("net", {.image = {32, 7, 3}}) ==
+        "net: images of {32, 7, 3} are too small for three 2x2 poolings: at least 8x8");
+}
+
+TEST_CASE("models take images of other sizes and channels") {
+  for (const std::string name :
+       {"net", "mlp", "resnet18", "resnet8", "preresnet20", "preresnet44", "wrn_10_2"}) {
+    for (const Shape& image : {Shape{28, 28, 1}, Shape{9, 17, 4}}) {
+      CAPTURE(name);
+      const auto model = make_model(name, {.classes = 6, .image = image});
+      const Tensor logits = model->forward(Tensor::full({2, image[0], image[1], image[2]}, 0.5F));
+      CHECK(logits.shape() == Shape{2, 6});
+      for (const float value : logits.data<float>()) CHECK(std::isfinite(value));
+    }
+  }
+}
+
+TEST_CASE("net: its width is an option") {
+  const auto model = make_model("net", {.classes = 6, .image = {16, 24, 3}, .num_channels = 5});
+  const auto state = model->state();
+  const auto fc1 = std::ranges::find(state, "fc1.weight", &StateEntry::name);
+  REQUIRE(fc1 != state.end());
+  CHECK(fc1->tensor.shape() == Shape{20, 2 * 3 * 20});
+}
+
+TEST_CASE("net: dropout acts in training mode alone") {
+  const auto model = make_model("net", {.image = {8, 8, 3}, .dropout_rate = 0.5F, .seed = 4});
+  const auto plain = make_model("net", {.image = {8, 8, 3}, .dropout_rate = 0.0F, .seed = 4});
+  Tensor images = Tensor::empty({4, 8, 8, 3});
+  float next = 0.0F;
+  for (float& value : images.data<float>()) value = std::sin(next += 1.7F);
+  const auto differs = [&] {
+    return !std::ranges::equal(model->forward(images).data<float>(), plain->forward(images).data<float>());
+  };
+  CHECK(differs());
+  model->eval();
+  plain->eval();
+  CHECK_FALSE(differs());
+}
+
+TEST_CASE("the same seed gives the same weights, another one others") {
+  for (const std::string name : {"net", "resnet20", "preresnet20", "wrn_10_1"}) {
+    const auto a = make_model(name, {.seed = 5});
+    CHECK(same_weights(*a, *make_model(name, {.seed = 5})));
+    CHECK_FALSE(same_weights(*a, *make_model(name, {.seed = 6})));
+  }
+}
+
+TEST_CASE(
+    "initial convolutions: N(0, 2 / (k k out)) for the CIFAR families, uniform by fan-in for the others") {
+  const auto weight_std = [](const std::string& model, const std::string& name) {
+    const auto state = make_model(model, {.seed = 1})->state();
+    const auto it = std::ranges::find(state, name, &StateEntry::name);
+    REQUIRE(it != state.end());
+    return standard_deviation(it->tensor);
+  };
+  const double fan_out_64 = std::sqrt(2.0 / (9.0 * 64.0));  // 0.0589
+  CHECK(weight_std("preresnet20", "layer3.1.conv1.weight") == doctest::Approx(fan_out_64).epsilon(0.02));
+  CHECK(weight_std("preresnet20", "layer3.0.conv1.weight") == doctest::Approx(fan_out_64).epsilon(0.02));
+  CHECK(weight_std("resnet20", "layer3.0.conv1.weight") == doctest::Approx(fan_out_64).epsilon(0.02));
+  CHECK(weight_std("wrn_16_1", "block3.layer.0.conv1.weight") == doctest::Approx(fan_out_64).epsilon(0.02));
+  CHECK(weight_std("wrn_16_1", "block3.layer.0.convShortcut.weight") ==
+        doctest::Approx(std::sqrt(2.0 / 64.0)).epsilon(0.05));
+  const double fan_in_64 = 1.0 / std::sqrt(3.0 * 9.0 * 64.0);  // 0.0241
+  CHECK(weight_std("resnet18", "layer2.0.conv1.weight") == doctest::Approx(fan_in_64).epsilon(0.02));
+  CHECK(weight_std("net", "conv3.weight") == doctest::Approx(fan_in_64).epsilon(0.02));
+}
+
+}  // namespace generous
