@@ -5,6 +5,7 @@
 #include <exception>
 #include <limits>
 #include <memory>
+#include <numeric>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -32,9 +33,24 @@ const stbi_uc* bytes_of(const std::string& encoded) {
   return reinterpret_cast<const stbi_uc*>(encoded.data());
 }
 
-// Whether a JPEG's end-of-image marker is there: stb_image may take a file that breaks off for a grey rest.
-// Header segments are stepped over, because a thumbnail inside one has an end marker of its own.
-bool jpeg_is_complete(std::span<const stbi_uc> bytes) {
+// Whether a Huffman table segment's tables hold at most 256 codes each: older versions of stb_image write
+// beyond their own tables otherwise.
+bool huffman_tables_fit(std::span<const stbi_uc> tables) {
+  constexpr std::size_t header_bytes = 17;  // class and id; the number of codes of each length 1 to 16
+  while (tables.size() >= header_bytes) {
+    const auto counts = tables.subspan(1, header_bytes - 1);
+    const auto codes = std::accumulate(counts.begin(), counts.end(), std::size_t{0});
+    if (codes > 256 || header_bytes + codes > tables.size()) return false;
+    tables = tables.subspan(header_bytes + codes);
+  }
+  return tables.empty();
+}
+
+// Throws unless the segments of a JPEG end with an end-of-image marker (stb_image may take a file that breaks
+// off, for a grey rest) and its Huffman tables are sound. Segments are stepped over by their lengths, because
+// a thumbnail inside one has markers of its own.
+void check_jpeg(std::span<const stbi_uc> bytes, const fs::path& path) {
+  constexpr stbi_uc huffman_tables = 0xC4;
   constexpr stbi_uc end_of_image = 0xD9;
   constexpr stbi_uc start_of_scan = 0xDA;
   std::size_t i = 2;
@@ -44,17 +60,22 @@ bool jpeg_is_complete(std::span<const stbi_uc> bytes) {
       ++i;  // inside a scan: data, a stuffed 0xFF, a fill byte or a restart marker
       continue;
     }
-    if (marker == end_of_image) return true;
-    if (i + 3 >= bytes.size()) return false;
+    if (marker == end_of_image) return;
+    if (i + 3 >= bytes.size()) break;
     const std::size_t length = std::size_t{bytes[i + 2]} << 8 | bytes[i + 3];
+    if (length < 2 || i + 2 + length > bytes.size()) break;
+    if (marker == huffman_tables && !huffman_tables_fit(bytes.subspan(i + 4, length - 2))) {
+      fail("{}: does not decode: a damaged Huffman table", path.string());
+    }
     i += marker == start_of_scan ? 2 : 2 + length;
   }
-  return false;
+  fail("{}: does not decode: the JPEG data breaks off", path.string());
 }
 
 }  // namespace
 
 ImageSize encoded_image_size(const std::string& encoded, const fs::path& path) {
+  if (encoded.starts_with("\xFF\xD8")) check_jpeg({bytes_of(encoded), encoded.size()}, path);
   int width = 0;
   int height = 0;
   int channels = 0;
@@ -86,10 +107,6 @@ void decode_rgb(const std::string& encoded, const fs::path& path, ImageSize size
                             3),
       stbi_image_free);
   if (!decoded) fail("{}: does not decode: {}", path.string(), stbi_failure_reason());
-  const bool jpeg = encoded.starts_with("\xFF\xD8");
-  if (jpeg && !jpeg_is_complete({bytes_of(encoded), encoded.size()})) {
-    fail("{}: does not decode: the JPEG data breaks off", path.string());
-  }
   std::copy_n(decoded.get(), pixels.size(), pixels.begin());
 }
 

@@ -6,7 +6,6 @@ namespace generous {
 namespace {
 
 using testing::check_gradients;
-using testing::on_every_cpu_backend;
 using testing::random_tensor;
 using testing::relative_difference;
 
@@ -54,7 +53,7 @@ BatchNormInputs random_inputs(const Shape& shape, bool residual) {
 const Shape shapes[] = {{3, 5, 4, 6}, {2, 3, 5, 19}, {7, 16}, {9, 35}};
 
 TEST_CASE("batch norm equals its formula, and moves the running statistics") {
-  on_every_cpu_backend([] {
+  on_every_cpu_implementation([] {
     for (const Shape& shape : shapes)
       for (const bool relu : {false, true})
         for (const bool residual : {false, true}) {
@@ -86,7 +85,7 @@ TEST_CASE("batch norm equals its formula, and moves the running statistics") {
 }
 
 TEST_CASE("a mean far from zero costs the variance no digits") {
-  on_every_cpu_backend([] {
+  on_every_cpu_implementation([] {
     BatchNormInputs in = random_inputs({512, 4, 4, 17}, false);
     in.x = in.x + 1000.0F;
     BatchNormStatistics running = fresh_statistics(17);
@@ -112,7 +111,7 @@ std::vector<Tensor> leaves_of(const BatchNormInputs& in) {
 }
 
 TEST_CASE("batch norm gradients") {
-  on_every_cpu_backend([] {
+  on_every_cpu_implementation([] {
     for (const Shape& shape : shapes)
       for (const bool training : {true, false})
         for (const bool residual : {false, true})
@@ -126,7 +125,7 @@ TEST_CASE("batch norm gradients") {
 // Differences across the kink of a ReLU say little, so the fused form is held against batch norm and ReLU as
 // two ops, each of which has been checked by differences.
 TEST_CASE("the gradients of fused batch norm and ReLU are those of the two ops") {
-  on_every_cpu_backend([] {
+  on_every_cpu_implementation([] {
     for (const Shape& shape : shapes)
       for (const bool training : {true, false})
         for (const bool residual : {false, true}) {

@@ -7,7 +7,6 @@ namespace generous {
 namespace {
 
 using testing::check_gradients;
-using testing::on_every_cpu_backend;
 using testing::random_tensor;
 using testing::relative_difference;
 
@@ -71,7 +70,7 @@ std::vector<double> naive_conv(const Tensor& x, const Tensor& weight, const Tens
 }
 
 TEST_CASE("convolution equals naive loops") {
-  on_every_cpu_backend([] {
+  on_every_cpu_implementation([] {
     std::vector<ConvCase> cases(std::begin(conv_cases), std::end(conv_cases));
     cases.insert(cases.end(), std::begin(layer_cases), std::end(layer_cases));
     for (const ConvCase& test : cases) {
@@ -88,7 +87,7 @@ TEST_CASE("convolution equals naive loops") {
 
 TEST_CASE("the gradients of a convolution are its adjoints, at the sizes of real layers") {
   // For y = conv(x, w), linear in each: <dy, conv(v, w)> = <dx, v> for any v, and <dy, conv(x, u)> = <dw, u>.
-  on_every_cpu_backend([] {
+  on_every_cpu_implementation([] {
     for (const ConvCase& test : layer_cases) {
       const std::string name = test.x.str() + " * " + test.weight.str();
       CAPTURE(name);
@@ -114,7 +113,7 @@ TEST_CASE("the gradients of a convolution are its adjoints, at the sizes of real
 }
 
 TEST_CASE("convolution gradients, element by element") {
-  on_every_cpu_backend([] {
+  on_every_cpu_implementation([] {
     for (const ConvCase& test : conv_cases) {
       const std::string name = test.x.str() + " * " + test.weight.str();
       std::vector<Tensor> inputs{random_tensor(test.x, "x" + name), random_tensor(test.weight, "w" + name)};
@@ -156,7 +155,7 @@ const std::pair<Shape, Pool2dParams> pool_cases[] = {
 };
 
 TEST_CASE("pooling equals naive loops and has the right gradients") {
-  on_every_cpu_backend([] {
+  on_every_cpu_implementation([] {
     for (const auto& [shape, params] : pool_cases) {
       const std::string name = shape.str();
       CAPTURE(name);
@@ -195,7 +194,7 @@ TEST_CASE("pooling equals naive loops and has the right gradients") {
 }
 
 TEST_CASE("of equal values in a window the first receives the gradient") {
-  on_every_cpu_backend([] {
+  on_every_cpu_implementation([] {
     Tensor x = Tensor::full({1, 2, 2, 1}, 3.0F).require_grad();
     backward(sum(max_pool2d(x, {})));
     CHECK(std::vector<float>(x.grad().data<float>().begin(), x.grad().data<float>().end()) ==

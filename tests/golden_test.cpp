@@ -25,16 +25,19 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-// The references are in double precision. Single precision loses up to about 1e-4 of a tensor's size through
-// a network; the gradients of the deepest models pass through most rounding, and may lose 1e-3 (the README
-// says both).
-constexpr double value_tolerance = 1e-4;
-constexpr double gradient_tolerance = 1e-3;
-// A bias before a batch norm has no gradient in theory: the files have norms of about 1e-16, below `zero`,
-// for it. In single precision it is the rounding error of a sum whose terms are of the size of the other
-// gradients.
+// The references are in double precision; single precision agrees to a few 1e-6 of a tensor's size, and 1e-4 leaves
+// room for other machines' roundings.
+constexpr double tolerance = 1e-4;
+// A bias before a batch norm has no gradient in theory: the files have norms of about 1e-16, below `zero`, for it. In
+// single precision it is the rounding error of a sum whose terms are of the size of the other gradients.
 constexpr double zero = 1e-9;
 constexpr double zero_tolerance = 1e-5;
+// Gradients jump where the input of a ReLU crosses zero or where the largest of a pooling window changes, so an input
+// closer to zero than its rounding error may add or drop a whole summand (PyTorch in single precision misses its own
+// double-precision gradients by up to 2e-3 for that reason). How much such jumps can change each tensor is not guessed
+// but measured: as the change of its gradient under noise in the images that is just above the rounding errors.
+constexpr double noise_scale = 4e-6;
+constexpr float learning_rate = 0.1F;
 
 fs::path golden_folder() {
   const char* variable = std::getenv("GENEROUS_GOLDEN");
@@ -85,37 +88,40 @@ void check_close(double actual, double expected, double allowed, const std::stri
   CHECK_MESSAGE(close, what << ": " << actual << ", expected " << expected << " within " << allowed);
 }
 
-/// Every element within `tolerance` of the largest one.
-void check_all(const Tensor& actual, const json& rows, double tolerance, const std::string& what) {
+/// Every element within the tolerance, relative to the largest one.
+void check_all(const Tensor& actual, const json& rows, const std::string& what) {
   const std::vector<double> expected = flat(rows);
   const auto values = actual.data<float>();
   REQUIRE(values.size() == expected.size());
   double largest = 0.0;
   for (const double value : expected) largest = std::max(largest, std::abs(value));
   for (std::size_t i = 0; i < values.size(); ++i)
-    check_close(static_cast<double>(values[i]), expected[i], tolerance * largest,
-                fmt::format("{}[{}]", what, i));
+    check_close(static_cast<double>(values[i]), expected[i], tolerance * largest, fmt::format("{}[{}]", what, i));
 }
 
-/// [norm, [first three values]] of the file against a tensor in PyTorch's layout. The norm is compared
-/// relative to itself, an element relative to the typical element: norm / sqrt(count), or to itself where it
-/// is larger.
-void check_summary(const Tensor& actual, const json& summary, double tolerance, double largest_norm,
-                   const std::string& what) {
+void check_value(double actual, double expected, const std::string& what) {
+  check_close(actual, expected, tolerance * std::abs(expected), what);
+}
+
+/// How far a tensor may be from the reference beyond the tolerance.
+struct Jump {
+  double norm = 0.0;
+  double element = 0.0;
+};
+
+/// [norm, [first three values]] of the file against a tensor in PyTorch's layout. The norm is compared relative to
+/// itself, an element relative to the typical element: norm / sqrt(count), or to itself where it is larger.
+void check_summary(const Tensor& actual, const json& summary, const Jump& jump, const std::string& what) {
   const double expected_norm = summary.at(0).get<double>();
   const auto values = actual.data<float>();
-  if (expected_norm < zero) {
-    check_close(norm(values), 0.0, zero_tolerance * largest_norm, what + " (zero)");
-    return;
-  }
-  check_close(norm(values), expected_norm, tolerance * expected_norm, what + " norm");
+  check_close(norm(values), expected_norm, tolerance * expected_norm + jump.norm, what + " norm");
   const double typical = expected_norm / std::sqrt(static_cast<double>(values.size()));
   const json& first = summary.at(1);
   REQUIRE(first.size() == std::min<std::size_t>(3, values.size()));
   for (std::size_t i = 0; i < first.size(); ++i) {
     const double expected = first[i].get<double>();
-    check_close(static_cast<double>(values[i]), expected, tolerance * std::max(typical, std::abs(expected)),
-                fmt::format("{}[{}]", what, i));
+    check_close(static_cast<double>(values[i]), expected,
+                tolerance * std::max(typical, std::abs(expected)) + jump.element, fmt::format("{}[{}]", what, i));
   }
 }
 
@@ -147,68 +153,60 @@ void check_state_and_fill(const json& file, Module& model) {
   load_state_dict(model, filled, "the golden fill");
 }
 
-void check_gradients(const json& file, const Module& model) {
-  const json& expected = file.at("grad");
-  const std::vector<StateEntry> parameters = model.parameters();
-  REQUIRE(parameters.size() == expected.size());
-  double largest_norm = 0.0;
-  for (const auto& [name, summary] : expected.items())
-    largest_norm = std::max(largest_norm, summary.at(0).get<double>());
-  for (const StateEntry& entry : parameters) {
+using NamedGradients = std::map<std::string, Tensor>;
+
+/// Every parameter's gradient in PyTorch's layout.
+NamedGradients gradients(const Module& model) {
+  NamedGradients all;
+  for (const StateEntry& entry : model.parameters()) {
     REQUIRE_MESSAGE(entry.tensor.grad().defined(), entry.name);
-    check_summary(to_disk_layout(entry.tensor.grad(), entry.layout), expected.at(entry.name),
-                  gradient_tolerance, largest_norm, "gradient of " + entry.name);
+    all.emplace(entry.name, to_disk_layout(entry.tensor.grad(), entry.layout));
   }
+  return all;
 }
 
-void check_after_step(const json& file, const Module& model) {
-  const json& expected = file.at("after_step");
-  std::size_t checked = 0;
-  for (const auto& [name, tensor] : state_dict(model)) {
-    if (name.ends_with("num_batches_tracked")) {
-      CHECK(tensor.data<std::int64_t>()[0] == 1);  // one batch in training mode so far
-      continue;
-    }
-    check_summary(tensor, expected.at(name), value_tolerance, 0.0, name + " after the step");
-    ++checked;
+struct GoldenModel {
+  explicit GoldenModel(const json& file)
+      : input(shape_of(file.at("input"))),
+        classes(file.at("classes").get<std::int64_t>()),
+        images(nchw_to_nhwc(golden_values("input", input, 1.0))),
+        labels(golden_labels(input[0], classes)),
+        teacher_logits(golden_values("teacher_logits", {input[0], classes}, 3.0)),
+        model(make_model(file.at("model").get<std::string>(),
+                         {.classes = classes, .image = {input[2], input[3], input[1]}})) {}
+
+  GenerousLoss loss_of(const Tensor& logits) const {
+    return generous_loss(logits, teacher_logits, labels, {.tn = 1.0F, .alpha = 1.0F, .warmup = 0.5F});
   }
-  CHECK(checked == expected.size());
-}
 
-void check_model(const json& file) {
-  const GoldenModel golden(file);
-  Module& model = *golden.model;
-  check_state_and_fill(file, model);
-  const Tensor images = nchw_to_nhwc(golden_values("input", golden.input, 1.0));
-  const Tensor labels = golden_labels(golden.input[0], golden.classes);
-  const Tensor teacher_logits = golden_values("teacher_logits", {golden.input[0], golden.classes}, 3.0);
-  const auto expected_labels = file.at("labels").get<std::vector<std::int64_t>>();
-  REQUIRE(std::ranges::equal(labels.data<std::int64_t>(), expected_labels));
+  Shape input;  ///< {N, C, H, W}
+  std::int64_t classes;
+  Tensor images;  ///< {N, H, W, C}
+  Tensor labels;
+  Tensor teacher_logits;
+  std::unique_ptr<Module> model;
+};
 
-  model.eval();
-  {
+/// What the kinks can change in each gradient: by how much two opposite noises in the images change it.
+std::map<std::string, Jump> measure_jumps(const GoldenModel& golden, const NamedTensors& weights,
+                                          const NamedGradients& reference) {
+  std::map<std::string, Jump> jumps;
+  for (const double sign : {1.0, -1.0}) {
     const NoGrad guard;
-    check_all(model(images), file.at("eval_logits"), value_tolerance, "evaluation logits");
+    Tensor noisy = golden.images + nchw_to_nhwc(golden_values("noise", golden.input, sign * noise_scale));
+    load_state_dict(*golden.model, weights, "the golden fill");
+    for (const StateEntry& entry : golden.model->parameters()) Tensor(entry.tensor).clear_grad();
+    backward(golden.loss_of((*golden.model)(noisy)).total);
+    for (const auto& [name, gradient] : gradients(*golden.model)) {
+      const Tensor change = gradient - reference.at(name);
+      Jump& jump = jumps[name];
+      jump.norm += norm(change.data<float>());
+      const auto values = change.data<float>();
+      jump.element += static_cast<double>(std::abs(*std::ranges::max_element(values, {}, [](float v) { return std::abs(v); })));
+    }
   }
-
-  model.train();
-  const Tensor logits = model(images);
-  check_all(logits.detach(), file.at("train_logits"), value_tolerance, "training logits");
-  const GenerousLoss loss =
-      generous_loss(logits, teacher_logits, labels, {.tn = 1.0F, .alpha = 1.0F, .warmup = 0.5F});
-  for (const auto& [key, value] :
-       {std::pair{"cross_entropy", loss.cross_entropy}, {"nckd", loss.nckd}, {"generous_loss", loss.total}}) {
-    const double expected = file.at(key).get<double>();
-    check_close(static_cast<double>(value.item()), expected, value_tolerance * expected, key);
-  }
-
-  const auto optimizer = make_sgd(model, {.momentum = 0.9F, .weight_decay = 5e-4F});
-  backward(loss.total);
-  check_gradients(file, model);
-  optimizer->step(0.1F);
-  check_after_step(file, model);
+  return jumps;
 }
-
 // --- losses ---
 
 /// Losses of the file that the project does not have yet.

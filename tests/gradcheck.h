@@ -1,4 +1,4 @@
-// Numerical gradient checks, and running a check on every CPU implementation.
+// Numerical gradient checks.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -9,25 +9,11 @@
 #include <string>
 #include <vector>
 
-#include "core/cpu/cpu_backend.h"
 #include "core/ops.h"
 #include "core/random.h"
+#include "cpu_implementations.h"
 
 namespace generous::testing {
-
-/// Runs `check` once on each CPU implementation of this build, then restores the default.
-inline void on_every_cpu_backend(const std::function<void()>& check) {
-  std::vector<std::unique_ptr<Backend>> implementations;
-  implementations.push_back(make_eigen_backend());
-  if (auto fast = make_onednn_backend()) implementations.push_back(std::move(fast));
-  for (auto& implementation : implementations) {
-    const std::string name = implementation->description();
-    CAPTURE(name);
-    const auto previous = register_backend(Device::cpu, std::move(implementation));
-    check();
-    register_backend(Device::cpu, make_cpu_backend());
-  }
-}
 
 /// A tensor of standard normal values that depend on `name` alone.
 inline Tensor random_tensor(const Shape& shape, const std::string& name) {

@@ -56,8 +56,8 @@ TEST_CASE("anything else is an error that says where and why") {
       {"\"\xed\xa0\x80\"", {"ill-formed UTF-8"}},
       {"\"\\ud800\"", {"surrogate"}},
       {"\"a\nb\"", {"control character"}},
-      {"\"" + std::string(1000, 'a'), {"missing closing quote"}},
-      {"1" + std::string(1000, '0'), {"overflow"}},
+      {"\""s + std::string(1000, 'a'), {"missing closing quote"}},
+      {"1"s + std::string(1000, '0'), {"overflow"}},
       {R"({"a": 1, "b": 2, "a": 1})", {"\"a\"", "twice"}},
       {R"([{"b": {"\u0061": 1, "a": 2}}])", {"\"a\"", "twice"}},
       {nested(65), {"deeper than 64"}},
@@ -81,5 +81,5 @@ TEST_CASE("an excerpt is one line of ASCII of limited length") {
   CHECK(json_excerpt(json("ä\n")) == R"("\u00e4\n")");
   CHECK(json_excerpt(json("\xff")) ==
         R"("\ufffd")");  // not UTF-8: a name to be written, never one that was read
-  CHECK(json_excerpt(json(std::string(81, 'a'))) == "\"" + std::string(79, 'a') + "...");
+  CHECK(json_excerpt(json(std::string(81, 'a'))) == "\""s + std::string(79, 'a') + "...");
 }

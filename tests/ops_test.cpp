@@ -7,7 +7,6 @@ namespace generous {
 namespace {
 
 using testing::check_gradients;
-using testing::on_every_cpu_backend;
 using testing::random_tensor;
 
 Tensor labels_of(const std::vector<std::int64_t>& labels) {
@@ -46,7 +45,7 @@ const UnaryCase unary_cases[] = {
 };
 
 TEST_CASE("unary ops follow their formulas and derivatives") {
-  on_every_cpu_backend([] {
+  on_every_cpu_implementation([] {
     for (const UnaryCase& test : unary_cases) {
       CAPTURE(test.name);
       const Tensor x = test.needs_positive ? positive({3, 5, 7}, test.name) : spread({3, 5, 7});
@@ -81,7 +80,7 @@ TEST_CASE("binary ops broadcast in every direction") {
   };
   const std::pair<Shape, Shape> shapes[] = {{{4, 3}, {4, 3}}, {{4, 3}, {4, 1}}, {{4, 1}, {1, 3}},
                                             {{3}, {4, 3}},    {{}, {2, 3}},     {{2, 1, 5}, {3, 1}}};
-  on_every_cpu_backend([&] {
+  on_every_cpu_implementation([&] {
     for (const Case& test : cases)
       for (const auto& [left, right] : shapes) {
         const std::string name = std::string(test.name) + left.str() + right.str();
@@ -127,7 +126,7 @@ TEST_CASE("scalar arithmetic") {
 }
 
 TEST_CASE("reductions and reshapes") {
-  on_every_cpu_backend([] {
+  on_every_cpu_implementation([] {
     const Tensor x = random_tensor({4, 7}, "reductions");
     check_gradients("sum", [](const auto& in) { return sum(in[0]); }, {x});
     check_gradients("mean", [](const auto& in) { return mean(in[0]); }, {x});
@@ -153,7 +152,7 @@ TEST_CASE("reductions and reshapes") {
 }
 
 TEST_CASE("a long sum of columns is exact to single precision") {
-  on_every_cpu_backend([] {
+  on_every_cpu_implementation([] {
     const std::int64_t rows = 100'003;
     Tensor x = Tensor::full({rows, 3}, 0.1F);
     const Tensor total = sum_to(x, {3});
@@ -163,7 +162,7 @@ TEST_CASE("a long sum of columns is exact to single precision") {
 }
 
 TEST_CASE("log_softmax and cross-entropy") {
-  on_every_cpu_backend([] {
+  on_every_cpu_implementation([] {
     const Tensor x = random_tensor({5, 9}, "logits") * 3.0F;
     const Tensor labels = labels_of({3, 0, 8, 3, 5});
     check_gradients("log_softmax", [](const auto& in) { return log_softmax(in[0]); }, {x});
@@ -207,7 +206,7 @@ TEST_CASE("one_hot and count_top_k") {
 }
 
 TEST_CASE("matmul and linear, every transpose") {
-  on_every_cpu_backend([] {
+  on_every_cpu_implementation([] {
     for (const bool ta : {false, true})
       for (const bool tb : {false, true}) {
         const Tensor a = random_tensor(ta ? Shape{4, 3} : Shape{3, 4}, "a");
@@ -237,7 +236,7 @@ TEST_CASE("matmul and linear, every transpose") {
 }
 
 TEST_CASE("dropout keeps the mean, repeats by its key and step, and has the same mask backward") {
-  on_every_cpu_backend([] {
+  on_every_cpu_implementation([] {
     const DropoutParams params{.p = 0.3F, .key = 7, .step = 5};
     Tensor x = Tensor::full({101, 103}, 2.0F).require_grad();
     const Tensor y = dropout(x, params);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <new>
 
@@ -22,6 +23,8 @@ int report(Program program, std::string message, int exit_code) {
 }  // namespace
 
 int run_program(Program program, int argc, char** argv, int (*body)(const Config&)) {
+  // A write beyond the file size limit then fails like one on a full disk, instead of ending the process.
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
     const auto config = read_configuration(program, {argv + std::min(argc, 1), argv + argc});
     return config ? body(*config) : 0;

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Prepares a Debian 12 or Ubuntu 24.04 machine and builds: installs missing packages with apt where that is allowed
+# (as root or with a sudo that asks nothing), otherwise prints the exact command; then configures and builds.
+#   bash apps/setup.sh BUILD_FOLDER TARGETS [CMAKE_OPTION ...]     TARGETS: "all" or names in quotes
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+build=${1:?usage: bash apps/setup.sh BUILD_FOLDER TARGETS [CMAKE_OPTION ...]}
+targets=${2:?usage: bash apps/setup.sh BUILD_FOLDER TARGETS [CMAKE_OPTION ...]}
+shift 2
+
+required=(g++ cmake ninja-build libeigen3-dev libdnnl-dev libfmt-dev nlohmann-json3-dev libcli11-dev zlib1g-dev
+          libstb-dev doctest-dev)
+missing=()
+if command -v dpkg-query >/dev/null; then
+  for package in "${required[@]}"; do
+    status=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)
+    [ "$status" = installed ] || missing+=("$package")
+  done
+else
+  echo "setup: not a Debian system: assuming that the equivalents of these are installed: ${required[*]}"
+fi
+
+if [ ${#missing[@]} -gt 0 ]; then
+  run=()
+  if [ "$(id -u)" -ne 0 ]; then
+    if command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+      run=(sudo)
+    else
+      echo "setup: packages are missing. Install them with this command, then start again:" >&2
+      echo "  sudo apt-get update && sudo apt-get install -y ${missing[*]}" >&2
+      exit 1
+    fi
+  fi
+  echo "setup: installing ${missing[*]}"
+  "${run[@]}" apt-get update -qq
+  "${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" \
+    >/dev/null
+fi
+
+options=("$@")
+[ -f "$build/CMakeCache.txt" ] || options+=(-G Ninja)
+command -v ccache >/dev/null && options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+cmake -S . -B "$build" "${options[@]}" >"$build.configure.log" 2>&1 ||
+  { cat "$build.configure.log" >&2; rm -f "$build.configure.log"; exit 1; }
+grep -E 'oneDNN' "$build.configure.log" || true
+rm -f "$build.configure.log"
+# shellcheck disable=SC2086  # several targets are several words
+cmake --build "$build" --target $targets

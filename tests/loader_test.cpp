@@ -1,0 +1,233 @@
+#include "data/loader.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <stdexcept>
+#include <thread>
+
+#include "data/augment.h"
+#include "data/prefetcher.h"
+#include "tests/temporary_folder.h"
+
+namespace generous {
+namespace {
+
+// N images of 6 x 5 x 3; the first byte of image n is n, the rest depend on n and the place.
+Dataset make_dataset(std::int64_t count) {
+  Dataset dataset;
+  dataset.classes = {"a", "b", "c"};
+  dataset.images = Tensor::empty({count, 6, 5, 3}, DType::u8);
+  const auto pixels = dataset.images.data<std::uint8_t>();
+  for (std::size_t i = 0; i < pixels.size(); ++i) {
+    pixels[i] = static_cast<std::uint8_t>(i % 90 == 0 ? i / 90 : 7 * i + i / 90);
+  }
+  for (std::int64_t n = 0; n < count; ++n) dataset.labels.push_back(n % 3);
+  return dataset;
+}
+
+const DatasetInfo info{.name = "test",
+                       .mean = {0.5F, 0.25F, 0.125F},
+                       .std = {0.5F, 0.25F, 0.2F},
+                       .crop_padding = 2,
+                       .rotation_degrees = 0.0F,
+                       .flip = true,
+                       .default_folder = {}};
+
+struct HostBatch {
+  std::vector<float> images;
+  std::vector<std::int64_t> labels;
+  bool operator==(const HostBatch&) const = default;
+};
+
+HostBatch to_host(const Batch& batch) {
+  const auto images = batch.images.data<float>();
+  const auto labels = batch.labels.data<std::int64_t>();
+  return {{images.begin(), images.end()}, {labels.begin(), labels.end()}};
+}
+
+std::vector<HostBatch> rest_of_epoch(Loader& loader) {
+  std::vector<HostBatch> batches;
+  while (const std::optional<Batch> batch = loader.next()) batches.push_back(to_host(*batch));
+  return batches;
+}
+
+TEST_CASE("in order and unaugmented: every image once, normalised, the last batch smaller") {
+  const Dataset dataset = make_dataset(11);
+  Loader loader(dataset, info, {.batch_size = 4, .workers = 1, .shuffle = false, .augment = false});
+  CHECK(loader.batches() == 3);
+  loader.start_epoch(0);
+  const NormaliseTable table = make_normalise_table(info);
+  const auto pixels = dataset.images.data<std::uint8_t>();
+  std::size_t n = 0;
+  for (const std::int64_t size : {4, 4, 3}) {
+    const std::optional<Batch> batch = loader.next();
+    REQUIRE(batch);
+    CHECK(batch->images.shape() == Shape{size, 6, 5, 3});
+    CHECK(batch->labels.shape() == Shape{size});
+    const HostBatch host = to_host(*batch);
+    for (std::size_t i = 0; i < host.labels.size(); ++i, ++n) {
+      CHECK(host.labels[i] == static_cast<std::int64_t>(n % 3));
+      for (std::size_t k = 0; k < 90; ++k) CHECK(host.images[i * 90 + k] == table[k % 3][pixels[n * 90 + k]]);
+    }
+  }
+  CHECK_FALSE(loader.next());
+  CHECK_FALSE(loader.next());
+}
+
+// The sample numbers of an epoch, read off the first byte of the unaugmented images.
+std::vector<int> visited(const Dataset& dataset, std::uint64_t seed, std::int64_t epoch) {
+  DatasetInfo plain = info;
+  plain.mean = {};
+  plain.std = {1.0F / 255.0F, 1.0F, 1.0F};
+  Loader loader(dataset, plain, {.batch_size = 4, .seed = seed, .augment = false});
+  loader.start_epoch(epoch);
+  std::vector<int> order;
+  for (const HostBatch& batch : rest_of_epoch(loader)) {
+    for (std::size_t i = 0; i < batch.labels.size(); ++i) {
+      order.push_back(static_cast<int>(std::lround(batch.images[i * 90])));
+      CHECK(batch.labels[i] == order.back() % 3);  // labels go with their images
+    }
+  }
+  return order;
+}
+
+TEST_CASE("the shuffled order is a fixed permutation of seed and epoch") {
+  const Dataset dataset = make_dataset(11);
+  // From an independent implementation of Philox4x32-10 and Fisher-Yates in Python.
+  CHECK(visited(dataset, 7, 0) == std::vector<int>{6, 8, 9, 2, 7, 4, 0, 10, 3, 5, 1});
+  CHECK(visited(dataset, 7, 5) == std::vector<int>{4, 3, 6, 8, 0, 2, 5, 9, 1, 10, 7});
+  CHECK(visited(dataset, 8, 0) != visited(dataset, 7, 0));
+}
+
+TEST_CASE("augmented images are the augmentation of (epoch, sample), wherever the shuffle puts them") {
+  const Dataset dataset = make_dataset(11);
+  const std::uint64_t seed = 7;
+  Loader loader(dataset, info, {.batch_size = 4, .workers = 2, .seed = seed});
+  loader.start_epoch(5);
+  const std::vector<int> order = visited(dataset, seed, 5);
+  const Random random(seed, "augment");
+  const NormaliseTable table = make_normalise_table(info);
+  std::size_t n = 0;
+  for (const HostBatch& batch : rest_of_epoch(loader)) {
+    for (std::size_t i = 0; i < batch.labels.size(); ++i, ++n) {
+      const auto sample = static_cast<std::uint32_t>(order[n]);
+      std::vector<float> expected(90);
+      augment_and_normalise(dataset.images.data<std::uint8_t>().subspan(sample * 90, 90), {6, 5, 3},
+                            draw_augmentation(info, random, 5, sample), table, expected);
+      CHECK(std::equal(expected.begin(), expected.end(), batch.images.begin() + static_cast<long>(i * 90)));
+    }
+  }
+  CHECK(n == 11);
+}
+
+TEST_CASE("any number of workers gives the same bits") {
+  const Dataset dataset = make_dataset(101);
+  std::vector<std::vector<HostBatch>> results;
+  for (const int workers : {0, 1, 3}) {
+    Loader loader(dataset, info, {.batch_size = 7, .workers = workers, .seed = 3});
+    loader.start_epoch(0);
+    rest_of_epoch(loader);
+    loader.start_epoch(1);
+    results.push_back(rest_of_epoch(loader));
+  }
+  CHECK(results[0].size() == 15);
+  CHECK(results[1] == results[0]);
+  CHECK(results[2] == results[0]);
+}
+
+TEST_CASE("an epoch resumed at a batch goes on as it would have") {
+  const Dataset dataset = make_dataset(50);
+  for (const int workers : {0, 2}) {
+    const LoaderOptions options{.batch_size = 8, .workers = workers, .seed = 5};
+    Loader whole(dataset, info, options);
+    whole.start_epoch(9);
+    const std::vector<HostBatch> all = rest_of_epoch(whole);
+    REQUIRE(all.size() == 7);
+    for (const std::int64_t first : {0, 3, 6, 7}) {
+      Loader resumed(dataset, info, options);
+      resumed.start_epoch(9, first);
+      CHECK(rest_of_epoch(resumed) == std::vector<HostBatch>(all.begin() + first, all.end()));
+    }
+    // Begun anew in the middle of another epoch: nothing of that one is delivered.
+    whole.start_epoch(2);
+    whole.next();
+    whole.start_epoch(9, 5);
+    CHECK(rest_of_epoch(whole) == std::vector<HostBatch>(all.begin() + 5, all.end()));
+  }
+}
+
+TEST_CASE("a loader goes away at any moment") {
+  const Dataset dataset = make_dataset(200);
+  for (int taken = 0; taken < 20; ++taken) {
+    Loader loader(dataset, info, {.batch_size = 3, .workers = 3});
+    if (taken == 0) continue;  // never started
+    loader.start_epoch(0);
+    for (int i = 1; i < taken; ++i) CHECK(loader.next());
+  }
+}
+
+TEST_CASE("what a loader cannot work with is an error") {
+  Dataset dataset = make_dataset(6);
+  const auto error = [&](const LoaderOptions& options) {
+    return error_of([&] { Loader(dataset, info, options); });
+  };
+  CHECK(error({.batch_size = 0}) == "loader: batch size 0, expected at least 1");
+  CHECK(error({.workers = -1}) == "loader: -1 workers, expected 0 to 64");
+  Loader loader(dataset, info, {.batch_size = 4});
+  CHECK(error_of([&] { loader.next(); }) == "prefetcher: next before start");
+  CHECK(error_of([&] { loader.start_epoch(0, 3); }) == "loader: first batch 3, expected 0 to 2");
+  CHECK(error_of([&] { loader.start_epoch(-1); }).starts_with("loader: epoch -1"));
+  dataset.labels[4] = 3;
+  CHECK(error({}) == "loader: found label 3, expected 0 to 2");
+  dataset.labels.pop_back();
+  CHECK(error({}) == "loader: 5 labels for 6 images");
+  dataset.images = Tensor::empty({6, 5, 5, 4}, DType::u8);
+  dataset.labels.push_back(0);
+  CHECK(error({}) == "loader: found images {6, 5, 5, 4}, expected at least one of 1 to 3 channels");
+}
+
+// A batch that carries its index.
+Batch numbered(std::int64_t index) { return {{}, Tensor::from(std::vector<std::int64_t>{index}, {1})}; }
+std::int64_t number_of(const std::optional<Batch>& batch) { return batch->labels.data<std::int64_t>()[0]; }
+
+TEST_CASE("an exception in a worker is thrown by next, in its turn; the batches around it are delivered") {
+  for (const int workers : {0, 1, 3}) {
+    Prefetcher prefetcher(workers, 2 * workers);
+    prefetcher.start(0, 6, [](std::int64_t index) {
+      if (index == 2) throw std::out_of_range("two");
+      return numbered(index);
+    });
+    CHECK(number_of(prefetcher.next()) == 0);
+    CHECK(number_of(prefetcher.next()) == 1);
+    CHECK_THROWS_WITH_AS(prefetcher.next(), "two", std::out_of_range);
+    CHECK(number_of(prefetcher.next()) == 3);
+    CHECK(number_of(prefetcher.next()) == 4);
+    CHECK(number_of(prefetcher.next()) == 5);
+    CHECK_FALSE(prefetcher.next());
+  }
+}
+
+TEST_CASE("batches are prepared ahead, but no further than asked, and delivered in order") {
+  constexpr std::int64_t ahead = 4;
+  std::atomic<std::int64_t> produced = 0;
+  Prefetcher prefetcher(3, ahead);
+  prefetcher.start(10, 40, [&](std::int64_t index) {
+    // Later batches are faster than earlier ones.
+    std::this_thread::sleep_for(std::chrono::microseconds(300 * (3 - index % 4)));
+    ++produced;
+    return numbered(index);
+  });
+  while (produced < ahead) std::this_thread::yield();  // ahead of the first `next`
+  for (std::int64_t index = 10; index < 40; ++index) {
+    CHECK(produced <= index - 10 + ahead);
+    CHECK(number_of(prefetcher.next()) == index);
+  }
+  CHECK(produced == 30);
+}
+
+}  // namespace
+}  // namespace generous
