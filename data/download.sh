@@ -3,11 +3,12 @@
 #
 #   bash data/download.sh NAME [FOLDER]
 #
-# NAME is fashion_mnist, cifar10, cifar100 or tiny_imagenet. FOLDER is where the dataset goes; the default is where
-# the programs look: datasets/fashion-mnist, datasets/cifar10, datasets/cifar100, datasets/tiny-imagenet-200.
+# NAME is fashion_mnist, cifar10, cifar100 or tiny_imagenet. FOLDER is where the dataset goes; the default is
+# where the programs look: datasets/fashion-mnist, datasets/cifar10, datasets/cifar100,
+# datasets/tiny-imagenet-200.
 #
-# What was interrupted is resumed from FOLDER.download/ by the same command. FOLDER appears in one step when it is
-# complete. GENEROUS_MIRROR=URL takes the files from URL/FILE instead of the datasets' own sites.
+# What was interrupted is resumed from FOLDER.download/ by the same command. FOLDER appears in one step when it
+# is complete. GENEROUS_MIRROR=URL takes the files from URL/FILE instead of the datasets' own sites.
 set -euo pipefail
 
 usage() {
@@ -26,8 +27,8 @@ need() {
 
 [[ $# -eq 1 || $# -eq 2 ]] || usage
 name=$1
-# Per dataset: the default folder, the site, "FILE MD5" of every file, a file that a complete folder has, and the
-# folder inside the archive.
+# Per dataset: the default folder, the site, "FILE MD5" of every file, a file that a complete folder has, and
+# the folder inside the archive.
 case $name in
   fashion_mnist)
     folder=datasets/fashion-mnist
@@ -78,22 +79,36 @@ need md5sum coreutils
 if [[ $name == tiny_imagenet ]]; then need unzip unzip; fi
 mkdir -p "$work"
 
-# fetch FILE MD5: downloads to $work/FILE.part, going on where an earlier run stopped; $work/FILE once verified.
+# download URL PART: goes on where PART ends. Prints the HTTP status, returns curl's.
+download() {
+  curl --fail --location --retry 3 --connect-timeout 30 --continue-at - --output "$2" \
+    --write-out '%{http_code}' "$1"
+}
+
+# fetch FILE MD5: downloads to $work/FILE.part, going on where an earlier run stopped; $work/FILE once
+# verified.
 fetch() {
-  local file=$1 md5=$2 found
-  local part=$work/$file.part
+  local file=$1 md5=$2 part=$work/$1.part url=$site/$1
+  local found http_status curl_status=0
   [[ ! -e $work/$file ]] || return 0
-  # A part that is complete already is not asked for again: servers answer such a request with an error.
-  if [[ ! -e $part || $(md5sum < "$part") != "$md5  -" ]]; then
-    echo "downloading $site/$file"
-    curl --fail --location --retry 3 --connect-timeout 30 --continue-at - --output "$part" "$site/$file" ||
-      die "$site/$file could not be downloaded (curl's reason is above); run the same command again to resume"
+  echo "downloading $url"
+  http_status=$(download "$url" "$part") || curl_status=$?
+  if [[ -e $part && ($http_status == 416 || $curl_status == 33) ]]; then
+    # The part is complete or longer, or the server cannot resume: only its checksum is left to say.
+    curl_status=0
+    if [[ $(md5sum < "$part") != "$md5  -" ]]; then
+      echo "cannot be resumed: starting again"
+      rm "$part"
+      download "$url" "$part" > /dev/null || curl_status=$?
+    fi
   fi
+  [[ $curl_status -eq 0 ]] ||
+    die "$url could not be downloaded (curl's reason is above); run the same command again to resume"
   found=$(md5sum < "$part")
   found=${found%% *}
   if [[ $found != "$md5" ]]; then
     rm "$part"
-    die "$site/$file has MD5 $found, expected $md5: the bad file was removed; run the same command again"
+    die "$url has MD5 $found, expected $md5: the bad file was removed; run the same command again"
   fi
   mv "$part" "$work/$file"
 }

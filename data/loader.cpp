@@ -39,6 +39,10 @@ void check(const Dataset& dataset, const DatasetInfo& info, const LoaderOptions&
           "loader: expected images of u8 {{N, H, W, C}}");
   require(images.numel() > 0 && images.size(0) <= max_samples && images.size(3) <= 3,
           "loader: found images {}, expected at least one of 1 to 3 channels", images.shape().str());
+  for (std::size_t c = 0; c < static_cast<std::size_t>(images.size(3)); ++c) {
+    require(info.std[c] > 0.0F, "loader: {} gives channel {} the standard deviation {}", info.name, c,
+            info.std[c]);
+  }
   require(std::ssize(dataset.labels) == images.size(0), "loader: {} labels for {} images",
           dataset.labels.size(), images.size(0));
   for (const std::int64_t label : dataset.labels) {

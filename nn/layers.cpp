@@ -45,8 +45,9 @@ Conv2d::Conv2d(const Conv2dOptions& options)
 
 Tensor Conv2d::forward(const Tensor& x) { return conv2d(x, weight_, bias_, params_); }
 
-BatchNorm::BatchNorm(std::int64_t channels)
-    : weight_(add_parameter("weight", {channels}, Init::constant(1.0F))),
+BatchNorm::BatchNorm(std::int64_t channels, float momentum)
+    : momentum_(momentum),
+      weight_(add_parameter("weight", {channels}, Init::constant(1.0F))),
       bias_(add_parameter("bias", {channels}, Init::constant(0.0F))),
       running_{.mean = add_buffer("running_mean", {channels}, DType::f32, Init::constant(0.0F)),
                .variance = add_buffer("running_var", {channels}, DType::f32, Init::constant(1.0F))},
@@ -54,7 +55,7 @@ BatchNorm::BatchNorm(std::int64_t channels)
 
 Tensor BatchNorm::apply(const Tensor& x, const Tensor& residual, bool relu) {
   Tensor y = batch_norm({.x = x, .gamma = weight_, .beta = bias_, .residual = residual}, running_,
-                        {.training = training(), .relu = relu});
+                        {.training = training(), .relu = relu, .momentum = momentum_});
   if (training()) ++num_batches_tracked_.data<std::int64_t>()[0];
   return y;
 }

@@ -38,11 +38,12 @@ class Conv2d : public Module {
 };
 
 /// Batch normalisation over all axes but the last: x {N, H, W, C} (2d) or {N, C} (1d), same shape out.
-/// (Ioffe & Szegedy 2015; running statistics move by 0.1.) State: weight, bias, running_mean, running_var
+/// (Ioffe & Szegedy 2015.) State: weight, bias, running_mean, running_var
 /// {C}, num_batches_tracked {} of i64, which counts the batches seen in training mode.
 class BatchNorm : public Module {
  public:
-  explicit BatchNorm(std::int64_t channels);
+  /// `momentum`: how far a batch moves the running statistics towards its own.
+  explicit BatchNorm(std::int64_t channels, float momentum = 0.1F);
   Tensor forward(const Tensor& x) override { return apply(x, {}, false); }
   /// relu(forward(x)), fused.
   Tensor then_relu(const Tensor& x) { return apply(x, {}, true); }
@@ -52,6 +53,7 @@ class BatchNorm : public Module {
  private:
   Tensor apply(const Tensor& x, const Tensor& residual, bool relu);
 
+  float momentum_;
   Tensor weight_;
   Tensor bias_;
   BatchNormStatistics running_;

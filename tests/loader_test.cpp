@@ -181,6 +181,8 @@ TEST_CASE("what a loader cannot work with is an error") {
   CHECK(error_of([&] { loader.next(); }) == "prefetcher: next before start");
   CHECK(error_of([&] { loader.start_epoch(0, 3); }) == "loader: first batch 3, expected 0 to 2");
   CHECK(error_of([&] { loader.start_epoch(-1); }).starts_with("loader: epoch -1"));
+  CHECK(error_of([&] { Loader(dataset, dataset_info("fashion_mnist"), {}); }) ==
+        "loader: fashion_mnist gives channel 1 the standard deviation 0");
   dataset.labels[4] = 3;
   CHECK(error({}) == "loader: found label 3, expected 0 to 2");
   dataset.labels.pop_back();
@@ -211,6 +213,22 @@ TEST_CASE("an exception in a worker is thrown by next, in its turn; the batches 
   }
 }
 
+TEST_CASE("what a worker was still preparing when a new start came is not delivered") {
+  std::atomic<int> entered = 0;
+  std::atomic<bool> released = false;
+  Prefetcher prefetcher(2, 4);
+  prefetcher.start(0, 4, [&](std::int64_t index) {
+    ++entered;
+    while (!released) std::this_thread::yield();
+    return numbered(100 + index);
+  });
+  while (entered < 2) std::this_thread::yield();
+  prefetcher.start(0, 4, numbered);
+  released = true;
+  for (std::int64_t index = 0; index < 4; ++index) CHECK(number_of(prefetcher.next()) == index);
+  CHECK_FALSE(prefetcher.next());
+}
+
 TEST_CASE("batches are prepared ahead, but no further than asked, and delivered in order") {
   constexpr std::int64_t ahead = 4;
   std::atomic<std::int64_t> produced = 0;
@@ -221,7 +239,9 @@ TEST_CASE("batches are prepared ahead, but no further than asked, and delivered 
     ++produced;
     return numbered(index);
   });
-  while (produced < ahead) std::this_thread::yield();  // ahead of the first `next`
+  while (produced < ahead) std::this_thread::yield();  // before the first `next`
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  CHECK(produced == ahead);
   for (std::int64_t index = 10; index < 40; ++index) {
     CHECK(produced <= index - 10 + ahead);
     CHECK(number_of(prefetcher.next()) == index);

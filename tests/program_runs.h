@@ -97,7 +97,7 @@ struct Finished {
 };
 
 inline Finished run_app(const std::string& name, const Arguments& arguments,
-                            const RunningProgram::Options& options = {}) {
+                        const RunningProgram::Options& options = {}) {
   RunningProgram program(name, arguments, options);
   const int exit_code = program.wait();
   return {exit_code, program.out(), program.err()};
@@ -153,15 +153,15 @@ inline void make_images(const std::filesystem::path& folder) {
   }
 }
 
-/// Flags of a run on the images in `images`: 42 training images make 6 steps an epoch, the last of two
-/// images.
+/// Flags of a run by one thread on the images in `images`: 42 training images make 6 steps an epoch, the last
+/// of two images.
 inline Arguments small_run(const std::filesystem::path& images, const std::filesystem::path& run) {
   return {"--save_path",   run.string(),
           "--data_dir",    images.string(),
           "--dataset",     "class_folders",
           "--model_name",  "resnet8",
           "--batch_size",  "8",
-          "--threads",     "2",
+          "--threads",     "1",
           "--num_workers", "1"};
 }
 

@@ -58,7 +58,7 @@ TEST_CASE("every stage: stopped inside an epoch and resumed equals uninterrupted
       {"train_standard", {"--optimizer", "sgd", "--nesterov", "1", "--shuffle", "0", "--augmentation", "0"}},
       {"train_generous",
        {"--adversarial_model", "resnet8", "--adversarial_resume", teacher, "--warmup", "3"}},
-      {"train_kd", {"--teacher_model", "resnet8", "--teacher_resume", teacher}},
+      {"train_kd", {"--teacher_model", "resnet8", "--teacher_resume", teacher, "--temperature", "2"}},
   };
   int number = 0;
   for (const Stage& stage : stages) {

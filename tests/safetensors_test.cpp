@@ -40,6 +40,7 @@ std::string entry(const std::string& dtype, const std::string& shape, const std:
 class Reader {
  public:
   SafetensorsFile read(const std::string& bytes) {
+    fs::remove(path_);  // truncating an old file instead makes some file systems wait for the disk
     std::ofstream(path_, std::ios::binary) << bytes;
     return read_safetensors(path_);
   }
@@ -291,7 +292,7 @@ TEST_CASE("a header nested ever deeper is refused, not followed") {
         std::string::npos);
 }
 
-TEST_CASE("names that a file cannot hold are refused before anything is written") {
+TEST_CASE("what a file cannot hold is refused before anything is written") {
   const TemporaryFolder folder;
   const fs::path path = folder / "file.safetensors";
   write_safetensors(path, {{"old", Tensor::from<float>({1}, {1})}});
@@ -310,6 +311,8 @@ TEST_CASE("names that a file cannot hold are refused before anything is written"
   CHECK(message({{"a", Tensor()}}).find("\"a\": the tensor is undefined") != std::string::npos);
   CHECK(message({{"\xff", tensor}}).find("not UTF-8") != std::string::npos);
   CHECK(message({{"a", tensor}}, {{"k", "\xff"}}).find("not UTF-8") != std::string::npos);
+  CHECK(message({{"a", tensor}}, {{"k", std::string(100'000'000, 'v')}}).find("100000000 allowed") !=
+        std::string::npos);
   CHECK(read_file(path) == old);
 }
 

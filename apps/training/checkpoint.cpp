@@ -114,12 +114,4 @@ void write_weights(const std::filesystem::path& path, const NamedTensors& weight
                     {{"format", "pt"}, {"model_name", config.model_name}, {"dataset", config.dataset}});
 }
 
-void require_finite(const NamedTensors& tensors) {
-  for (const auto& [name, tensor] : tensors) {
-    if (tensor.dtype() != DType::f32) continue;
-    for (const float value : tensor.data<float>())
-      require(std::isfinite(value), "the weight {} holds a value that is not finite ({})", name, value);
-  }
-}
-
 }  // namespace generous

@@ -64,7 +64,4 @@ void check_same_settings(const Config& config, const TrainingState& state, const
 /// A run's weights as a file that other programs read, PyTorch's included.
 void write_weights(const std::filesystem::path& path, const NamedTensors& weights, const Config& config);
 
-/// Throws Error that names the first tensor that holds an inf or a nan: such weights are never saved.
-void require_finite(const NamedTensors& tensors);
-
 }  // namespace generous

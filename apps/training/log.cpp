@@ -1,8 +1,10 @@
 #include "apps/training/log.h"
 
 #include <fmt/chrono.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -21,6 +23,12 @@ constexpr int bar_width = 20;
 void print(std::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
   std::fflush(stdout);
+}
+
+std::size_t terminal_columns() {
+  winsize size{};
+  const bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return known ? size.ws_col : 80;
 }
 
 }  // namespace
@@ -55,13 +63,13 @@ bool ProgressBar::due() const {
 void ProgressBar::update(double done, std::string_view text) {
   if (!due()) return;
   drawn_at_ = now_seconds();
+  std::string line = fmt::format("{:3.0f} %  {}", 100 * done, text);
+  if (!terminal_) return print(line + "\n");
   const int filled = static_cast<int>(done * bar_width);
-  if (terminal_)  // back to the first column, draw, erase the rest of the line
-    print(fmt::format("\r[{:#<{}}{:.<{}}] {:3.0f} %  {}\x1b[K", "", filled, "", bar_width - filled,
-                      100 * done, text));
-  else
-    print(fmt::format("{:3.0f} %  {}\n", 100 * done, text));
-  visible_ = terminal_;
+  line = fmt::format("[{:#<{}}{:.<{}}] {}", "", filled, "", bar_width - filled, line);
+  line.resize(std::min(line.size(), terminal_columns() - 1));  // a line that wraps could not be redrawn
+  print(fmt::format("\r{}\x1b[K", line));
+  visible_ = true;
 }
 
 void ProgressBar::clear() {

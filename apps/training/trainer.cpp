@@ -107,18 +107,8 @@ int train(const Config& requested, const MakeObjective& make_objective) {
     log.line(fmt::format("resumed in epoch {} after step {} of the run", state->position.epoch + 1,
                          state->position.step));
   write_file_atomically(params_path(config), to_json(config));
-  if (!state) loop.save_state();  // so that a run killed in its first epoch can be resumed as well
-
-  try {
-    return loop.run();
-  } catch (const std::exception& error) {
-    log.line(fmt::format("stopped: {}", error.what()));
-    try {
-      log.write();
-    } catch (const Error&) {  // a full disk, most likely: the first error says so
-    }
-    throw;
-  }
+  if (!state) loop.save_start();
+  return loop.run();
 }
 
 }  // namespace generous

@@ -75,9 +75,22 @@ void TrainingLoop::restore(const TrainingState& state, const std::filesystem::pa
 
 int TrainingLoop::run() {
   const StopSignals signals;
-  while (position_.epoch < config_.num_epochs) {
-    if (StopSignals::received() != 0 || steps_exhausted() || !train_epoch() || !finish_epoch()) return stop();
+  try {
+    return run_epochs();
+  } catch (const std::exception& error) {
+    bar_.clear();
+    log_.line(fmt::format("stopped: {}", error.what()));
+    try {
+      log_.write();
+    } catch (const Error&) {  // a full disk, most likely: the first error says so
+    }
+    throw;
   }
+}
+
+int TrainingLoop::run_epochs() {
+  while (position_.epoch < config_.num_epochs)
+    if (StopSignals::received() != 0 || steps_exhausted() || !train_epoch() || !finish_epoch()) return stop();
   log_.line(fmt::format("done: best top-1 {:.2f} % in epoch {}; weights, metrics and log are in {}",
                         position_.best_accuracy, position_.best_epoch, config_.save_path));
   log_.write();
@@ -105,12 +118,7 @@ void TrainingLoop::train_step(const Batch& batch) {
   const Tensor logits = model_(batch.images);
   const Loss loss = objective_.loss(logits, batch, position_.epoch);
   const float total = loss.total.item();
-  if (!std::isfinite(total))
-    fail(
-        "the loss became {} in epoch {} at step {} (step {} of the epoch) with learning rate {}; the "
-        "checkpoints "
-        "are as they were; try a lower --learning_rate",
-        total, position_.epoch + 1, position_.step + 1, position_.step_in_epoch + 1, learning_rate());
+  if (!std::isfinite(total)) diverged(fmt::format("the loss became {}", total), position_.step + 1);
   optimizer_.zero_grad();
   backward(loss.total);
   optimizer_.step(learning_rate());
@@ -141,11 +149,9 @@ bool TrainingLoop::finish_epoch() {
     return StopSignals::received() == 0;
   });
   if (!test) return false;
-  require(std::isfinite(test->loss),
-          "the test loss is {} after epoch {} (step {}) with learning rate {}; the checkpoints are as they "
-          "were; try "
-          "a lower --learning_rate",
-          test->loss, position_.epoch + 1, position_.step, learning_rate());
+  if (!std::isfinite(test->loss))
+    diverged(fmt::format("the test loss became {}", test->loss), position_.step);
+  const NamedTensors weights = finite_weights();
   finish_row(*test, now_seconds() - start);
 
   const bool best = position_.best_epoch == 0 || test->top1() > position_.best_accuracy;
@@ -154,13 +160,11 @@ bool TrainingLoop::finish_epoch() {
   if (best) {
     position_.best_epoch = position_.epoch;
     position_.best_accuracy = test->top1();
-    const NamedTensors weights = state_dict(model_);
-    require_finite(weights);
     write_weights(folder_.best_model(), weights, config_);
   }
   position_.sums = {};
   position_.sums.terms.resize(objective_.terms.size());
-  save();
+  save(weights);
   return true;
 }
 
@@ -194,30 +198,48 @@ void TrainingLoop::finish_row(const Evaluation& test, double evaluation_seconds)
 int TrainingLoop::stop() {
   bar_.clear();
   const int signal = StopSignals::received();
+  const NamedTensors weights = finite_weights();
   log_.line(fmt::format("stopped by {} in epoch {} after step {} of the run; --resume goes on from here",
                         signal == 0        ? "--max_steps"
                         : signal == SIGINT ? "SIGINT"
                                            : "SIGTERM",
                         position_.epoch + 1, position_.step));
-  save();
+  save(weights);
   return signal == 0 ? 0 : 128 + signal;
 }
 
 /// The state comes last: until it is replaced, a resume starts from the previous one and makes the rest
 /// again.
-void TrainingLoop::save() {
-  const NamedTensors weights = state_dict(model_);
-  require_finite(weights);
+void TrainingLoop::save(const NamedTensors& weights) const {
   write_weights(folder_.last_model(), weights, config_);
   metrics_.write();
   if (config_.log_steps > 0) steps_.write();
   log_.write();
-  save_state();
+  save_state(weights);
 }
 
-void TrainingLoop::save_state() const {
+void TrainingLoop::save_state(const NamedTensors& weights) const {
   write_training_state(folder_.training_state(),
-                       {position_, to_json(config_), train_images_, state_dict(model_), optimizer_.state()});
+                       {position_, to_json(config_), train_images_, weights, optimizer_.state()});
+}
+
+/// The state dict, in which everything is finite: nothing else is ever saved.
+NamedTensors TrainingLoop::finite_weights() const {
+  NamedTensors weights = state_dict(model_);
+  for (const auto& [name, tensor] : weights) {
+    if (tensor.dtype() != DType::f32) continue;
+    for (const float value : tensor.data<float>())
+      if (!std::isfinite(value))
+        diverged(fmt::format("the weight {} became {}", name, value), position_.step);
+  }
+  return weights;
+}
+
+void TrainingLoop::diverged(const std::string& what, std::int64_t step) const {
+  fail(
+      "{} in epoch {} at step {} of the run with learning rate {}; checkpoints are as they were; try a lower "
+      "one",
+      what, position_.epoch + 1, step, learning_rate());
 }
 
 void TrainingLoop::show_training() {

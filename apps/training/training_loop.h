@@ -25,19 +25,23 @@ class TrainingLoop {
 
   /// Goes on from a saved state instead of from the beginning.
   void restore(const TrainingState& state, const std::filesystem::path& source);
-  /// Writes the training state, so that the run can be resumed from where it is.
-  void save_state() const;
+  /// Writes the training state of a run that has not begun, so that even its first epoch can be resumed.
+  void save_start() const { save_state(finite_weights()); }
   /// Until the last epoch, config.max_steps or a signal; returns the exit code. Throws Error when the loss or
   /// the weights stop being finite, leaving all files as they are.
   int run();
 
  private:
+  int run_epochs();
   bool train_epoch();
   void train_step(const Batch& batch);
   bool finish_epoch();
   void finish_row(const Evaluation& test, double evaluation_seconds);
   int stop();
-  void save();
+  void save(const NamedTensors& weights) const;
+  void save_state(const NamedTensors& weights) const;
+  NamedTensors finite_weights() const;
+  [[noreturn]] void diverged(const std::string& what, std::int64_t step) const;
   bool steps_exhausted() const { return config_.max_steps > 0 && position_.step >= config_.max_steps; }
   void show_training();
   void show_evaluation(std::int64_t images);
