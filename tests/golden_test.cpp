@@ -111,8 +111,13 @@ void check_state(const json& file, const Module& model) {
   CHECK(model.parameter_count() == file.at("params").get<std::int64_t>());
 }
 
-/// Every parameter's gradient in PyTorch's layout.
+void expect_none(const Complaints& complaints) {
+  CHECK_MESSAGE(complaints.empty(), fmt::format("\n{}", fmt::join(complaints, "\n")));
+}
+
+/// One tensor per parameter, in PyTorch's layout, by name.
 using NamedGradients = std::map<std::string, Tensor>;
+using Allowances = std::map<std::string, Allowance>;
 
 NamedGradients gradients_of(const Module& model) {
   NamedGradients all;
@@ -123,67 +128,98 @@ NamedGradients gradients_of(const Module& model) {
   return all;
 }
 
-// A gradient jumps where the input of a ReLU crosses zero, or where another element of a pooling window
-// becomes the largest. An input closer to zero than its rounding error may be on either side, and adds a
-// summand or does not: PyTorch in single precision misses its own double-precision gradients by up to 2e-3
-// for that reason, and which do so depends on the machine. So how far jumps can move each gradient is
-// measured: by two opposite noises in the images, somewhat above rounding errors. It is 0 for models that
-// have no such inputs.
-constexpr double noise_scale = 4e-6;
+// A bias before a batch norm has no gradient in theory: the files have norms of about 1e-16 for it. In single
+// precision it is the rounding error of a sum whose terms are of the size of the other gradients.
+constexpr double zero = 1e-9;
+constexpr double zero_tolerance = 1e-5;
 
-std::map<std::string, Jump> measure_jumps(const json& file, const NamedGradients& reference) {
-  std::map<std::string, Jump> jumps;
-  for (const double scale : {noise_scale, -noise_scale}) {
+Allowances gradient_allowances(const json& file, const NamedGradients& gradients) {
+  double largest_norm = 0.0;
+  for (const json& entry : file.at("grad")) largest_norm = std::max(largest_norm, Summary(entry).norm);
+  Allowances allowances;
+  for (const auto& [name, gradient] : gradients) {
+    const Summary expected(file.at("grad").at(name));
+    allowances[name] = expected.norm < zero
+                           ? Allowance{zero_tolerance * largest_norm, zero_tolerance * largest_norm}
+                           : relative_allowance(expected, gradient.numel(), gradient_tolerance);
+  }
+  return allowances;
+}
+
+Complaints compare_gradients(const json& file, const NamedGradients& gradients,
+                             const Allowances& allowances) {
+  Complaints complaints;
+  for (const auto& [name, gradient] : gradients)
+    compare_summary(gradient, Summary(file.at("grad").at(name)), allowances.at(name), "gradient of " + name,
+                    complaints);
+  return complaints;
+}
+
+// A gradient jumps where the input of a ReLU crosses zero, or where another element of a pooling window
+// becomes the largest. An input closer to zero than its rounding error may fall on either side and adds its
+// summand or does not: PyTorch in single precision, too, misses some of its own double-precision gradients by
+// 2e-3, and which ones depends on the machine. Where the strict comparison fails, the jumps within the reach
+// of rounding errors are measured and allowed: the change of each gradient under a few noises in the images,
+// of the size of a few rounding errors.
+constexpr double noise_scale = 5e-7;
+constexpr int noises = 6;
+
+void allow_measured_jumps(const json& file, const NamedGradients& reference, Allowances& allowances) {
+  Allowances jumps;
+  for (int i = 0; i < noises; ++i) {
     const GoldenModel golden(file);
-    const Tensor noise = nchw_to_nhwc(golden_values("noise", golden.input, scale));
+    const Tensor noise = nchw_to_nhwc(golden_values(fmt::format("noise{}", i), golden.input, noise_scale));
     backward(golden.loss(golden.model->forward(golden.images + noise)).total);
     for (const auto& [name, gradient] : gradients_of(*golden.model)) {
       const Tensor change = gradient - reference.at(name);
-      Jump& jump = jumps[name];
-      jump.norm += norm_of(change.data<float>());
-      double largest = 0.0;
+      Allowance& jump = jumps[name];
+      jump.norm = std::max(jump.norm, norm_of(change.data<float>()));
       for (const float value : change.data<float>())
-        largest = std::max(largest, std::abs(static_cast<double>(value)));
-      jump.element += largest;
+        jump.element = std::max(jump.element, std::abs(static_cast<double>(value)));
     }
   }
-  return jumps;
-}
-
-void check_gradients(const json& file, const NamedGradients& gradients,
-                     const std::map<std::string, Jump>& jumps) {
-  const json& expected = file.at("grad");
-  REQUIRE(gradients.size() == expected.size());
-  double largest_norm = 0.0;
-  for (const auto& [name, summary] : expected.items())
-    largest_norm = std::max(largest_norm, summary.at(0).get<double>());
-  for (const auto& [name, gradient] : gradients) {
-    const json& summary = expected.at(name);
-    if (summary.at(0).get<double>() < golden_zero)
-      check_close(norm_of(gradient.data<float>()), 0.0, golden_zero_tolerance * largest_norm,
-                  "gradient of " + name + " norm");
-    else
-      check_summary(gradient, summary, jumps.at(name), "gradient of " + name);
+  for (auto& [name, allowance] : allowances) {
+    allowance.norm += jumps.at(name).norm;
+    allowance.element += jumps.at(name).element;
   }
 }
 
-void check_after_step(const json& file, const Module& model, float learning_rate,
-                      const std::map<std::string, Jump>& jumps) {
+/// A step moves a parameter by learning_rate times the gradient, and its error with it.
+Complaints compare_after_step(const json& file, const Module& model, float learning_rate,
+                              const Allowances& gradient_errors) {
   const json& expected = file.at("after_step");
-  std::size_t checked = 0;
+  Complaints complaints;
+  std::size_t compared = 0;
   for (const auto& [name, tensor] : state_dict(model)) {
     if (name.ends_with("num_batches_tracked")) {
       CHECK(tensor.data<std::int64_t>()[0] == 1);  // one batch in training mode so far
       continue;
     }
-    const auto it = jumps.find(name);  // buffers have no gradient
-    const Jump jump = it == jumps.end() ? Jump() : it->second;
-    const auto rate = static_cast<double>(learning_rate);
-    check_summary(tensor, expected.at(name), {.norm = rate * jump.norm, .element = rate * jump.element},
-                  name + " after the step");
-    ++checked;
+    const Summary summary(expected.at(name));
+    Allowance allowance = relative_allowance(summary, tensor.numel(), value_tolerance);
+    if (const auto it = gradient_errors.find(name);
+        it != gradient_errors.end()) {  // buffers have no gradient
+      allowance.norm += static_cast<double>(learning_rate) * it->second.norm;
+      allowance.element += static_cast<double>(learning_rate) * it->second.element;
+    }
+    compare_summary(tensor, summary, allowance, name + " after the step", complaints);
+    ++compared;
   }
-  CHECK(checked == expected.size());
+  CHECK(compared == expected.size());
+  return complaints;
+}
+
+Complaints compare_outputs(const json& file, const Tensor& logits, const GenerousLoss& loss) {
+  Complaints complaints;
+  compare_matrix(logits, file.at("train_logits"), "training logits", complaints);
+  const auto compare_loss = [&](const Tensor& value, const std::string& key) {
+    const double expected = file.at(key).get<double>();
+    compare(static_cast<double>(value.item()), expected, value_tolerance * expected, key, complaints);
+  };
+  compare_loss(loss.cross_entropy, "cross_entropy");
+  compare_loss(loss.nckd, "nckd");
+  compare_loss(loss.total, "generous_loss");
+  return complaints;
 }
 
 void check_model(const json& file) {
@@ -194,30 +230,30 @@ void check_model(const json& file) {
                              file.at("labels").get<std::vector<std::int64_t>>()));
 
   model.eval();
+  Complaints complaints;
   {
     const NoGrad guard;
-    check_matrix(model(golden.images), file.at("eval_logits"), "evaluation logits");
+    compare_matrix(model(golden.images), file.at("eval_logits"), "evaluation logits", complaints);
   }
+  expect_none(complaints);
 
   model.train();
   const auto optimizer = make_sgd(model, {.momentum = 0.9F, .weight_decay = 5e-4F});
   const Tensor logits = model(golden.images);
-  check_matrix(logits, file.at("train_logits"), "training logits");
   const GenerousLoss loss = golden.loss(logits);
-  const auto check_loss = [&file](const Tensor& value, const char* key) {
-    check_value(static_cast<double>(value.item()), file.at(key).get<double>(), key);
-  };
-  check_loss(loss.cross_entropy, "cross_entropy");
-  check_loss(loss.nckd, "nckd");
-  check_loss(loss.total, "generous_loss");
+  expect_none(compare_outputs(file, logits, loss));
 
   backward(loss.total);
   const NamedGradients gradients = gradients_of(model);
-  const auto jumps = measure_jumps(file, gradients);
-  check_gradients(file, gradients, jumps);
+  REQUIRE(gradients.size() == file.at("grad").size());
+  Allowances allowances = gradient_allowances(file, gradients);
+  if (!compare_gradients(file, gradients, allowances).empty())
+    allow_measured_jumps(file, gradients, allowances);
+  expect_none(compare_gradients(file, gradients, allowances));
+
   constexpr float learning_rate = 0.1F;
   optimizer->step(learning_rate);
-  check_after_step(file, model, learning_rate, jumps);
+  expect_none(compare_after_step(file, model, learning_rate, allowances));
 }
 
 // --- losses ---
@@ -250,9 +286,11 @@ void check_losses(const json& file) {
     student.require_grad();
     const Tensor loss = compute_loss(name, item.at("args"), student, teacher, labels);
     const double expected = item.at("value").get<double>();
-    check_value(static_cast<double>(loss.item()), expected, name);
+    Complaints complaints;
+    compare(static_cast<double>(loss.item()), expected, value_tolerance * expected, name, complaints);
     backward(loss);
-    check_matrix(student.grad(), item.at("grad_student"), name + " gradient");
+    compare_matrix(student.grad(), item.at("grad_student"), name + " gradient", complaints);
+    expect_none(complaints);
   }
 }
 
