@@ -110,7 +110,7 @@ class Backend {
 
   // Optimisers, in place
 
-  /// PyTorch's SGD: g += decay * p; velocity = first ? g : momentum * velocity + g; p -= lr * (nesterov ? g +
+  /// PyTorch's SGD (velocity starts at 0): g += decay * p; velocity = momentum * velocity + g; p -= lr * (nesterov ? g +
   /// momentum * velocity : velocity). Without momentum, velocity is undefined.
   virtual void sgd_step(const SgdParams& params, const Tensor& gradient, Tensor& velocity,
                         Tensor& parameter) = 0;

@@ -72,7 +72,6 @@ struct SgdParams {
   float momentum = 0.0F;
   float weight_decay = 0.0F;
   bool nesterov = false;
-  bool first_step = false;  ///< the velocity holds nothing yet
 };
 
 struct AdamParams {

@@ -16,7 +16,7 @@ void EigenBackend::sgd_step(const SgdParams& params, const Tensor& gradient, Ten
     const float g = grad[i] + params.weight_decay * w[i];
     float step = g;
     if (v != nullptr) {
-      v[i] = params.first_step ? g : params.momentum * v[i] + g;
+      v[i] = params.momentum * v[i] + g;
       step = params.nesterov ? g + params.momentum * v[i] : v[i];
     }
     w[i] -= params.learning_rate * step;
