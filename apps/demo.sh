@@ -4,6 +4,7 @@
 #   bash apps/demo.sh [RUNS_FOLDER]          default: runs/demo-fashion-mnist; an earlier demo there is moved aside
 # GENEROUS_DEMO_STEPS=N stops each run after N steps: to see that everything works, not for results.
 set -euo pipefail
+export LC_ALL=C
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 runs=${1:-runs/demo-fashion-mnist}
 begin=$SECONDS
@@ -11,15 +12,11 @@ begin=$SECONDS
 bash apps/setup.sh build "train_standard train_generous train_kd evaluate predict"
 built=$SECONDS
 
-# The images: Debian's package where there is one, otherwise a verified download.
+# The images: Debian's package where setup.sh could install it, otherwise a verified download.
 images=/usr/share/datasets/fashion-mnist
 if [ ! -e $images/train-images-idx3-ubyte.gz ]; then
-  if [ "$(id -u)" -eq 0 ] && apt-cache show dataset-fashion-mnist >/dev/null 2>&1; then
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends dataset-fashion-mnist >/dev/null
-  else
-    bash data/download.sh fashion_mnist
-    images=datasets/fashion-mnist
-  fi
+  images=datasets/fashion-mnist
+  bash data/download.sh fashion_mnist
 fi
 
 if [ -e "$runs" ]; then
@@ -56,7 +53,7 @@ top1() {  # MODEL FOLDER: top-1 in percent of the run's last weights, over all t
     --data_dir "$images" | sed -n 's/.*top-1[^0-9]*\([0-9.]*\).*/\1/p' | head -n 1
 }
 printf '\nFashion-MNIST, top-1 on the 10,000 test images\n'
-row() { printf '  %-46s %6s %%\n' "$1" "$(top1 "$2" "$3")"; }
+row() { printf '  %-46s %6.2f %%\n' "$1" "$(top1 "$2" "$3")"; }
 row "standard teacher ($teacher)" $teacher standard_teacher
 row "generous teacher ($teacher)" $teacher generous_teacher
 row "student alone ($student)" $student student_alone

@@ -11,31 +11,42 @@ shift 2
 
 required=(g++ cmake ninja-build libeigen3-dev libdnnl-dev libfmt-dev nlohmann-json3-dev libcli11-dev zlib1g-dev
           libstb-dev doctest-dev)
-missing=()
-if command -v dpkg-query >/dev/null; then
-  for package in "${required[@]}"; do
+optional=(dataset-fashion-mnist)  # images for the demo and a test; not every distribution has them
+
+missing_of() {  # PACKAGE...: those that are not installed
+  for package in "$@"; do
     status=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)
-    [ "$status" = installed ] || missing+=("$package")
+    [ "$status" = installed ] || printf '%s ' "$package"
   done
-else
-  echo "setup: not a Debian system: assuming that the equivalents of these are installed: ${required[*]}"
+}
+
+as_root=none  # how to become root, if at all
+if [ "$(id -u)" -eq 0 ]; then
+  as_root=env
+elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+  as_root="sudo env"
 fi
 
-if [ ${#missing[@]} -gt 0 ]; then
-  run=()
-  if [ "$(id -u)" -ne 0 ]; then
-    if command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
-      run=(sudo)
-    else
-      echo "setup: packages are missing. Install them with this command, then start again:" >&2
-      echo "  sudo apt-get update && sudo apt-get install -y ${missing[*]}" >&2
-      exit 1
+if command -v dpkg-query >/dev/null; then
+  missing=$(missing_of "${required[@]}")
+  wished=$(missing_of "${optional[@]}")
+  if [ "$as_root" != none ] && [ -n "$missing$wished" ]; then
+    $as_root apt-get update -qq || echo "setup: apt-get update failed; going on with what is known"
+    for package in $wished; do
+      apt-cache show "$package" >/dev/null 2>&1 && missing+="$package "
+    done
+    if [ -n "$missing" ]; then
+      echo "setup: installing $missing"
+      # shellcheck disable=SC2086  # several packages are several words
+      $as_root DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
     fi
+  elif [ -n "$missing" ]; then
+    echo "setup: packages are missing. Install them with this command, then start again:" >&2
+    echo "  sudo apt-get update && sudo apt-get install -y $missing" >&2
+    exit 1
   fi
-  echo "setup: installing ${missing[*]}"
-  "${run[@]}" apt-get update -qq
-  "${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" \
-    >/dev/null
+else
+  echo "setup: not a Debian system: assuming that the equivalents of these are installed: ${required[*]}"
 fi
 
 options=("$@")

@@ -8,8 +8,7 @@ namespace generous {
 float MultiStepSchedule::learning_rate(std::int64_t epoch) const {
   const auto passed =
       std::count_if(milestones.begin(), milestones.end(), [epoch](std::int64_t m) { return m <= epoch; });
-  return static_cast<float>(static_cast<double>(base) *
-                            std::pow(static_cast<double>(gamma), static_cast<double>(passed)));
+  return static_cast<float>(base * std::pow(gamma, static_cast<double>(passed)));
 }
 
 }  // namespace generous

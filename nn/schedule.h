@@ -8,9 +8,9 @@ namespace generous {
 
 /// base * gamma^(number of milestones <= epoch); epochs count from 0.
 struct MultiStepSchedule {
-  float base = 0.1F;
+  double base = 0.1;
   std::vector<std::int64_t> milestones;  ///< in any order
-  float gamma = 0.1F;
+  double gamma = 0.1;
 
   float learning_rate(std::int64_t epoch) const;
 };

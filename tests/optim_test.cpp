@@ -165,16 +165,16 @@ TEST_CASE("another optimiser's state is rejected by name") {
 }
 
 TEST_CASE("the multi-step schedule falls at each milestone") {
-  const MultiStepSchedule schedule{.base = 0.1F, .milestones = {120, 60, 160}, .gamma = 0.2F};
+  const MultiStepSchedule schedule{.base = 0.1, .milestones = {120, 60, 160}, .gamma = 0.2};
   CHECK(schedule.learning_rate(0) == 0.1F);
   CHECK(schedule.learning_rate(59) == 0.1F);
-  CHECK(schedule.learning_rate(60) == doctest::Approx(0.02).epsilon(1e-6));
+  CHECK(schedule.learning_rate(60) == 0.02F);
   CHECK(schedule.learning_rate(119) == doctest::Approx(0.02).epsilon(1e-6));
   CHECK(schedule.learning_rate(120) == doctest::Approx(0.004).epsilon(1e-6));
-  CHECK(schedule.learning_rate(199) == doctest::Approx(0.0008).epsilon(1e-6));
-  const MultiStepSchedule constant{.base = 1e-3F, .milestones = {999}, .gamma = 0.1F};
+  CHECK(schedule.learning_rate(199) == 0.0008F);
+  const MultiStepSchedule constant{.base = 1e-3, .milestones = {999}, .gamma = 0.1};
   CHECK(constant.learning_rate(99) == 1e-3F);
-  const MultiStepSchedule none{.base = 0.5F, .milestones = {}, .gamma = 0.1F};
+  const MultiStepSchedule none{.base = 0.5, .milestones = {}, .gamma = 0.1};
   CHECK(none.learning_rate(1000) == 0.5F);
 }
 

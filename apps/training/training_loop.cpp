@@ -47,7 +47,7 @@ TrainingLoop::TrainingLoop(const Config& config, const Data& data, Module& model
       objective_(objective),
       log_(log),
       folder_{config.save_path},
-      schedule_{static_cast<float>(config.learning_rate), config.schedule, static_cast<float>(config.gamma)},
+      schedule_{config.learning_rate, config.schedule, config.gamma},
       train_images_(data.train.size()),
       test_images_(data.test.size()),
       train_loader_(data.train, data.info, train_options(config)),
