@@ -110,8 +110,8 @@ class Backend {
 
   // Optimisers, in place
 
-  /// PyTorch's SGD (velocity starts at 0): g += decay * p; velocity = momentum * velocity + g; p -= lr * (nesterov ? g +
-  /// momentum * velocity : velocity). Without momentum, velocity is undefined.
+  /// PyTorch's SGD (velocity starts at 0): g += decay * p; velocity = momentum * velocity + g; p -= lr *
+  /// (nesterov ? g + momentum * velocity : velocity). Without momentum, velocity is undefined.
   virtual void sgd_step(const SgdParams& params, const Tensor& gradient, Tensor& velocity,
                         Tensor& parameter) = 0;
   /// Kingma & Ba 2015, with the weight decay added to the gradient.
