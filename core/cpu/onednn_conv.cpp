@@ -2,6 +2,7 @@
 // with, into a buffer kept beside the primitive: they are small, and change with every step anyway.
 
 #include "core/cpu/onednn_backend.h"
+#include "core/cpu/winograd.h"
 
 namespace generous {
 namespace onednn {
@@ -108,6 +109,8 @@ onednn::Convolution& OneDnnBackend::convolution(const Key& key, const Convolutio
 
 void OneDnnBackend::conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight,
                            const Tensor& bias, Tensor& y) {
+  if (winograd_applies(params, x.shape(), weight.shape()))
+    return winograd_convolve(x, winograd_filter(weight), {.bias = bias, .residual = {}}, y);
   const ConvolutionGeometry g(params, x.shape(), weight.shape(), y.shape());
   const auto direction = bias.defined() ? onednn::inference_with_bias : onednn::inference;
   onednn::Convolution& planned = convolution(key_of(direction, params, x.shape(), weight.shape()), g);
@@ -121,6 +124,8 @@ void OneDnnBackend::conv2d(const Conv2dParams& params, const Tensor& x, const Te
 
 void OneDnnBackend::conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
                                          Tensor& dx) {
+  if (winograd_applies(params, dx.shape(), weight.shape()))
+    return winograd_convolve(dy, winograd_filter_backward(weight), {}, dx);
   const ConvolutionGeometry g(params, dx.shape(), weight.shape(), dy.shape());
   onednn::Convolution& planned =
       convolution(key_of(onednn::backward_data, params, dx.shape(), weight.shape()), g);
@@ -132,6 +137,7 @@ void OneDnnBackend::conv2d_backward_data(const Conv2dParams& params, const Tenso
 
 void OneDnnBackend::conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
                                            Tensor& dweight) {
+  if (winograd_applies(params, x.shape(), dweight.shape())) return winograd_backward_weight(x, dy, dweight);
   const ConvolutionGeometry g(params, x.shape(), dweight.shape(), dy.shape());
   onednn::Convolution& planned =
       convolution(key_of(onednn::backward_weight, params, x.shape(), dweight.shape()), g);

@@ -1,0 +1,191 @@
+// Forward convolution and the gradient of the input. Every thread takes blocks of tiles: it transforms a
+// block's inputs, multiplies it with all filters, and transforms the products back, in memory that stays in
+// its second-level cache.
+
+#include "core/cpu/winograd.h"
+
+#include "core/cpu/block_product.h"
+#include "core/cpu/parallel.h"
+#include "core/cpu/winograd_tiles.h"
+
+namespace generous {
+
+using namespace winograd;
+
+namespace {
+
+constexpr std::int64_t block_tiles = 48;    // a multiple of both numbers of register_rows
+constexpr std::int64_t block_outputs = 64;  // output channels computed together
+
+/// Columns of a panel of the transformed filter that begins at output channel k.
+std::int64_t panel_width(std::int64_t outputs_left) { return std::min(outputs_left, block_outputs); }
+
+/// The operands of `store_tile`.
+struct TileStore {
+  const float* sums;  ///< row of the first product's plane
+  std::int64_t stride;
+  std::array<std::array<float*, outputs>, outputs> y;               ///< at the first channel of the image
+  std::array<std::array<const float*, outputs>, outputs> residual;  ///< likewise
+};
+
+/// y {4, 4, channels k to k + width} = [relu](A' sums A [+ bias] [+ residual])
+void store_tile(const TileStore& tile, const WinogradEpilogue& epilogue, std::int64_t k, std::int64_t width) {
+  const auto* bias = static_cast<const float*>(epilogue.bias.raw());
+  for (std::int64_t c = 0; c < width; c += lane_count) {
+    std::array<Six<Lanes>, inputs> m;
+    for (std::int64_t i = 0; i < products; ++i)
+      m[static_cast<std::size_t>(i / inputs)][static_cast<std::size_t>(i % inputs)] =
+          load<Lanes>(tile.sums + i * tile.stride + c);
+    auto y = transform_2d<Lanes, outputs>(m, [](const Six<Lanes>& v) { return transform_output(v); });
+    const Lanes shift = bias != nullptr ? load<Lanes>(bias + k + c) : Lanes{};
+    for (std::size_t i = 0; i < outputs; ++i)
+      for (std::size_t j = 0; j < outputs; ++j) {
+        y[i][j] += shift;
+        if (epilogue.residual.defined()) y[i][j] += load<Lanes>(tile.residual[i][j] + k + c);
+        store(tile.y[i][j] + k + c, epilogue.relu ? rectified(y[i][j]) : y[i][j]);
+      }
+  }
+}
+
+/// Shape of a transformed filter: 36 planes of {panels of up to 64 outputs, inputs, 64}.
+Tensor empty_filter(std::int64_t in, std::int64_t out) {
+  return Tensor::empty({products, plane_stride(in, out)});
+}
+
+/// Where the rows of output channel k's panel begin in a plane.
+std::int64_t panel_offset(std::int64_t in, std::int64_t k) { return k / block_outputs * block_outputs * in; }
+
+/// Writes G w G' for 16 output channels (the lanes) of one input channel.
+void store_filter(const std::array<Three<Lanes>, taps>& w, float* first, std::int64_t stride) {
+  const auto u = transform_2d<Lanes, inputs>(w, [](const Three<Lanes>& v) { return transform_filter(v); });
+  for (std::size_t i = 0; i < inputs; ++i)
+    for (std::size_t j = 0; j < inputs; ++j)
+      store(first + static_cast<std::int64_t>(i * inputs + j) * stride, u[i][j]);
+}
+
+/// Calls f(first output channel) for every group of 16, in parallel.
+template <class F>
+void for_each_output_group(std::int64_t out, F&& f) {
+  parallel_for(out / lane_count, 1, [&](std::int64_t group) { f(group * lane_count); });
+}
+
+}  // namespace
+
+bool winograd_applies(const Conv2dParams& params, const Shape& x, const Shape& weight) {
+#ifdef __AVX512F__
+  const bool shape_fits = weight[1] == taps && weight[2] == taps && params.stride == 1 &&
+                          params.padding == 1 && params.groups == 1;
+  return shape_fits && x[3] % lane_count == 0 && weight[0] % lane_count == 0;
+#else
+  (void)params, (void)x, (void)weight;
+  return false;
+#endif
+}
+
+Tensor winograd_filter(const Tensor& weight) {
+  const std::int64_t out = weight.size(0);
+  const std::int64_t in = weight.size(3);
+  Tensor filter = empty_filter(in, out);
+  const float* w = weight.data<float>().data();
+  float* u = filter.data<float>().data();
+  const std::int64_t stride = filter.size(1);
+  for_each_output_group(out, [=](std::int64_t k) {
+    const std::int64_t width = panel_width(out - k / block_outputs * block_outputs);
+    float* panel = u + panel_offset(in, k) + k % block_outputs;
+    for (std::int64_t c = 0; c < in; c += lane_count) {
+      // The lanes of w are input channels, those of the filter output channels.
+      std::array<std::array<std::array<float, lane_count>, lane_count>, taps * taps> turned;
+      for (std::size_t lane = 0; lane < lane_count; ++lane)
+        for (std::size_t tap = 0; tap < taps * taps; ++tap) {
+          const float* from =
+              w +
+              ((k + static_cast<std::int64_t>(lane)) * taps * taps + static_cast<std::int64_t>(tap)) * in + c;
+          for (std::size_t i = 0; i < lane_count; ++i) turned[tap][i][lane] = from[i];
+        }
+      for (std::size_t i = 0; i < lane_count; ++i) {
+        std::array<Three<Lanes>, taps> g;
+        for (std::size_t tap = 0; tap < taps * taps; ++tap)
+          g[tap / taps][tap % taps] = load<Lanes>(turned[tap][i].data());
+        store_filter(g, panel + (c + static_cast<std::int64_t>(i)) * width, stride);
+      }
+    }
+  });
+  return filter;
+}
+
+Tensor winograd_filter_backward(const Tensor& weight) {
+  const std::int64_t in = weight.size(0);  // the gradient goes from K to C channels
+  const std::int64_t out = weight.size(3);
+  Tensor filter = empty_filter(in, out);
+  const float* w = weight.data<float>().data();
+  float* u = filter.data<float>().data();
+  const std::int64_t stride = filter.size(1);
+  for_each_output_group(out, [=](std::int64_t c) {
+    const std::int64_t width = panel_width(out - c / block_outputs * block_outputs);
+    float* panel = u + panel_offset(in, c) + c % block_outputs;
+    for (std::int64_t k = 0; k < in; ++k) {
+      std::array<Three<Lanes>, taps> mirrored;
+      for (std::size_t tap = 0; tap < taps * taps; ++tap) {
+        const std::size_t from = taps * taps - 1 - tap;
+        mirrored[tap / taps][tap % taps] =
+            load<Lanes>(w + (k * taps * taps + static_cast<std::int64_t>(from)) * out + c);
+      }
+      store_filter(mirrored, panel + k * width, stride);
+    }
+  });
+  return filter;
+}
+
+void winograd_convolve(const Tensor& x, const Tensor& filter, const WinogradEpilogue& epilogue, Tensor& y) {
+  const Tiling tiling(x.shape());
+  const std::int64_t in = x.size(3);
+  const std::int64_t out = y.size(3);
+  const float* from = x.data<float>().data();
+  const float* u = filter.data<float>().data();
+  const std::int64_t u_stride = filter.size(1);
+  float* to = y.data<float>().data();
+  const auto* residual = static_cast<const float*>(epilogue.residual.raw());
+
+  const std::int64_t v_stride = plane_stride(block_tiles, in);
+  const std::int64_t m_stride = plane_stride(block_tiles, block_outputs);
+  const std::int64_t rest = std::max(in, out);  // zeros to read, and what is written beyond the image
+  const Tensor workspace =
+      Tensor::zeros({omp_get_max_threads(), products * (v_stride + m_stride) + 2 * rest});
+  auto* memory = static_cast<float*>(workspace.raw());
+
+  const std::int64_t blocks = (tiling.count() + block_tiles - 1) / block_tiles;
+  parallel_ranges(blocks, 1, [&](std::int64_t begin, std::int64_t end, int thread) {
+    float* v = memory + thread * workspace.size(1);
+    float* m = v + products * v_stride;
+    const float* zeros = m + products * m_stride;
+    float* beyond = m + products * m_stride + rest;
+    for (std::int64_t block = begin; block < end; ++block) {
+      const std::int64_t first = block * block_tiles;
+      const std::int64_t tiles = std::min(block_tiles, tiling.count() - first);
+      for (std::int64_t t = 0; t < tiles; ++t)
+        gather_input(tiling, first + t, from, in, zeros, v + t * in, v_stride);
+      for (std::int64_t k = 0; k < out; k += block_outputs) {
+        const std::int64_t width = panel_width(out - k);
+        for (std::int64_t i = 0; i < products; ++i)
+          multiply({.a = v + i * v_stride,
+                    .a_row_stride = in,
+                    .a_depth_stride = 1,
+                    .b = u + i * u_stride + panel_offset(in, k),
+                    .b_stride = width,
+                    .c = m + i * m_stride,
+                    .c_stride = block_outputs,
+                    .depth = in,
+                    .add_to_c = false},
+                   tiles, width);
+        for (std::int64_t t = 0; t < tiles; ++t) {
+          TileStore tile{.sums = m + t * block_outputs, .stride = m_stride, .y = {}, .residual = {}};
+          tiling.window(first + t, 0, to, out, beyond, tile.y);
+          if (residual != nullptr) tiling.window(first + t, 0, residual, out, zeros, tile.residual);
+          store_tile(tile, epilogue, k, width);
+        }
+      }
+    }
+  });
+}
+
+}  // namespace generous

@@ -1,0 +1,32 @@
+// Convolutions with 3x3 filters, stride 1 and padding 1 by Winograd's F(4x4, 3x3) in NHWC (Lavin & Gray
+// 2016): 4x4 outputs of a channel take 36 multiplications per input channel instead of 144. The image is cut
+// into tiles, transforms of tiles and filters turn the convolution into 36 independent matrix products, and
+// the transforms vectorise over the channels. Transforms: winograd_transforms.h.
+#pragma once
+
+#include "core/params.h"
+
+namespace generous {
+
+/// Whether a convolution between x {N, H, W, C} and weight {K, R, S, C/groups} can be computed this way.
+bool winograd_applies(const Conv2dParams& params, const Shape& x, const Shape& weight);
+
+/// weight {K, 3, 3, C} transformed for `winograd_convolve` from C to K channels.
+Tensor winograd_filter(const Tensor& weight);
+/// The same for the gradient of the input, a convolution from K to C channels with mirrored taps.
+Tensor winograd_filter_backward(const Tensor& weight);
+
+/// What happens to the sums before they are stored: y = [relu](sums [+ bias] [+ residual]).
+struct WinogradEpilogue {
+  Tensor bias;      ///< {K} or undefined
+  Tensor residual;  ///< shape of y or undefined
+  bool relu = false;
+};
+
+/// y {N, H, W, K} = x {N, H, W, C} convolved with a transformed filter.
+void winograd_convolve(const Tensor& x, const Tensor& filter, const WinogradEpilogue& epilogue, Tensor& y);
+
+/// dweight {K, 3, 3, C} from x {N, H, W, C} and dy {N, H, W, K}.
+void winograd_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight);
+
+}  // namespace generous
