@@ -14,7 +14,8 @@ using namespace winograd;
 
 namespace {
 
-constexpr std::int64_t block_tiles = 48;    // a multiple of both numbers of register_rows
+constexpr std::int64_t block_tiles = 24;  // a multiple of both numbers of register_rows
+constexpr std::int64_t taps_2d = taps * taps;
 constexpr std::int64_t block_outputs = 64;  // output channels computed together
 
 /// Columns of a panel of the transformed filter that begins at output channel k.
@@ -32,18 +33,14 @@ struct TileStore {
 void store_tile(const TileStore& tile, const WinogradEpilogue& epilogue, std::int64_t k, std::int64_t width) {
   const auto* bias = static_cast<const float*>(epilogue.bias.raw());
   for (std::int64_t c = 0; c < width; c += lane_count) {
-    std::array<Six<Lanes>, inputs> m;
-    for (std::int64_t i = 0; i < products; ++i)
-      m[static_cast<std::size_t>(i / inputs)][static_cast<std::size_t>(i % inputs)] =
-          load<Lanes>(tile.sums + i * tile.stride + c);
-    auto y = transform_2d<Lanes, outputs>(m, [](const Six<Lanes>& v) { return transform_output(v); });
     const Lanes shift = bias != nullptr ? load<Lanes>(bias + k + c) : Lanes{};
-    for (std::size_t i = 0; i < outputs; ++i)
-      for (std::size_t j = 0; j < outputs; ++j) {
-        y[i][j] += shift;
-        if (epilogue.residual.defined()) y[i][j] += load<Lanes>(tile.residual[i][j] + k + c);
-        store(tile.y[i][j] + k + c, epilogue.relu ? rectified(y[i][j]) : y[i][j]);
-      }
+    transform_square<OutputTransform, Lanes>(
+        [&](std::size_t i, std::size_t j) { return load_plane<Lanes>(tile.sums + c, tile.stride, i, j); },
+        [&](std::size_t i, std::size_t j, Lanes y) {
+          y += shift;
+          if (epilogue.residual.defined()) y += load<Lanes>(tile.residual[i][j] + k + c);
+          store(tile.y[i][j] + k + c, epilogue.relu ? rectified(y) : y);
+        });
   }
 }
 
@@ -55,12 +52,11 @@ Tensor empty_filter(std::int64_t in, std::int64_t out) {
 /// Where the rows of output channel k's panel begin in a plane.
 std::int64_t panel_offset(std::int64_t in, std::int64_t k) { return k / block_outputs * block_outputs * in; }
 
-/// Writes G w G' for 16 output channels (the lanes) of one input channel.
-void store_filter(const std::array<Three<Lanes>, taps>& w, float* first, std::int64_t stride) {
-  const auto u = transform_2d<Lanes, inputs>(w, [](const Three<Lanes>& v) { return transform_filter(v); });
-  for (std::size_t i = 0; i < inputs; ++i)
-    for (std::size_t j = 0; j < inputs; ++j)
-      store(first + static_cast<std::int64_t>(i * inputs + j) * stride, u[i][j]);
+/// Writes G w G' of one input channel for 16 output channels, the lanes; w(r, s) are the taps.
+template <class Taps>
+void store_filter(Taps&& w, float* first, std::int64_t stride) {
+  transform_square<FilterTransform, Lanes>(
+      w, [&](std::size_t i, std::size_t j, Lanes value) { store_plane(first, stride, i, j, value); });
 }
 
 /// Calls f(first output channel) for every group of 16, in parallel.
@@ -103,10 +99,10 @@ Tensor winograd_filter(const Tensor& weight) {
           for (std::size_t i = 0; i < lane_count; ++i) turned[tap][i][lane] = from[i];
         }
       for (std::size_t i = 0; i < lane_count; ++i) {
-        std::array<Three<Lanes>, taps> g;
-        for (std::size_t tap = 0; tap < taps * taps; ++tap)
-          g[tap / taps][tap % taps] = load<Lanes>(turned[tap][i].data());
-        store_filter(g, panel + (c + static_cast<std::int64_t>(i)) * width, stride);
+        const auto w_of_tap = [&](std::size_t r, std::size_t s) {
+          return load<Lanes>(turned[r * taps + s][i].data());
+        };
+        store_filter(w_of_tap, panel + (c + static_cast<std::int64_t>(i)) * width, stride);
       }
     }
   });
@@ -124,12 +120,10 @@ Tensor winograd_filter_backward(const Tensor& weight) {
     const std::int64_t width = panel_width(out - c / block_outputs * block_outputs);
     float* panel = u + panel_offset(in, c) + c % block_outputs;
     for (std::int64_t k = 0; k < in; ++k) {
-      std::array<Three<Lanes>, taps> mirrored;
-      for (std::size_t tap = 0; tap < taps * taps; ++tap) {
-        const std::size_t from = taps * taps - 1 - tap;
-        mirrored[tap / taps][tap % taps] =
-            load<Lanes>(w + (k * taps * taps + static_cast<std::int64_t>(from)) * out + c);
-      }
+      const auto mirrored = [&](std::size_t r, std::size_t s) {
+        const auto tap = static_cast<std::int64_t>((taps - 1 - r) * taps + (taps - 1 - s));
+        return load<Lanes>(w + (k * taps_2d + tap) * out + c);
+      };
       store_filter(mirrored, panel + k * width, stride);
     }
   });
@@ -163,7 +157,7 @@ void winograd_convolve(const Tensor& x, const Tensor& filter, const WinogradEpil
       const std::int64_t first = block * block_tiles;
       const std::int64_t tiles = std::min(block_tiles, tiling.count() - first);
       for (std::int64_t t = 0; t < tiles; ++t)
-        gather_input(tiling, first + t, from, in, zeros, v + t * in, v_stride);
+        gather_input(tiling, first + t, {from, in, zeros}, v + t * in, v_stride);
       for (std::int64_t k = 0; k < out; k += block_outputs) {
         const std::int64_t width = panel_width(out - k);
         for (std::int64_t i = 0; i < products; ++i)

@@ -2,7 +2,6 @@
 // of the 36 products. A set of such matrices is kept as 36 planes {tiles, channels}.
 #pragma once
 
-#include "core/cpu/vector_lanes.h"
 #include "core/cpu/winograd_transforms.h"
 #include "core/tensor.h"
 
@@ -15,8 +14,8 @@ class Tiling {
   explicit Tiling(const Shape& image)
       : height_(image[1]),
         width_(image[2]),
-        rows_((height_ + outputs - 1) / outputs),
-        columns_((width_ + outputs - 1) / outputs),
+        rows_((height_ + step - 1) / step),
+        columns_((width_ + step - 1) / step),
         count_(image[0] * rows_ * columns_) {}
 
   std::int64_t count() const { return count_; }
@@ -27,18 +26,22 @@ class Tiling {
   void window(std::int64_t tile, std::int64_t margin, T* image, std::int64_t channels, T* outside,
               std::array<std::array<T*, size>, size>& address) const {
     const std::int64_t n = tile / (rows_ * columns_);
-    const std::int64_t top = tile / columns_ % rows_ * outputs - margin;
-    const std::int64_t left = tile % columns_ * outputs - margin;
-    for (std::size_t i = 0; i < size; ++i)
+    const std::int64_t top = tile / columns_ % rows_ * step - margin;
+    const std::int64_t left = tile % columns_ * step - margin;
+    T* corner = image + ((n * height_ + top) * width_ + left) * channels;
+    for (std::size_t i = 0; i < size; ++i) {
+      const auto down = static_cast<std::int64_t>(i);
+      const bool row_inside = top + down >= 0 && top + down < height_;
       for (std::size_t j = 0; j < size; ++j) {
-        const std::int64_t row = top + static_cast<std::int64_t>(i);
-        const std::int64_t column = left + static_cast<std::int64_t>(j);
-        const bool inside = row >= 0 && row < height_ && column >= 0 && column < width_;
-        address[i][j] = inside ? image + ((n * height_ + row) * width_ + column) * channels : outside;
+        const auto right = static_cast<std::int64_t>(j);
+        const bool inside = row_inside && left + right >= 0 && left + right < width_;
+        address[i][j] = inside ? corner + (down * width_ + right) * channels : outside;
       }
+    }
   }
 
  private:
+  static constexpr std::int64_t step = outputs;
   std::int64_t height_, width_, rows_, columns_, count_;
 };
 
@@ -48,12 +51,33 @@ inline std::int64_t plane_stride(std::int64_t tiles, std::int64_t channels) {
   return tiles * channels + lane_count;
 }
 
-/// Row `row` of the 36 planes = B' d B, d {6, 6, channels} around the tile; `zeros` are `channels` zeros.
-void gather_input(const Tiling& tiling, std::int64_t tile, const float* image, std::int64_t channels,
-                  const float* zeros, float* row, std::int64_t stride);
+/// What the transforms of tiles read: an image and, for pixels beyond it, as many zeros as it has channels.
+struct TileSource {
+  const float* image;
+  std::int64_t channels;
+  const float* zeros;
+};
 
-/// Row `row` of the 36 planes = A dy A', dy {4, 4, channels} of the tile.
-void gather_output_gradient(const Tiling& tiling, std::int64_t tile, const float* image,
-                            std::int64_t channels, const float* zeros, float* row, std::int64_t stride);
+/// B' d B of every channel, d {6, 6} around the tile, into one row of 36 planes.
+inline void gather_input(const Tiling& tiling, std::int64_t tile, const TileSource& from, float* row,
+                         std::int64_t stride) {
+  std::array<std::array<const float*, inputs>, inputs> d;
+  tiling.window(tile, 1, from.image, from.channels, from.zeros, d);
+  for (std::int64_t c = 0; c < from.channels; c += lane_count)
+    transform_square<InputTransform, Lanes>(
+        [&](std::size_t i, std::size_t j) { return load<Lanes>(d[i][j] + c); },
+        [&](std::size_t i, std::size_t j, Lanes value) { store_plane(row + c, stride, i, j, value); });
+}
+
+/// A dy A' of every channel, dy {4, 4} of the tile, into one row of 36 planes.
+inline void gather_output_gradient(const Tiling& tiling, std::int64_t tile, const TileSource& from,
+                                   float* row, std::int64_t stride) {
+  std::array<std::array<const float*, outputs>, outputs> dy;
+  tiling.window(tile, 0, from.image, from.channels, from.zeros, dy);
+  for (std::int64_t c = 0; c < from.channels; c += lane_count)
+    transform_square<OutputGradientTransform, Lanes>(
+        [&](std::size_t i, std::size_t j) { return load<Lanes>(dy[i][j] + c); },
+        [&](std::size_t i, std::size_t j, Lanes value) { store_plane(row + c, stride, i, j, value); });
+}
 
 }  // namespace generous::winograd

@@ -9,12 +9,14 @@
 #include <array>
 #include <cstdint>
 
+#include "core/cpu/vector_lanes.h"
+
 namespace generous::winograd {
 
-constexpr std::int64_t outputs = 4;  ///< along each axis of a tile
-constexpr std::int64_t inputs = 6;   ///< along each axis of a tile
-constexpr std::int64_t taps = 3;
-constexpr std::int64_t products = inputs * inputs;  ///< matrix products a convolution becomes
+constexpr std::size_t outputs = 4;  ///< along each axis of a tile
+constexpr std::size_t inputs = 6;   ///< along each axis of a tile
+constexpr std::size_t taps = 3;
+constexpr std::int64_t products = 36;  ///< matrix products a convolution becomes
 
 // Small points keep the powers in A and B near 1, which keeps rounding errors small; these are exact in
 // binary.
@@ -23,96 +25,133 @@ constexpr float b = 1.5F;
 constexpr float a2 = a * a;
 constexpr float b2 = b * b;
 
-template <class V>
-using Six = std::array<V, inputs>;
-template <class V>
-using Four = std::array<V, outputs>;
-template <class V>
-using Three = std::array<V, taps>;
+// Each transform reads element i of a line by get(i) and writes by put(i, value).
 
-/// B' d: rows are the coefficients of M(x) / (x - p) for each point p, M(x) = x (x^2 - a^2) (x^2 - b^2).
-template <class V>
-inline Six<V> transform_input(const Six<V>& d) {
-  const V even_a = d[4] - b2 * d[2];
-  const V odd_a = d[3] - b2 * d[1];
-  const V even_b = d[4] - a2 * d[2];
-  const V odd_b = d[3] - a2 * d[1];
-  return {a2 * b2 * d[0] + (d[4] - (a2 + b2) * d[2]),
-          even_a + a * odd_a,
-          even_a - a * odd_a,
-          even_b + b * odd_b,
-          even_b - b * odd_b,
-          a2 * b2 * d[1] + (d[5] - (a2 + b2) * d[3])};
-}
+/// B' d, six to six: rows are the coefficients of M(x) / (x - p) for each point p, M(x) = x (x^2 - a^2)
+/// (x^2 - b^2), and of M(x) itself.
+struct InputTransform {
+  static constexpr std::size_t from = inputs;
+  static constexpr std::size_t to = inputs;
 
-/// A' m: rows are the powers 0 to 3 of the points.
-template <class V>
-inline Four<V> transform_output(const Six<V>& m) {
-  const V sum_a = m[1] + m[2];
-  const V difference_a = m[1] - m[2];
-  const V sum_b = m[3] + m[4];
-  const V difference_b = m[3] - m[4];
-  return {m[0] + sum_a + sum_b, a * difference_a + b * difference_b, a2 * sum_a + b2 * sum_b,
-          a * a2 * difference_a + (b * b2 * difference_b + m[5])};
-}
+  template <class Get, class Put>
+  static void apply(Get&& get, Put&& put) {
+    const auto d1 = get(1), d2 = get(2), d3 = get(3), d4 = get(4);
+    const auto even_a = d4 - b2 * d2;
+    const auto odd_a = d3 - b2 * d1;
+    const auto even_b = d4 - a2 * d2;
+    const auto odd_b = d3 - a2 * d1;
+    put(0, a2 * b2 * get(0) + (d4 - (a2 + b2) * d2));
+    put(1, even_a + a * odd_a);
+    put(2, even_a - a * odd_a);
+    put(3, even_b + b * odd_b);
+    put(4, even_b - b * odd_b);
+    put(5, a2 * b2 * d1 + (get(5) - (a2 + b2) * d3));
+  }
+};
 
-/// A dy, for the gradient of the taps.
-template <class V>
-inline Six<V> transform_output_gradient(const Four<V>& dy) {
-  const V even_a = dy[0] + a2 * dy[2];
-  const V odd_a = a * dy[1] + a * a2 * dy[3];
-  const V even_b = dy[0] + b2 * dy[2];
-  const V odd_b = b * dy[1] + b * b2 * dy[3];
-  return {dy[0], even_a + odd_a, even_a - odd_a, even_b + odd_b, even_b - odd_b, dy[3]};
-}
+/// A' m, six to four: rows are the powers 0 to 3 of the points.
+struct OutputTransform {
+  static constexpr std::size_t from = inputs;
+  static constexpr std::size_t to = outputs;
 
-// The normalisation N_p = product of (p - q) over the other finite points q.
+  template <class Get, class Put>
+  static void apply(Get&& get, Put&& put) {
+    const auto sum_a = get(1) + get(2);
+    const auto difference_a = get(1) - get(2);
+    const auto sum_b = get(3) + get(4);
+    const auto difference_b = get(3) - get(4);
+    put(0, get(0) + sum_a + sum_b);
+    put(1, a * difference_a + b * difference_b);
+    put(2, a2 * sum_a + b2 * sum_b);
+    put(3, a * a2 * difference_a + (b * b2 * difference_b + get(5)));
+  }
+};
+
+/// A dy, four to six.
+struct OutputGradientTransform {
+  static constexpr std::size_t from = outputs;
+  static constexpr std::size_t to = inputs;
+
+  template <class Get, class Put>
+  static void apply(Get&& get, Put&& put) {
+    const auto y0 = get(0), y1 = get(1), y2 = get(2), y3 = get(3);
+    const auto even_a = y0 + a2 * y2;
+    const auto odd_a = y1 + a2 * y3;
+    const auto even_b = y0 + b2 * y2;
+    const auto odd_b = y1 + b2 * y3;
+    put(0, y0);
+    put(1, even_a + a * odd_a);
+    put(2, even_a - a * odd_a);
+    put(3, even_b + b * odd_b);
+    put(4, even_b - b * odd_b);
+    put(5, y3);
+  }
+};
+
+// What the filter's values at the points are divided by: the product of (p - q) over the other finite points.
 constexpr float inverse_norm_0 = 1.0F / (a2 * b2);
 constexpr float inverse_norm_a = 1.0F / (2.0F * a2 * (a2 - b2));
 constexpr float inverse_norm_b = 1.0F / (2.0F * b2 * (b2 - a2));
 
-/// G w: the filter's values at the points, divided by N_p.
-template <class V>
-inline Six<V> transform_filter(const Three<V>& w) {
-  const V even_a = inverse_norm_a * (w[0] + a2 * w[2]);
-  const V odd_a = (inverse_norm_a * a) * w[1];
-  const V even_b = inverse_norm_b * (w[0] + b2 * w[2]);
-  const V odd_b = (inverse_norm_b * b) * w[1];
-  return {inverse_norm_0 * w[0], even_a + odd_a, even_a - odd_a, even_b + odd_b, even_b - odd_b, w[2]};
+/// G w, three to six: the filter's values at the points, normalised.
+struct FilterTransform {
+  static constexpr std::size_t from = taps;
+  static constexpr std::size_t to = inputs;
+
+  template <class Get, class Put>
+  static void apply(Get&& get, Put&& put) {
+    const auto w0 = get(0), w1 = get(1), w2 = get(2);
+    const auto even_a = inverse_norm_a * (w0 + a2 * w2);
+    const auto odd_a = (inverse_norm_a * a) * w1;
+    const auto even_b = inverse_norm_b * (w0 + b2 * w2);
+    const auto odd_b = (inverse_norm_b * b) * w1;
+    put(0, inverse_norm_0 * w0);
+    put(1, even_a + odd_a);
+    put(2, even_a - odd_a);
+    put(3, even_b + odd_b);
+    put(4, even_b - odd_b);
+    put(5, w2);
+  }
+};
+
+/// G' m, six to three.
+struct FilterGradientTransform {
+  static constexpr std::size_t from = inputs;
+  static constexpr std::size_t to = taps;
+
+  template <class Get, class Put>
+  static void apply(Get&& get, Put&& put) {
+    const auto sum_a = inverse_norm_a * (get(1) + get(2));
+    const auto sum_b = inverse_norm_b * (get(3) + get(4));
+    put(0, inverse_norm_0 * get(0) + sum_a + sum_b);
+    put(1, (inverse_norm_a * a) * (get(1) - get(2)) + (inverse_norm_b * b) * (get(3) - get(4)));
+    put(2, a2 * sum_a + b2 * sum_b + get(5));
+  }
+};
+
+/// The transform of the columns, then of the rows, of a square: reads element (i, j) by get(i, j), writes by
+/// put(i, j, value). V is the type of an element.
+template <class Transform, class V, class Get, class Put>
+inline void transform_square(Get&& get, Put&& put) {
+  std::array<std::array<V, Transform::from>, Transform::to> half;
+#pragma GCC unroll 6
+  for (std::size_t j = 0; j < Transform::from; ++j)
+    Transform::apply([&](std::size_t i) { return get(i, j); },
+                     [&](std::size_t i, V value) { half[i][j] = value; });
+#pragma GCC unroll 6
+  for (std::size_t i = 0; i < Transform::to; ++i)
+    Transform::apply([&](std::size_t j) { return half[i][j]; },
+                     [&](std::size_t j, V value) { put(i, j, value); });
 }
 
-/// G' m: the gradient of the taps.
+/// The same from element (i, j) of 36 planes at planes + (6 i + j) * stride, or to them.
 template <class V>
-inline Three<V> transform_filter_gradient(const Six<V>& m) {
-  const V sum_a = inverse_norm_a * (m[1] + m[2]);
-  const V sum_b = inverse_norm_b * (m[3] + m[4]);
-  return {inverse_norm_0 * m[0] + sum_a + sum_b,
-          (inverse_norm_a * a) * (m[1] - m[2]) + (inverse_norm_b * b) * (m[3] - m[4]),
-          a2 * sum_a + b2 * sum_b + m[5]};
+inline V load_plane(const float* planes, std::int64_t stride, std::size_t i, std::size_t j) {
+  return load<V>(planes + static_cast<std::int64_t>(inputs * i + j) * stride);
 }
-
-/// Applies the 1-D transform `f` to the columns of `in` {From x Columns}, then to the rows of the result:
-/// {To x To}. f is called with and returns std::arrays of V.
-template <class V, std::size_t To, std::size_t From, class F>
-inline std::array<std::array<V, To>, To> transform_2d(const std::array<std::array<V, From>, From>& in,
-                                                      F&& f) {
-  std::array<std::array<V, To>, From> half;  // transposed: one transformed column a row
-#pragma GCC unroll 6
-  for (std::size_t column = 0; column < From; ++column) {
-    std::array<V, From> values;
-#pragma GCC unroll 6
-    for (std::size_t row = 0; row < From; ++row) values[row] = in[row][column];
-    half[column] = f(values);
-  }
-  std::array<std::array<V, To>, To> out;
-#pragma GCC unroll 6
-  for (std::size_t row = 0; row < To; ++row) {
-    std::array<V, From> values;
-#pragma GCC unroll 6
-    for (std::size_t column = 0; column < From; ++column) values[column] = half[column][row];
-    out[row] = f(values);
-  }
-  return out;
+template <class V>
+inline void store_plane(float* planes, std::int64_t stride, std::size_t i, std::size_t j, V value) {
+  store(planes + static_cast<std::int64_t>(inputs * i + j) * stride, value);
 }
 
 }  // namespace generous::winograd

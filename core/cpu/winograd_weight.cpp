@@ -11,42 +11,6 @@ namespace generous {
 
 using namespace winograd;
 
-namespace winograd {
-
-void gather_input(const Tiling& tiling, std::int64_t tile, const float* image, std::int64_t channels,
-                  const float* zeros, float* row, std::int64_t stride) {
-  std::array<std::array<const float*, inputs>, inputs> d;
-  tiling.window(tile, 1, image, channels, zeros, d);
-  for (std::int64_t c = 0; c < channels; c += lane_count) {
-    std::array<Six<Lanes>, inputs> values;
-    for (std::size_t i = 0; i < inputs; ++i)
-      for (std::size_t j = 0; j < inputs; ++j) values[i][j] = load<Lanes>(d[i][j] + c);
-    const auto v =
-        transform_2d<Lanes, inputs>(values, [](const Six<Lanes>& line) { return transform_input(line); });
-    for (std::size_t i = 0; i < inputs; ++i)
-      for (std::size_t j = 0; j < inputs; ++j)
-        store(row + static_cast<std::int64_t>(i * inputs + j) * stride + c, v[i][j]);
-  }
-}
-
-void gather_output_gradient(const Tiling& tiling, std::int64_t tile, const float* image,
-                            std::int64_t channels, const float* zeros, float* row, std::int64_t stride) {
-  std::array<std::array<const float*, outputs>, outputs> dy;
-  tiling.window(tile, 0, image, channels, zeros, dy);
-  for (std::int64_t c = 0; c < channels; c += lane_count) {
-    std::array<Four<Lanes>, outputs> values;
-    for (std::size_t i = 0; i < outputs; ++i)
-      for (std::size_t j = 0; j < outputs; ++j) values[i][j] = load<Lanes>(dy[i][j] + c);
-    const auto z = transform_2d<Lanes, inputs>(
-        values, [](const Four<Lanes>& line) { return transform_output_gradient(line); });
-    for (std::size_t i = 0; i < inputs; ++i)
-      for (std::size_t j = 0; j < inputs; ++j)
-        store(row + static_cast<std::int64_t>(i * inputs + j) * stride + c, z[i][j]);
-  }
-}
-
-}  // namespace winograd
-
 namespace {
 
 /// So many tiles at a time that both sets of planes stay in the caches, but enough to pay for reading the
@@ -61,17 +25,15 @@ void store_gradient(const float* sums, std::int64_t stride, Tensor& dweight) {
   const std::int64_t channels = dweight.size(3);
   float* dw = dweight.data<float>().data();
   parallel_for(dweight.size(0), 1, [=](std::int64_t k) {
-    for (std::int64_t c = 0; c < channels; c += lane_count) {
-      std::array<Six<Lanes>, inputs> m;
-      for (std::size_t i = 0; i < inputs; ++i)
-        for (std::size_t j = 0; j < inputs; ++j)
-          m[i][j] = load<Lanes>(sums + static_cast<std::int64_t>(i * inputs + j) * stride + k * channels + c);
-      const auto w = transform_2d<Lanes, taps>(
-          m, [](const Six<Lanes>& line) { return transform_filter_gradient(line); });
-      for (std::size_t r = 0; r < taps; ++r)
-        for (std::size_t s = 0; s < taps; ++s)
-          store(dw + (k * taps * taps + static_cast<std::int64_t>(r * taps + s)) * channels + c, w[r][s]);
-    }
+    for (std::int64_t c = 0; c < channels; c += lane_count)
+      transform_square<FilterGradientTransform, Lanes>(
+          [&](std::size_t i, std::size_t j) {
+            return load_plane<Lanes>(sums + k * channels + c, stride, i, j);
+          },
+          [&](std::size_t r, std::size_t s, Lanes value) {
+            const auto tap = static_cast<std::int64_t>(r * taps + s);
+            store(dw + (k * static_cast<std::int64_t>(taps * taps) + tap) * channels + c, value);
+          });
   });
 }
 
@@ -81,8 +43,6 @@ void winograd_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight
   const Tiling tiling(x.shape());
   const std::int64_t in = x.size(3);
   const std::int64_t out = dy.size(3);
-  const float* image = x.data<float>().data();
-  const float* gradient = dy.data<float>().data();
 
   const std::int64_t most = std::min(tiles_at_a_time(in + out), tiling.count());
   const std::int64_t v_stride = plane_stride(most, in);
@@ -95,13 +55,14 @@ void winograd_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight
   float* v = inputs_planes.data<float>().data();
   float* z = gradient_planes.data<float>().data();
   float* sums = sum_planes.data<float>().data();
-  const float* nothing = zeros.data<float>().data();
+  const TileSource image{x.data<float>().data(), in, zeros.data<float>().data()};
+  const TileSource gradient{dy.data<float>().data(), out, zeros.data<float>().data()};
 
   for (std::int64_t first = 0; first < tiling.count(); first += most) {
     const std::int64_t tiles = std::min(most, tiling.count() - first);
     parallel_for(tiles, 8, [=, &tiling](std::int64_t t) {
-      gather_input(tiling, first + t, image, in, nothing, v + t * in, v_stride);
-      gather_output_gradient(tiling, first + t, gradient, out, nothing, z + t * out, z_stride);
+      gather_input(tiling, first + t, image, v + t * in, v_stride);
+      gather_output_gradient(tiling, first + t, gradient, z + t * out, z_stride);
     });
     const std::int64_t groups = out / lane_count;
     parallel_for(products * groups, 1, [=](std::int64_t job) {
