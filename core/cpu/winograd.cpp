@@ -141,23 +141,24 @@ void winograd_convolve(const Tensor& x, const Tensor& filter, const WinogradEpil
   const auto* residual = static_cast<const float*>(epilogue.residual.raw());
 
   const std::int64_t v_stride = plane_stride(block_tiles, in);
-  const std::int64_t m_stride = plane_stride(block_tiles, block_outputs);
+  const std::int64_t m_stride = plane_stride(block_tiles, panel_width(out));
   const std::int64_t rest = std::max(in, out);  // zeros to read, and what is written beyond the image
   const Tensor workspace =
-      Tensor::zeros({omp_get_max_threads(), products * (v_stride + m_stride) + 2 * rest});
+      Tensor::empty({omp_get_max_threads(), products * (v_stride + m_stride) + 2 * rest});
   auto* memory = static_cast<float*>(workspace.raw());
 
   const std::int64_t blocks = (tiling.count() + block_tiles - 1) / block_tiles;
   parallel_ranges(blocks, 1, [&](std::int64_t begin, std::int64_t end, int thread) {
     float* v = memory + thread * workspace.size(1);
     float* m = v + products * v_stride;
-    const float* zeros = m + products * m_stride;
-    float* beyond = m + products * m_stride + rest;
+    float* beyond = m + products * m_stride;
+    std::fill_n(beyond + rest, rest, 0.0F);
+    const float* zeros = beyond + rest;
+    const TileSource source{from, in, zeros};
     for (std::int64_t block = begin; block < end; ++block) {
       const std::int64_t first = block * block_tiles;
       const std::int64_t tiles = std::min(block_tiles, tiling.count() - first);
-      for (std::int64_t t = 0; t < tiles; ++t)
-        gather_input(tiling, first + t, {from, in, zeros}, v + t * in, v_stride);
+      for (std::int64_t t = 0; t < tiles; ++t) gather_input(tiling, first + t, source, v + t * in, v_stride);
       for (std::int64_t k = 0; k < out; k += block_outputs) {
         const std::int64_t width = panel_width(out - k);
         for (std::int64_t i = 0; i < products; ++i)
@@ -167,12 +168,12 @@ void winograd_convolve(const Tensor& x, const Tensor& filter, const WinogradEpil
                     .b = u + i * u_stride + panel_offset(in, k),
                     .b_stride = width,
                     .c = m + i * m_stride,
-                    .c_stride = block_outputs,
+                    .c_stride = panel_width(out),
                     .depth = in,
                     .add_to_c = false},
                    tiles, width);
         for (std::int64_t t = 0; t < tiles; ++t) {
-          TileStore tile{.sums = m + t * block_outputs, .stride = m_stride, .y = {}, .residual = {}};
+          TileStore tile{.sums = m + t * panel_width(out), .stride = m_stride, .y = {}, .residual = {}};
           tiling.window(first + t, 0, to, out, beyond, tile.y);
           if (residual != nullptr) tiling.window(first + t, 0, residual, out, zeros, tile.residual);
           store_tile(tile, epilogue, k, width);

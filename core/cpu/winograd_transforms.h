@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <utility>
 
 #include "core/cpu/vector_lanes.h"
 
@@ -25,27 +26,39 @@ constexpr float b = 1.5F;
 constexpr float a2 = a * a;
 constexpr float b2 = b * b;
 
-// Each transform reads element i of a line by get(i) and writes by put(i, value).
+/// An index known to the compiler, so that a line of values needs no memory.
+template <std::size_t i>
+constexpr std::integral_constant<std::size_t, i> at{};
+
+/// f(at<0>), f(at<1>), ..., f(at<count - 1>)
+template <std::size_t count, class F>
+inline void for_each_index(F&& f) {
+  [&]<std::size_t... i>(std::index_sequence<i...>) { (f(at<i>), ...); }
+  (std::make_index_sequence<count>{});
+}
+
+// Each transform reads element i of a line by get(at<i>) and writes it by put(at<i>, value).
 
 /// B' d, six to six: rows are the coefficients of M(x) / (x - p) for each point p, M(x) = x (x^2 - a^2)
 /// (x^2 - b^2), and of M(x) itself.
 struct InputTransform {
   static constexpr std::size_t from = inputs;
   static constexpr std::size_t to = inputs;
+  static constexpr std::size_t passes = 2;
 
   template <class Get, class Put>
   static void apply(Get&& get, Put&& put) {
-    const auto d1 = get(1), d2 = get(2), d3 = get(3), d4 = get(4);
+    const auto d1 = get(at<1>), d2 = get(at<2>), d3 = get(at<3>), d4 = get(at<4>);
     const auto even_a = d4 - b2 * d2;
     const auto odd_a = d3 - b2 * d1;
     const auto even_b = d4 - a2 * d2;
     const auto odd_b = d3 - a2 * d1;
-    put(0, a2 * b2 * get(0) + (d4 - (a2 + b2) * d2));
-    put(1, even_a + a * odd_a);
-    put(2, even_a - a * odd_a);
-    put(3, even_b + b * odd_b);
-    put(4, even_b - b * odd_b);
-    put(5, a2 * b2 * d1 + (get(5) - (a2 + b2) * d3));
+    put(at<0>, a2 * b2 * get(at<0>) + (d4 - (a2 + b2) * d2));
+    put(at<1>, even_a + a * odd_a);
+    put(at<2>, even_a - a * odd_a);
+    put(at<3>, even_b + b * odd_b);
+    put(at<4>, even_b - b * odd_b);
+    put(at<5>, a2 * b2 * d1 + (get(at<5>) - (a2 + b2) * d3));
   }
 };
 
@@ -53,17 +66,18 @@ struct InputTransform {
 struct OutputTransform {
   static constexpr std::size_t from = inputs;
   static constexpr std::size_t to = outputs;
+  static constexpr std::size_t passes = 2;
 
   template <class Get, class Put>
   static void apply(Get&& get, Put&& put) {
-    const auto sum_a = get(1) + get(2);
-    const auto difference_a = get(1) - get(2);
-    const auto sum_b = get(3) + get(4);
-    const auto difference_b = get(3) - get(4);
-    put(0, get(0) + sum_a + sum_b);
-    put(1, a * difference_a + b * difference_b);
-    put(2, a2 * sum_a + b2 * sum_b);
-    put(3, a * a2 * difference_a + (b * b2 * difference_b + get(5)));
+    const auto sum_a = get(at<1>) + get(at<2>);
+    const auto difference_a = get(at<1>) - get(at<2>);
+    const auto sum_b = get(at<3>) + get(at<4>);
+    const auto difference_b = get(at<3>) - get(at<4>);
+    put(at<0>, get(at<0>) + sum_a + sum_b);
+    put(at<1>, a * difference_a + b * difference_b);
+    put(at<2>, a2 * sum_a + b2 * sum_b);
+    put(at<3>, a * a2 * difference_a + (b * b2 * difference_b + get(at<5>)));
   }
 };
 
@@ -71,20 +85,21 @@ struct OutputTransform {
 struct OutputGradientTransform {
   static constexpr std::size_t from = outputs;
   static constexpr std::size_t to = inputs;
+  static constexpr std::size_t passes = 2;
 
   template <class Get, class Put>
   static void apply(Get&& get, Put&& put) {
-    const auto y0 = get(0), y1 = get(1), y2 = get(2), y3 = get(3);
+    const auto y0 = get(at<0>), y1 = get(at<1>), y2 = get(at<2>), y3 = get(at<3>);
     const auto even_a = y0 + a2 * y2;
     const auto odd_a = y1 + a2 * y3;
     const auto even_b = y0 + b2 * y2;
     const auto odd_b = y1 + b2 * y3;
-    put(0, y0);
-    put(1, even_a + a * odd_a);
-    put(2, even_a - a * odd_a);
-    put(3, even_b + b * odd_b);
-    put(4, even_b - b * odd_b);
-    put(5, y3);
+    put(at<0>, y0);
+    put(at<1>, even_a + a * odd_a);
+    put(at<2>, even_a - a * odd_a);
+    put(at<3>, even_b + b * odd_b);
+    put(at<4>, even_b - b * odd_b);
+    put(at<5>, y3);
   }
 };
 
@@ -97,20 +112,21 @@ constexpr float inverse_norm_b = 1.0F / (2.0F * b2 * (b2 - a2));
 struct FilterTransform {
   static constexpr std::size_t from = taps;
   static constexpr std::size_t to = inputs;
+  static constexpr std::size_t passes = 1;
 
   template <class Get, class Put>
   static void apply(Get&& get, Put&& put) {
-    const auto w0 = get(0), w1 = get(1), w2 = get(2);
+    const auto w0 = get(at<0>), w1 = get(at<1>), w2 = get(at<2>);
     const auto even_a = inverse_norm_a * (w0 + a2 * w2);
     const auto odd_a = (inverse_norm_a * a) * w1;
     const auto even_b = inverse_norm_b * (w0 + b2 * w2);
     const auto odd_b = (inverse_norm_b * b) * w1;
-    put(0, inverse_norm_0 * w0);
-    put(1, even_a + odd_a);
-    put(2, even_a - odd_a);
-    put(3, even_b + odd_b);
-    put(4, even_b - odd_b);
-    put(5, w2);
+    put(at<0>, inverse_norm_0 * w0);
+    put(at<1>, even_a + odd_a);
+    put(at<2>, even_a - odd_a);
+    put(at<3>, even_b + odd_b);
+    put(at<4>, even_b - odd_b);
+    put(at<5>, w2);
   }
 };
 
@@ -118,33 +134,41 @@ struct FilterTransform {
 struct FilterGradientTransform {
   static constexpr std::size_t from = inputs;
   static constexpr std::size_t to = taps;
+  static constexpr std::size_t passes = 1;
 
   template <class Get, class Put>
   static void apply(Get&& get, Put&& put) {
-    const auto sum_a = inverse_norm_a * (get(1) + get(2));
-    const auto sum_b = inverse_norm_b * (get(3) + get(4));
-    put(0, inverse_norm_0 * get(0) + sum_a + sum_b);
-    put(1, (inverse_norm_a * a) * (get(1) - get(2)) + (inverse_norm_b * b) * (get(3) - get(4)));
-    put(2, a2 * sum_a + b2 * sum_b + get(5));
+    const auto sum_a = inverse_norm_a * (get(at<1>) + get(at<2>));
+    const auto sum_b = inverse_norm_b * (get(at<3>) + get(at<4>));
+    put(at<0>, inverse_norm_0 * get(at<0>) + sum_a + sum_b);
+    put(at<1>,
+        (inverse_norm_a * a) * (get(at<1>) - get(at<2>)) + (inverse_norm_b * b) * (get(at<3>) - get(at<4>)));
+    put(at<2>, a2 * sum_a + b2 * sum_b + get(at<5>));
   }
 };
 
-/// The transform of the columns, then of the rows, of a square: reads element (i, j) by get(i, j), writes by
-/// put(i, j, value). V is the type of an element.
+/// The transform of the columns, then of the rows, of a square: reads element (i, j) by get(i, j), writes it
+/// by put(i, j, value). V is the type of an element. In several passes, each of which reads everything and
+/// makes some of the rows, where all rows at once would not fit the registers.
 template <class Transform, class V, class Get, class Put>
 inline void transform_square(Get&& get, Put&& put) {
-  std::array<std::array<V, Transform::from>, Transform::to> half;
-#pragma GCC unroll 6
-  for (std::size_t j = 0; j < Transform::from; ++j)
-    Transform::apply([&](std::size_t i) { return get(i, j); },
-                     [&](std::size_t i, V value) { half[i][j] = value; });
-#pragma GCC unroll 6
-  for (std::size_t i = 0; i < Transform::to; ++i)
-    Transform::apply([&](std::size_t j) { return half[i][j]; },
-                     [&](std::size_t j, V value) { put(i, j, value); });
+  constexpr std::size_t rows = Transform::to / Transform::passes;
+  for_each_index<Transform::passes>([&](auto pass) {
+    std::array<V, rows * Transform::from> half;
+    for_each_index<Transform::from>([&](auto j) {
+      Transform::apply([&](auto i) { return get(i, j); },
+                       [&](auto i, V value) {
+                         if constexpr (i / rows == pass) half[i % rows * Transform::from + j] = value;
+                       });
+    });
+    for_each_index<rows>([&](auto row) {
+      Transform::apply([&](auto j) { return half[row * Transform::from + j]; },
+                       [&](auto j, V value) { put(pass * rows + row, j, value); });
+    });
+  });
 }
 
-/// The same from element (i, j) of 36 planes at planes + (6 i + j) * stride, or to them.
+/// Element (i, j) of 36 planes, at planes + (6 i + j) * stride.
 template <class V>
 inline V load_plane(const float* planes, std::int64_t stride, std::size_t i, std::size_t j) {
   return load<V>(planes + static_cast<std::int64_t>(inputs * i + j) * stride);

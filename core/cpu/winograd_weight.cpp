@@ -16,8 +16,8 @@ namespace {
 /// So many tiles at a time that both sets of planes stay in the caches, but enough to pay for reading the
 /// sums.
 std::int64_t tiles_at_a_time(std::int64_t channels) {
-  constexpr std::int64_t cached_floats = 1 << 20;
-  return std::max<std::int64_t>(128, cached_floats / (products * channels));
+  constexpr std::int64_t cached_floats = 1 << 17;
+  return std::max<std::int64_t>(64, cached_floats / (products * channels));
 }
 
 /// dweight {K, 3, 3, C} = G' sums G, sums: 36 planes {K, C}.
