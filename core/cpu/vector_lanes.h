@@ -4,11 +4,16 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
+
+#include "core/dtype.h"
 
 namespace generous {
 
 constexpr std::int64_t lane_count = 16;
 using Lanes = float __attribute__((vector_size(lane_count * sizeof(float))));
+using LaneBits = std::uint32_t __attribute__((vector_size(lane_count * sizeof(std::uint32_t))));
+using HalfLaneBits = std::uint16_t __attribute__((vector_size(lane_count * sizeof(std::uint16_t))));
 
 template <class V>
 V load(const float* address) {
@@ -18,8 +23,33 @@ V load(const float* address) {
 }
 
 template <class V>
+V load(const bfloat16* address) {
+  if constexpr (std::is_same_v<V, float>) {
+    return static_cast<float>(*address);
+  } else {
+    HalfLaneBits upper;
+    std::memcpy(&upper, address, sizeof(upper));
+    return std::bit_cast<Lanes>(__builtin_convertvector(upper, LaneBits) << 16);
+  }
+}
+
+template <class V>
 void store(float* address, V value) {
   std::memcpy(address, &value, sizeof(V));
+}
+
+/// Rounds like the constructor of bfloat16.
+template <class V>
+void store(bfloat16* address, V value) {
+  if constexpr (std::is_same_v<V, float>) {
+    *address = bfloat16(value);
+  } else {
+    const auto u = std::bit_cast<LaneBits>(value);
+    const LaneBits rounded = (u + 0x7fffU + ((u >> 16) & 1U)) >> 16;
+    const LaneBits quiet_nan = (u >> 16) | 0x40U;
+    const auto upper = __builtin_convertvector(value == value ? rounded : quiet_nan, HalfLaneBits);
+    std::memcpy(static_cast<void*>(address), &upper, sizeof(upper));
+  }
 }
 
 /// max(v, 0); NaN stays NaN.
