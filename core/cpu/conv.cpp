@@ -3,6 +3,7 @@
 //   forward          y {PQ, K/g}    = windows {PQ, L} * weight' {L, K/g}
 //   backward data    dwindows       = dy * weight, added back into the image ("col2im")
 //   backward weight  dweight        = sum over images of dy' * windows
+// The arithmetic is in f32: bf16 images are converted on the way in and out.
 
 #include <Eigen/Core>
 
@@ -78,6 +79,11 @@ ConstRows weight_of_group(const Geometry& g, std::int64_t group, const float* we
 
 void EigenBackend::conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight,
                           const Tensor& bias, Tensor& y) {
+  if (x.dtype() == DType::bf16) {
+    Tensor in_f32 = Tensor::empty(y.shape());
+    EigenBackend::conv2d(params, to_f32(x), rounded_to_bf16(weight), bias, in_f32);
+    return cast(in_f32, y);
+  }
   const Geometry g(params, x, weight, y);
   const float* in = x.data<float>().data();
   const float* filters = weight.data<float>().data();
@@ -99,6 +105,11 @@ void EigenBackend::conv2d(const Conv2dParams& params, const Tensor& x, const Ten
 
 void EigenBackend::conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
                                         Tensor& dx) {
+  if (dy.dtype() == DType::bf16) {
+    Tensor in_f32 = Tensor::empty(dx.shape());
+    EigenBackend::conv2d_backward_data(params, to_f32(dy), rounded_to_bf16(weight), in_f32);
+    return cast(in_f32, dx);
+  }
   const Geometry g(params, dx, weight, dy);
   const float* dout = dy.data<float>().data();
   const float* filters = weight.data<float>().data();
@@ -118,6 +129,8 @@ void EigenBackend::conv2d_backward_data(const Conv2dParams& params, const Tensor
 
 void EigenBackend::conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
                                           Tensor& dweight) {
+  if (x.dtype() == DType::bf16)
+    return EigenBackend::conv2d_backward_weight(params, to_f32(x), to_f32(dy), dweight);
   const Geometry g(params, x, dweight, dy);
   const float* in = x.data<float>().data();
   const float* dout = dy.data<float>().data();

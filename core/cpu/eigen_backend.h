@@ -9,6 +9,7 @@ namespace generous {
 class EigenBackend : public Backend {
  public:
   std::string description() const override;
+  std::string why_no_bf16() const override;
 
   const std::shared_ptr<CachingAllocator>& allocator() const override { return host_allocator(); }
   void copy_to_host(const Tensor& x, void* host) override;
@@ -61,6 +62,12 @@ class EigenBackend : public Backend {
                 Tensor& parameter) override;
   void adam_step(const AdamParams& params, const Tensor& gradient, Tensor& first_moment,
                  Tensor& second_moment, Tensor& parameter) override;
+
+ private:
+  /// A copy of a bf16 tensor in f32, for kernels that compute from and to f32 tensors.
+  Tensor to_f32(const Tensor& x);
+  /// f32 values as bf16 has them: what a convolution of bf16 images multiplies by.
+  Tensor rounded_to_bf16(const Tensor& x);
 };
 
 /// "AVX-512, 2 threads": what this build was compiled for and runs with.

@@ -29,10 +29,11 @@ struct ConvolutionGeometry;
 
 }  // namespace onednn
 
-/// Primitives are created once per shape and kept. Not for use from several threads at once.
+/// Primitives are created once per shape and dtype and kept. Not for use from several threads at once.
 class OneDnnBackend final : public EigenBackend {
  public:
   std::string description() const override;
+  std::string why_no_bf16() const override;
 
   void gemm(const GemmParams& params, const Tensor& a, const Tensor& b, Tensor& c) override;
   void conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight, const Tensor& bias,
@@ -52,7 +53,7 @@ class OneDnnBackend final : public EigenBackend {
   using Key = std::array<std::int64_t, 13>;
 
   onednn::Convolution& convolution(const Key& key, const onednn::ConvolutionGeometry& geometry);
-  onednn::Pooling& pooling(std::int64_t kind, const Pool2dParams& params, const Shape& x, const Shape& y);
+  onednn::Pooling& pooling(std::int64_t kind, const Pool2dParams& params, const Tensor& x, const Tensor& y);
 
   std::map<Key, onednn::Convolution> convolutions_;
   std::map<Key, onednn::Pooling> poolings_;

@@ -36,10 +36,16 @@ typename Operation::primitive_desc describe(Arguments&& arguments, const Hint&..
       std::forward<Arguments>(arguments));
 }
 
-/// Images {N, H, W, C} in memory, described to oneDNN in its logical order N, C, H, W.
-inline memory::desc image_desc(const Shape& nhwc) {
-  return {{nhwc[0], nhwc[3], nhwc[1], nhwc[2]}, memory::data_type::f32, memory::format_tag::nhwc};
+/// Of floating tensors.
+inline memory::data_type data_type_of(DType dtype) {
+  return dtype == DType::bf16 ? memory::data_type::bf16 : memory::data_type::f32;
 }
+
+/// Images {N, H, W, C} in memory, described to oneDNN in its logical order N, C, H, W.
+inline memory::desc image_desc(const Shape& nhwc, DType dtype) {
+  return {{nhwc[0], nhwc[3], nhwc[1], nhwc[2]}, data_type_of(dtype), memory::format_tag::nhwc};
+}
+inline memory::desc image_desc(const Tensor& images) { return image_desc(images.shape(), images.dtype()); }
 
 /// A tensor's elements as oneDNN sees them.
 inline memory wrap(const memory::desc& desc, const Tensor& tensor) { return {desc, engine(), tensor.raw()}; }

@@ -9,12 +9,15 @@ namespace onednn {
 
 /// The descriptors of a convolution between x {N, H, W, C}, weight {K, R, S, C/groups} and y {N, P, Q, K}.
 struct ConvolutionGeometry {
-  memory::desc x, y, weights, any_weights, bias;
+  memory::desc x, y;              ///< f32 or bf16
+  memory::desc weights, bias;     ///< f32, weights OHWI
+  memory::desc any_weights;       ///< of the dtype of x, in the layout that suits oneDNN
+  memory::desc any_diff_weights;  ///< likewise, f32
   memory::dims strides, padding;
 
-  ConvolutionGeometry(const Conv2dParams& p, const Shape& x_shape, const Shape& w, const Shape& y_shape)
-      : x(image_desc(x_shape)),
-        y(image_desc(y_shape)),
+  ConvolutionGeometry(const Conv2dParams& p, const Tensor& images, const Shape& w, const Tensor& outputs)
+      : x(image_desc(images)),
+        y(image_desc(outputs)),
         bias({w[0]}, memory::data_type::f32, memory::format_tag::a),
         strides{p.stride, p.stride},
         padding{p.padding, p.padding} {
@@ -26,7 +29,8 @@ struct ConvolutionGeometry {
       steps.insert(steps.begin(), w.numel() / p.groups);
     }
     weights = memory::desc(dims, memory::data_type::f32, steps);
-    any_weights = memory::desc(dims, memory::data_type::f32, memory::format_tag::any);
+    any_weights = memory::desc(dims, data_type_of(images.dtype()), memory::format_tag::any);
+    any_diff_weights = memory::desc(dims, memory::data_type::f32, memory::format_tag::any);
   }
 };
 
@@ -36,9 +40,22 @@ constexpr auto direct = dnnl::algorithm::convolution_direct;
 
 enum Direction : std::int64_t { inference, inference_with_bias, backward_data, backward_weight };
 
-std::array<std::int64_t, 13> key_of(Direction direction, const Conv2dParams& p, const Shape& x,
+std::array<std::int64_t, 13> key_of(Direction direction, const Conv2dParams& p, const Tensor& images,
                                     const Shape& w) {
-  return {direction, x[0], x[1], x[2], x[3], w[0], w[1], w[2], w[3], p.stride, p.padding, p.groups, 0};
+  const Shape& x = images.shape();
+  return {direction,
+          x[0],
+          x[1],
+          x[2],
+          x[3],
+          w[0],
+          w[1],
+          w[2],
+          w[3],
+          p.stride,
+          p.padding,
+          p.groups,
+          static_cast<std::int64_t>(images.dtype())};
 }
 
 dnnl::convolution_forward::primitive_desc forward_desc(const ConvolutionGeometry& g, dnnl::prop_kind kind) {
@@ -76,7 +93,7 @@ Convolution plan(Direction direction, const ConvolutionGeometry& g) {
     plan_weights(planned, desc.weights_desc(), true);
   } else {
     const auto desc = describe<dnnl::convolution_backward_weights>(
-        std::tuple(direct, g.x, g.any_weights, g.y, g.strides, g.padding, g.padding),
+        std::tuple(direct, g.x, g.any_diff_weights, g.y, g.strides, g.padding, g.padding),
         forward_desc(g, dnnl::prop_kind::forward_training));
     planned.primitive = dnnl::convolution_backward_weights(desc);
     plan_weights(planned, desc.diff_weights_desc(), false);
@@ -109,11 +126,11 @@ onednn::Convolution& OneDnnBackend::convolution(const Key& key, const Convolutio
 
 void OneDnnBackend::conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight,
                            const Tensor& bias, Tensor& y) {
-  if (winograd_applies(params, x.shape(), weight.shape()))
+  if (winograd_convolves(params, x, weight.shape()))
     return winograd_convolve(x, winograd_filter(weight), {.bias = bias, .residual = {}}, y);
-  const ConvolutionGeometry g(params, x.shape(), weight.shape(), y.shape());
+  const ConvolutionGeometry g(params, x, weight.shape(), y);
   const auto direction = bias.defined() ? onednn::inference_with_bias : onednn::inference;
-  onednn::Convolution& planned = convolution(key_of(direction, params, x.shape(), weight.shape()), g);
+  onednn::Convolution& planned = convolution(key_of(direction, params, x, weight.shape()), g);
   std::unordered_map<int, dnnl::memory> arguments{{DNNL_ARG_SRC, wrap(g.x, x)},
                                                   {DNNL_ARG_WEIGHTS, weights_from(planned, weight)},
                                                   {DNNL_ARG_DST, wrap(g.y, y)}};
@@ -124,11 +141,10 @@ void OneDnnBackend::conv2d(const Conv2dParams& params, const Tensor& x, const Te
 
 void OneDnnBackend::conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
                                          Tensor& dx) {
-  if (winograd_applies(params, dx.shape(), weight.shape()))
+  if (winograd_convolves(params, dx, weight.shape()))
     return winograd_convolve(dy, winograd_filter_backward(weight), {}, dx);
-  const ConvolutionGeometry g(params, dx.shape(), weight.shape(), dy.shape());
-  onednn::Convolution& planned =
-      convolution(key_of(onednn::backward_data, params, dx.shape(), weight.shape()), g);
+  const ConvolutionGeometry g(params, dx, weight.shape(), dy);
+  onednn::Convolution& planned = convolution(key_of(onednn::backward_data, params, dx, weight.shape()), g);
   planned.primitive.execute(stream(), {{DNNL_ARG_DIFF_DST, wrap(g.y, dy)},
                                        {DNNL_ARG_WEIGHTS, weights_from(planned, weight)},
                                        {DNNL_ARG_DIFF_SRC, wrap(g.x, dx)}});
@@ -137,10 +153,9 @@ void OneDnnBackend::conv2d_backward_data(const Conv2dParams& params, const Tenso
 
 void OneDnnBackend::conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
                                            Tensor& dweight) {
-  if (winograd_applies(params, x.shape(), dweight.shape())) return winograd_backward_weight(x, dy, dweight);
-  const ConvolutionGeometry g(params, x.shape(), dweight.shape(), dy.shape());
-  onednn::Convolution& planned =
-      convolution(key_of(onednn::backward_weight, params, x.shape(), dweight.shape()), g);
+  if (winograd_differentiates(params, x, dweight.shape())) return winograd_backward_weight(x, dy, dweight);
+  const ConvolutionGeometry g(params, x, dweight.shape(), dy);
+  onednn::Convolution& planned = convolution(key_of(onednn::backward_weight, params, x, dweight.shape()), g);
   dnnl::memory plain = wrap(g.weights, dweight);
   dnnl::memory result = planned.weights ? planned.weights : plain;
   planned.primitive.execute(

@@ -22,15 +22,18 @@ constexpr std::int64_t block_outputs = 64;  // output channels computed together
 std::int64_t panel_width(std::int64_t outputs_left) { return std::min(outputs_left, block_outputs); }
 
 /// The operands of `store_tile`.
+template <class T>
 struct TileStore {
   const float* sums;  ///< row of the first product's plane
   std::int64_t stride;
-  std::array<std::array<float*, outputs>, outputs> y;               ///< at the first channel of the image
-  std::array<std::array<const float*, outputs>, outputs> residual;  ///< likewise
+  std::array<std::array<T*, outputs>, outputs> y;               ///< at the first channel of the image
+  std::array<std::array<const T*, outputs>, outputs> residual;  ///< likewise
 };
 
 /// y {4, 4, channels k to k + width} = [relu](A' sums A [+ bias] [+ residual])
-void store_tile(const TileStore& tile, const WinogradEpilogue& epilogue, std::int64_t k, std::int64_t width) {
+template <class T>
+void store_tile(const TileStore<T>& tile, const WinogradEpilogue& epilogue, std::int64_t k,
+                std::int64_t width) {
   const auto* bias = static_cast<const float*>(epilogue.bias.raw());
   for (std::int64_t c = 0; c < width; c += lane_count) {
     const Lanes shift = bias != nullptr ? load<Lanes>(bias + k + c) : Lanes{};
@@ -67,15 +70,24 @@ void for_each_output_group(std::int64_t out, F&& f) {
 
 }  // namespace
 
-bool winograd_applies(const Conv2dParams& params, const Shape& x, const Shape& weight) {
+bool winograd_differentiates(const Conv2dParams& params, const Tensor& x, const Shape& weight) {
 #ifdef __AVX512F__
   const bool shape_fits = weight[1] == taps && weight[2] == taps && params.stride == 1 &&
                           params.padding == 1 && params.groups == 1;
-  return shape_fits && x[3] % lane_count == 0 && weight[0] % lane_count == 0;
+  return shape_fits && x.size(3) % lane_count == 0 && weight[0] % lane_count == 0;
 #else
   (void)params, (void)x, (void)weight;
   return false;
 #endif
+}
+
+// Direct convolution multiplies bf16 twice as fast as f32, so Winograd's fewer f32 products pay only where
+// transforms are a small part: not with few channels, nor with more filters than tiles.
+bool winograd_convolves(const Conv2dParams& params, const Tensor& x, const Shape& weight) {
+  const std::int64_t fewest = std::min(weight[0], x.size(3));
+  const std::int64_t most = std::max(weight[0], x.size(3));
+  const bool transforms_pay = x.dtype() == DType::f32 || (fewest >= 32 && Tiling(x.shape()).count() > most);
+  return transforms_pay && winograd_differentiates(params, x, weight);
 }
 
 Tensor winograd_filter(const Tensor& weight) {
@@ -130,31 +142,32 @@ Tensor winograd_filter_backward(const Tensor& weight) {
   return filter;
 }
 
-void winograd_convolve(const Tensor& x, const Tensor& filter, const WinogradEpilogue& epilogue, Tensor& y) {
+namespace {
+
+template <class T>
+void convolve(const Tensor& x, const Tensor& filter, const WinogradEpilogue& epilogue, Tensor& y) {
   const Tiling tiling(x.shape());
   const std::int64_t in = x.size(3);
   const std::int64_t out = y.size(3);
-  const float* from = x.data<float>().data();
   const float* u = filter.data<float>().data();
   const std::int64_t u_stride = filter.size(1);
-  float* to = y.data<float>().data();
-  const auto* residual = static_cast<const float*>(epilogue.residual.raw());
+  T* to = y.data<T>().data();
+  const auto* residual = static_cast<const T*>(epilogue.residual.raw());
 
+  const std::int64_t width_of_m = panel_width(out);
   const std::int64_t v_stride = plane_stride(block_tiles, in);
-  const std::int64_t m_stride = plane_stride(block_tiles, panel_width(out));
-  const std::int64_t rest = std::max(in, out);  // zeros to read, and what is written beyond the image
-  const Tensor workspace =
-      Tensor::empty({omp_get_max_threads(), products * (v_stride + m_stride) + 2 * rest});
-  auto* memory = static_cast<float*>(workspace.raw());
+  const std::int64_t m_stride = plane_stride(block_tiles, width_of_m);
+  const std::int64_t threads = omp_get_max_threads();
+  const Tensor zeros = Tensor::zeros({std::max(in, out)}, x.dtype());
+  Tensor planes = Tensor::empty({threads, products * (v_stride + m_stride)});
+  Tensor beyond = Tensor::empty({threads, out}, y.dtype());  // takes what is computed beyond the image
+  const TileSource<T> source{x.data<T>().data(), in, zeros.data<T>().data()};
 
   const std::int64_t blocks = (tiling.count() + block_tiles - 1) / block_tiles;
   parallel_ranges(blocks, 1, [&](std::int64_t begin, std::int64_t end, int thread) {
-    float* v = memory + thread * workspace.size(1);
+    float* v = planes.data<float>().data() + thread * planes.size(1);
     float* m = v + products * v_stride;
-    float* beyond = m + products * m_stride;
-    std::fill_n(beyond + rest, rest, 0.0F);
-    const float* zeros = beyond + rest;
-    const TileSource source{from, in, zeros};
+    T* outside = beyond.data<T>().data() + thread * out;
     for (std::int64_t block = begin; block < end; ++block) {
       const std::int64_t first = block * block_tiles;
       const std::int64_t tiles = std::min(block_tiles, tiling.count() - first);
@@ -168,19 +181,25 @@ void winograd_convolve(const Tensor& x, const Tensor& filter, const WinogradEpil
                     .b = u + i * u_stride + panel_offset(in, k),
                     .b_stride = width,
                     .c = m + i * m_stride,
-                    .c_stride = panel_width(out),
+                    .c_stride = width_of_m,
                     .depth = in,
                     .add_to_c = false},
                    tiles, width);
         for (std::int64_t t = 0; t < tiles; ++t) {
-          TileStore tile{.sums = m + t * panel_width(out), .stride = m_stride, .y = {}, .residual = {}};
-          tiling.window(first + t, 0, to, out, beyond, tile.y);
-          if (residual != nullptr) tiling.window(first + t, 0, residual, out, zeros, tile.residual);
+          TileStore<T> tile{.sums = m + t * width_of_m, .stride = m_stride, .y = {}, .residual = {}};
+          tiling.window(first + t, 0, to, out, outside, tile.y);
+          if (residual != nullptr) tiling.window(first + t, 0, residual, out, source.zeros, tile.residual);
           store_tile(tile, epilogue, k, width);
         }
       }
     }
   });
+}
+
+}  // namespace
+
+void winograd_convolve(const Tensor& x, const Tensor& filter, const WinogradEpilogue& epilogue, Tensor& y) {
+  visit_floating(x.dtype(), [&]<class T>(T) { convolve<T>(x, filter, epilogue, y); });
 }
 
 }  // namespace generous

@@ -8,8 +8,11 @@
 
 namespace generous {
 
-/// Whether a convolution between x {N, H, W, C} and weight {K, R, S, C/groups} can be computed this way.
-bool winograd_applies(const Conv2dParams& params, const Shape& x, const Shape& weight);
+/// Whether a convolution between x {N, H, W, C} of f32 or bf16 and weight {K, R, S, C/groups} can be computed
+/// this way and is faster than directly: its output and the gradient of x, or the gradient of the weight. A
+/// fixed rule of shape and type, so that every run has the same bits.
+bool winograd_convolves(const Conv2dParams& params, const Tensor& x, const Shape& weight);
+bool winograd_differentiates(const Conv2dParams& params, const Tensor& x, const Shape& weight);
 
 /// weight {K, 3, 3, C} transformed for `winograd_convolve` from C to K channels.
 Tensor winograd_filter(const Tensor& weight);
@@ -23,10 +26,11 @@ struct WinogradEpilogue {
   bool relu = false;
 };
 
-/// y {N, H, W, K} = x {N, H, W, C} convolved with a transformed filter.
+/// y {N, H, W, K} = x {N, H, W, C} convolved with a transformed filter. Images are f32 or bf16, the
+/// arithmetic is f32.
 void winograd_convolve(const Tensor& x, const Tensor& filter, const WinogradEpilogue& epilogue, Tensor& y);
 
-/// dweight {K, 3, 3, C} from x {N, H, W, C} and dy {N, H, W, K}.
+/// dweight {K, 3, 3, C} of f32 from x {N, H, W, C} and dy {N, H, W, K}, both f32 or both bf16.
 void winograd_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight);
 
 }  // namespace generous

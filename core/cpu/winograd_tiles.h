@@ -52,16 +52,18 @@ inline std::int64_t plane_stride(std::int64_t tiles, std::int64_t channels) {
 }
 
 /// What the transforms of tiles read: an image and, for pixels beyond it, as many zeros as it has channels.
+template <class T>
 struct TileSource {
-  const float* image;
+  const T* image;
   std::int64_t channels;
-  const float* zeros;
+  const T* zeros;
 };
 
 /// B' d B of every channel, d {6, 6} around the tile, into one row of 36 planes.
-inline void gather_input(const Tiling& tiling, std::int64_t tile, const TileSource& from, float* row,
-                         std::int64_t stride) {
-  std::array<std::array<const float*, inputs>, inputs> d;
+template <class T>
+void gather_input(const Tiling& tiling, std::int64_t tile, const TileSource<T>& from, float* row,
+                  std::int64_t stride) {
+  std::array<std::array<const T*, inputs>, inputs> d;
   tiling.window(tile, 1, from.image, from.channels, from.zeros, d);
   for (std::int64_t c = 0; c < from.channels; c += lane_count)
     transform_square<InputTransform, Lanes>(
@@ -70,9 +72,10 @@ inline void gather_input(const Tiling& tiling, std::int64_t tile, const TileSour
 }
 
 /// A dy A' of every channel, dy {4, 4} of the tile, into one row of 36 planes.
-inline void gather_output_gradient(const Tiling& tiling, std::int64_t tile, const TileSource& from,
-                                   float* row, std::int64_t stride) {
-  std::array<std::array<const float*, outputs>, outputs> dy;
+template <class T>
+void gather_output_gradient(const Tiling& tiling, std::int64_t tile, const TileSource<T>& from, float* row,
+                            std::int64_t stride) {
+  std::array<std::array<const T*, outputs>, outputs> dy;
   tiling.window(tile, 0, from.image, from.channels, from.zeros, dy);
   for (std::int64_t c = 0; c < from.channels; c += lane_count)
     transform_square<OutputGradientTransform, Lanes>(

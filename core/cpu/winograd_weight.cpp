@@ -37,9 +37,8 @@ void store_gradient(const float* sums, std::int64_t stride, Tensor& dweight) {
   });
 }
 
-}  // namespace
-
-void winograd_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight) {
+template <class T>
+void backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight) {
   const Tiling tiling(x.shape());
   const std::int64_t in = x.size(3);
   const std::int64_t out = dy.size(3);
@@ -51,12 +50,12 @@ void winograd_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight
   Tensor inputs_planes = Tensor::empty({products, v_stride});
   Tensor gradient_planes = Tensor::empty({products, z_stride});
   Tensor sum_planes = Tensor::empty({products, sum_stride});
-  const Tensor zeros = Tensor::zeros({std::max(in, out)});
+  const Tensor zeros = Tensor::zeros({std::max(in, out)}, x.dtype());
   float* v = inputs_planes.data<float>().data();
   float* z = gradient_planes.data<float>().data();
   float* sums = sum_planes.data<float>().data();
-  const TileSource image{x.data<float>().data(), in, zeros.data<float>().data()};
-  const TileSource gradient{dy.data<float>().data(), out, zeros.data<float>().data()};
+  const TileSource<T> image{x.data<T>().data(), in, zeros.data<T>().data()};
+  const TileSource<T> gradient{dy.data<T>().data(), out, zeros.data<T>().data()};
 
   for (std::int64_t first = 0; first < tiling.count(); first += most) {
     const std::int64_t tiles = std::min(most, tiling.count() - first);
@@ -81,6 +80,12 @@ void winograd_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight
     });
   }
   store_gradient(sums, sum_stride, dweight);
+}
+
+}  // namespace
+
+void winograd_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight) {
+  visit_floating(x.dtype(), [&]<class T>(T) { backward_weight<T>(x, dy, dweight); });
 }
 
 }  // namespace generous

@@ -27,7 +27,10 @@ Shape output_shape(const Tensor& x, const Tensor& weight, const Tensor& bias, co
 
 // y = x * W + b;  dx = dy *' W (transposed),  dW = x correlated with dy,  db = sum of dy over N, P, Q
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dParams& params) {
-  check_f32("conv2d", {&x, &weight});
+  check_device("conv2d", {&x, &weight});
+  check_floating("conv2d", {&x});
+  check_f32("conv2d", {&weight});
+  if (bias.defined()) check_f32("conv2d", {&weight, &bias});
   Tensor y = empty_beside(x, output_shape(x, weight, bias, params));
   backend_of(x).conv2d(params, x, weight, bias, y);
   const bool need_x = needs_gradient(x);
@@ -39,7 +42,9 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
                   Tensor dweight = need_weight ? empty_like(weight) : Tensor();
                   if (need_x) backend_of(x).conv2d_backward_data(params, dy, weight, dx);
                   if (need_weight) backend_of(x).conv2d_backward_weight(params, x, dy, dweight);
-                  return {dx, dweight, need_bias ? sum_to(dy, {dy.size(3)}) : Tensor()};
+                  Tensor dbias = need_bias ? empty_beside(weight, {dy.size(3)}) : Tensor();
+                  if (need_bias) backend_of(x).sum_to(dy, dbias);
+                  return {dx, dweight, dbias};
                 });
 }
 
