@@ -86,12 +86,15 @@ class Backend {
                                     Tensor& dx) = 0;
   virtual void conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
                                       Tensor& dweight) = 0;
-  /// Either dtype. y {N, P, Q, C}; `chosen` {N, P, Q, C} of u8 remembers, in the backend's own form, where
-  /// each maximum was.
+
+  // Pooling of either dtype. A gradient in bf16 may be rounded after every window that it is summed over.
+
+  /// y {N, P, Q, C}; `chosen` {N, P, Q, C} of u8 remembers, in the backend's own form, where each maximum
+  /// was.
   virtual void max_pool(const Pool2dParams& params, const Tensor& x, Tensor& y, Tensor& chosen) = 0;
   virtual void max_pool_backward(const Pool2dParams& params, const Tensor& dy, const Tensor& chosen,
                                  Tensor& dx) = 0;
-  /// Either dtype. Mean over the window, padding counted as zeros.
+  /// Mean over the window, padding counted as zeros.
   virtual void avg_pool(const Pool2dParams& params, const Tensor& x, Tensor& y) = 0;
   virtual void avg_pool_backward(const Pool2dParams& params, const Tensor& dy, Tensor& dx) = 0;
 

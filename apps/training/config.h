@@ -58,6 +58,7 @@ struct Config {
   std::string init;
   std::string data_dir;
   std::string device = "auto";
+  std::string dtype = "f32";
   std::int64_t threads = 0;
   std::int64_t log_steps = 0;
 

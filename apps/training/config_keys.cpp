@@ -118,6 +118,8 @@ std::vector<Key> make_keys() {
       required({"output", prediction, setting, &C::output,
                 "file for the tensor `logits` {N, classes} (.safetensors)"}),
       one_of({"auto", "cpu", "cuda"}, {"device", training | tools, flexible, &C::device, "where to compute"}),
+      one_of({"f32", "bf16"}, {"dtype", training | tools, setting, &C::dtype,
+                               "of activations and their gradients; all else is f32"}),
       between(0, 1024,
               {"threads", training | tools, flexible, &C::threads, "threads that compute; 0: all cores"}),
       between(0, most,

@@ -1,4 +1,4 @@
-// Where and with how many threads to compute.
+// Where, in which precision and with how many threads to compute.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,10 @@ namespace generous {
 /// `choice` is auto (a GPU if built for one and one is there, else the CPU), cpu or cuda. Throws Error that
 /// says what is missing if the choice is not there.
 Device choose_device(const std::string& choice);
+
+/// `choice` is f32 or bf16: the dtype of a model's input, which decides that of its activations. Throws Error
+/// that says what is missing if `device` would not gain from bf16.
+DType choose_dtype(const std::string& choice, Device device);
 
 /// Computes with this many threads from now on; 0: as many as the process may use cores.
 void set_threads(std::int64_t threads);

@@ -19,8 +19,8 @@ struct Data {
 
 class TrainingLoop {
  public:
-  /// Everything must outlive the loop.
-  TrainingLoop(const Config& config, const Data& data, Module& model, Optimizer& optimizer,
+  /// Everything must outlive the loop. Networks compute in `dtype`.
+  TrainingLoop(const Config& config, DType dtype, const Data& data, Module& model, Optimizer& optimizer,
                const Objective& objective, RunLog& log);
 
   /// Goes on from a saved state instead of from the beginning.
@@ -48,6 +48,7 @@ class TrainingLoop {
   float learning_rate() const { return schedule_.learning_rate(position_.epoch); }
 
   const Config& config_;
+  DType dtype_;
   Module& model_;
   Optimizer& optimizer_;
   const Objective& objective_;

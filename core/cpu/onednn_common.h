@@ -36,9 +36,18 @@ typename Operation::primitive_desc describe(Arguments&& arguments, const Hint&..
       std::forward<Arguments>(arguments));
 }
 
+/// Whether oneDNN finds these instructions here, and was not told to do without them.
+inline bool has_instructions(dnnl::cpu_isa wanted) {
+  const auto bits = static_cast<unsigned>(wanted);
+  return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & bits) == bits;
+}
+
 /// Of floating tensors.
 inline memory::data_type data_type_of(DType dtype) {
-  return dtype == DType::bf16 ? memory::data_type::bf16 : memory::data_type::f32;
+  if (dtype != DType::bf16) return memory::data_type::f32;
+  require(has_instructions(dnnl::cpu_isa::avx512_core),
+          "oneDNN has no bf16 for this CPU, which lacks AVX-512");
+  return memory::data_type::bf16;
 }
 
 /// Images {N, H, W, C} in memory, described to oneDNN in its logical order N, C, H, W.

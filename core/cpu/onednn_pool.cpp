@@ -108,9 +108,8 @@ std::string OneDnnBackend::description() const {
 }
 
 std::string OneDnnBackend::why_no_bf16() const {
-  const auto needed = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
-  const auto available = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
-  return (available & needed) == needed ? "" : "it needs AVX512-BF16 instructions, and this CPU has none";
+  if (onednn::has_instructions(dnnl::cpu_isa::avx512_core_bf16)) return "";
+  return "it needs AVX512-BF16 instructions, and this CPU has none";
 }
 
 std::unique_ptr<Backend> make_onednn_backend() { return std::make_unique<OneDnnBackend>(); }
