@@ -11,6 +11,7 @@ namespace {
 void fill_random(const StateEntry& entry, std::uint64_t seed) {
   const Random random(seed, "init/" + entry.name);
   std::vector<float> values(static_cast<std::size_t>(entry.tensor.numel()));
+#pragma omp parallel for  // every value is a function of its place alone
   for (std::size_t i = 0; i < values.size(); ++i) {
     values[i] = entry.init.kind == Init::Kind::normal
                     ? entry.init.value * random.normal(0, 0, i)
