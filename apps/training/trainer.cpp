@@ -90,7 +90,8 @@ int train(const Config& requested, const MakeObjective& make_objective) {
   const std::unique_ptr<Module> model = make_model(config.model_name, options);
   const Objective objective = make_objective(config, options);
   const std::unique_ptr<Optimizer> optimizer = make_optimizer(config, *model);
-  if (!state && !config.init.empty()) {
+  const bool begun = state && state->position.step > 0;
+  if (!begun && !config.init.empty()) {
     const fs::path init = find_checkpoint("init", config.init, config.save_path);
     load_state_dict(*model, read_safetensors(init).tensors, init.string());
   }

@@ -67,11 +67,17 @@ void TrainingLoop::restore(const TrainingState& state, const std::filesystem::pa
   require(state.position.sums.terms.size() == objective_.terms.size(),
           "{} is damaged: it has {} loss terms, this program has {}", source.string(),
           state.position.sums.terms.size(), objective_.terms.size());
-  load_state_dict(model_, state.model, source.string());
-  optimizer_.load_state(state.optimizer, source.string());
   position_ = state.position;
+  if (position_.step > 0) {
+    load_state_dict(model_, state.model, source.string());
+    optimizer_.load_state(state.optimizer, source.string());
+  }
   metrics_.keep_rows_up_to(position_.epoch);
   steps_.keep_rows_up_to(position_.step);
+}
+
+void TrainingLoop::save_start() const {
+  write_training_state(folder_.training_state(), {position_, to_json(config_), train_images_, {}, {}});
 }
 
 int TrainingLoop::run() {

@@ -25,8 +25,9 @@ class TrainingLoop {
 
   /// Goes on from a saved state instead of from the beginning.
   void restore(const TrainingState& state, const std::filesystem::path& source);
-  /// Writes the training state of a run that has not begun, so that even its first epoch can be resumed.
-  void save_start() const { save_state(finite_weights()); }
+  /// Writes the training state of a run that has not begun, so that even its first epoch can be resumed. It
+  /// holds no weights: the configuration gives them again.
+  void save_start() const;
   /// Until the last epoch, config.max_steps or a signal; returns the exit code. Throws Error when the loss or
   /// the weights stop being finite, leaving all files as they are.
   int run();
