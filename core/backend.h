@@ -78,6 +78,11 @@ class Backend {
   /// x {N, H, W, C}, weight {K, R, S, C/groups}, bias {K} or undefined, y {N, P, Q, K}.
   virtual void conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight, const Tensor& bias,
                       Tensor& y) = 0;
+  /// y = [relu](x * weight + bias [+ residual]) for a filter that never changes: what the backend prepares
+  /// from it is kept in `filter.prepared`, whose content is the backend's own (another backend's is
+  /// replaced).
+  virtual void conv2d_inference(const Conv2dParams& params, const Tensor& x, FrozenFilter& filter,
+                                const Conv2dEpilogue& epilogue, Tensor& y) = 0;
   virtual void conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
                                     Tensor& dx) = 0;
   virtual void conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,

@@ -40,6 +40,8 @@ class EigenBackend : public Backend {
   void gemm(const GemmParams& params, const Tensor& a, const Tensor& b, Tensor& c) override;
   void conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight, const Tensor& bias,
               Tensor& y) override;
+  void conv2d_inference(const Conv2dParams& params, const Tensor& x, FrozenFilter& filter,
+                        const Conv2dEpilogue& epilogue, Tensor& y) override;
   void conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
                             Tensor& dx) override;
   void conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
@@ -61,6 +63,10 @@ class EigenBackend : public Backend {
                 Tensor& parameter) override;
   void adam_step(const AdamParams& params, const Tensor& gradient, Tensor& first_moment,
                  Tensor& second_moment, Tensor& parameter) override;
+
+ protected:
+  /// y = [relu](y [+ residual]) in one pass, or none.
+  static void apply(const Conv2dEpilogue& epilogue, Tensor& y);
 };
 
 /// "AVX-512, 2 threads": what this build was compiled for and runs with.

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <map>
+#include <vector>
 
 #include "core/cpu/eigen_backend.h"
 #include "core/cpu/onednn_common.h"
@@ -25,6 +26,12 @@ struct Pooling {
   memory::desc workspace;  ///< max pooling: where each maximum was
 };
 
+/// A frozen filter in the forms wanted by the convolutions that ran with it, each made at its first use. An
+/// algorithm outside oneDNN keeps its form here as a further member.
+struct PreparedConvolution final : PreparedFilter {
+  std::vector<memory> layouts;
+};
+
 struct ConvolutionGeometry;
 
 }  // namespace onednn
@@ -37,6 +44,8 @@ class OneDnnBackend final : public EigenBackend {
   void gemm(const GemmParams& params, const Tensor& a, const Tensor& b, Tensor& c) override;
   void conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight, const Tensor& bias,
               Tensor& y) override;
+  void conv2d_inference(const Conv2dParams& params, const Tensor& x, FrozenFilter& filter,
+                        const Conv2dEpilogue& epilogue, Tensor& y) override;
   void conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
                             Tensor& dx) override;
   void conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,

@@ -1,5 +1,6 @@
 // Convolution by oneDNN. Images stay NHWC; filters are reordered from OHWI to whatever oneDNN runs fastest
-// with, into a buffer kept beside the primitive: they are small, and change with every step anyway.
+// with. Filters in training are small and change with every step: they go into a buffer kept beside the
+// primitive. A frozen filter is reordered once.
 
 #include "core/cpu/onednn_backend.h"
 
@@ -91,11 +92,43 @@ memory weights_from(Convolution& planned, const Tensor& weight) {
   return planned.weights;
 }
 
+/// What is prepared from `filter` so far: nothing at first.
+PreparedConvolution& prepared(FrozenFilter& filter) {
+  if (auto* found = dynamic_cast<PreparedConvolution*>(filter.prepared.get())) return *found;
+  const auto fresh = std::make_shared<PreparedConvolution>();
+  filter.prepared = fresh;
+  return *fresh;
+}
+
+/// The filters as the primitive wants them, reordered at the first call alone.
+memory weights_from(Convolution& planned, FrozenFilter& filter) {
+  memory plain = wrap(planned.plain_weights, filter.weight);
+  if (!planned.weights) return plain;
+  std::vector<memory>& layouts = prepared(filter).layouts;
+  const memory::desc wanted = planned.weights.get_desc();
+  for (const memory& known : layouts)
+    if (known.get_desc() == wanted) return known;
+  layouts.emplace_back(wanted, engine());
+  planned.reorder.execute(stream(), plain, layouts.back());
+  return layouts.back();
+}
+
+/// Runs a forward convolution; `bias` may be undefined.
+void run_forward(const Convolution& planned, const ConvolutionGeometry& g, const memory& weights,
+                 const Tensor& x, const Tensor& bias, Tensor& y) {
+  std::unordered_map<int, memory> arguments{
+      {DNNL_ARG_SRC, wrap(g.x, x)}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DST, wrap(g.y, y)}};
+  if (bias.defined()) arguments.emplace(DNNL_ARG_BIAS, wrap(g.bias, bias));
+  planned.primitive.execute(stream(), arguments);
+  stream().wait();
+}
+
 }  // namespace
 }  // namespace onednn
 
 using onednn::ConvolutionGeometry;
 using onednn::key_of;
+using onednn::run_forward;
 using onednn::stream;
 using onednn::weights_from;
 using onednn::wrap;
@@ -111,12 +144,18 @@ void OneDnnBackend::conv2d(const Conv2dParams& params, const Tensor& x, const Te
   const ConvolutionGeometry g(params, x.shape(), weight.shape(), y.shape());
   const auto direction = bias.defined() ? onednn::inference_with_bias : onednn::inference;
   onednn::Convolution& planned = convolution(key_of(direction, params, x.shape(), weight.shape()), g);
-  std::unordered_map<int, dnnl::memory> arguments{{DNNL_ARG_SRC, wrap(g.x, x)},
-                                                  {DNNL_ARG_WEIGHTS, weights_from(planned, weight)},
-                                                  {DNNL_ARG_DST, wrap(g.y, y)}};
-  if (bias.defined()) arguments.emplace(DNNL_ARG_BIAS, wrap(g.bias, bias));
-  planned.primitive.execute(stream(), arguments);
-  stream().wait();
+  run_forward(planned, g, weights_from(planned, weight), x, bias, y);
+}
+
+// Not by oneDNN's post-operations: its ReLU turns NaN into 0, its sum wants the residual copied into y, which
+// costs what a pass does, and with a binary addition 2.6 leaves its fast path.
+void OneDnnBackend::conv2d_inference(const Conv2dParams& params, const Tensor& x, FrozenFilter& filter,
+                                     const Conv2dEpilogue& epilogue, Tensor& y) {
+  const ConvolutionGeometry g(params, x.shape(), filter.weight.shape(), y.shape());
+  const auto direction = filter.bias.defined() ? onednn::inference_with_bias : onednn::inference;
+  onednn::Convolution& planned = convolution(key_of(direction, params, x.shape(), filter.weight.shape()), g);
+  run_forward(planned, g, weights_from(planned, filter), x, filter.bias, y);
+  apply(epilogue, y);
 }
 
 void OneDnnBackend::conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
