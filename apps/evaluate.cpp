@@ -22,6 +22,7 @@ int evaluate_weights(const Config& requested) {
   const Dataset dataset = load_images(config, config.split == "train" ? Split::train : Split::test);
   const auto model = make_model(config.model_name, model_options(config, dataset));
   load_state_dict(*model, weights, config.weights);
+  model->freeze();
 
   Loader loader(dataset, dataset_info(config.dataset),
                 {.batch_size = config.batch_size,

@@ -45,7 +45,7 @@ int predict(const Config& config) {
                                                     .image = {images.size(1), images.size(2), images.size(3)},
                                                     .num_channels = config.num_channels});
   load_state_dict(*model, read_safetensors(config.weights).tensors, config.weights);
-  model->eval();
+  model->freeze();
 
   const NoGrad no_grad;
   Tensor logits = Tensor::empty({images.size(0), config.classes});

@@ -21,14 +21,18 @@ std::uint64_t next_order() {
   return counter.fetch_add(1, std::memory_order_relaxed);
 }
 
-/// slot += gradient. In place only where nobody else can see the slot's storage.
-void accumulate(Tensor& slot, const Tensor& gradient) {
-  if (!slot.defined()) {
-    slot = gradient.detach();
-    return;
+/// slot += gradient. In place only in storage that nobody else can see: the slot's or the gradient's.
+void accumulate(Tensor& slot, Tensor gradient) {
+  gradient = gradient.detach();
+  if (!slot.defined() || (!slot.unique() && gradient.unique())) std::swap(slot, gradient);
+  if (!gradient.defined()) return;
+  if (slot.unique()) {
+    backend(slot.device()).accumulate(gradient, slot);
+  } else {
+    Tensor total = Tensor::empty(slot.shape(), slot.dtype(), slot.device());
+    backend(slot.device()).binary(Binary::add, slot, gradient, total);
+    slot = std::move(total);
   }
-  if (!slot.unique()) slot = slot.clone();
-  backend(slot.device()).accumulate(gradient, slot);
 }
 
 /// Every node that `root` depends on, newest first: an order in which each comes after all that use it.
@@ -93,7 +97,7 @@ void backward(const Tensor& y, const Tensor& dy) {
   accumulate(y.node()->gradient, dy);
   for (std::shared_ptr<Node>& node : nodes) {
     if (!node->backward) continue;  // a leaf keeps its gradient
-    const Gradients gradients = node->backward(std::exchange(node->gradient, Tensor()));
+    Gradients gradients = node->backward(std::exchange(node->gradient, Tensor()));
     require(gradients.size() == node->inputs.size(), "{}: backward returned {} gradients for {} inputs",
             node->op, gradients.size(), node->inputs.size());
     for (std::size_t i = 0; i < gradients.size(); ++i) {
@@ -104,7 +108,7 @@ void backward(const Tensor& y, const Tensor& dy) {
               gradients[i].shape().str(), input->shape.str());
       require(gradients[i].dtype() == input->dtype, "{}: the gradient of input {} is {} instead of {}",
               node->op, i, name_of(gradients[i].dtype()), name_of(input->dtype));
-      accumulate(input->gradient, gradients[i]);
+      accumulate(input->gradient, std::move(gradients[i]));
     }
     // What this node kept for its backward pass is free from here on.
     node->backward = nullptr;

@@ -22,6 +22,8 @@ class Backend {
   virtual std::string description() const = 0;
   /// Empty where bf16 is faster than f32; otherwise what it is missing: "this CPU has no AVX512-BF16".
   virtual std::string why_no_bf16() const = 0;
+  /// Holds from the next convolution on.
+  virtual void choose_convolutions(ConvolutionChoice choice) = 0;
 
   // Memory
 
@@ -82,6 +84,11 @@ class Backend {
   /// bf16 images the weight is rounded to bf16 for the products.
   virtual void conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight, const Tensor& bias,
                       Tensor& y) = 0;
+  /// y = [relu](x * weight + bias [+ residual]) for a filter that never changes: what the backend prepares
+  /// from it is kept in `filter.prepared`, whose content is the backend's own (another backend's is
+  /// replaced).
+  virtual void conv2d_inference(const Conv2dParams& params, const Tensor& x, FrozenFilter& filter,
+                                const Conv2dEpilogue& epilogue, Tensor& y) = 0;
   virtual void conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
                                     Tensor& dx) = 0;
   virtual void conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,

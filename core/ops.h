@@ -72,6 +72,11 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
 /// x {N, H, W, C}, weight {K, R, S, C/groups}, bias {K} or undefined -> {N, P, Q, K} with
 /// P = (H + 2 padding - R) / stride + 1.
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dParams& params);
+/// The same and what follows it in one pass, for a filter that is no longer trained:
+/// y = [relu](x * weight + bias [+ residual]). Throws Error if an argument needs a gradient: there is none
+/// through this op.
+Tensor conv2d_inference(const Tensor& x, FrozenFilter& filter, const Conv2dParams& params,
+                        const Conv2dEpilogue& epilogue = {});
 /// The largest element of each window, the first of equals.
 Tensor max_pool2d(const Tensor& x, const Pool2dParams& params);
 /// The mean of each window, padding counted as zeros.

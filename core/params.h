@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "core/tensor.h"
 
@@ -11,6 +12,34 @@ struct Conv2dParams {
   std::int64_t stride = 1;
   std::int64_t padding = 0;  ///< zeros on every side
   std::int64_t groups = 1;
+};
+
+/// How a backend with several algorithms for a convolution picks one.
+enum class ConvolutionChoice : std::uint8_t {
+  by_rule,   ///< a fixed rule of shape and type: the same bits in every run
+  measured,  ///< the faster one when a shape is first met: bits may differ from run to run
+  direct     ///< never one that trades accuracy for multiplications
+};
+
+/// Base of what a backend keeps with a frozen filter, so as to prepare it once and not at every call.
+struct PreparedFilter {
+  PreparedFilter() = default;
+  virtual ~PreparedFilter() = default;
+  PreparedFilter(const PreparedFilter&) = delete;
+  PreparedFilter& operator=(const PreparedFilter&) = delete;
+};
+
+/// The filter of a convolution that is no longer trained: neither tensor may change after its first use.
+struct FrozenFilter {
+  Tensor weight;                             ///< {K, R, S, C/groups}
+  Tensor bias;                               ///< {K} or undefined
+  std::shared_ptr<PreparedFilter> prepared;  ///< the backend's own; empty at first
+};
+
+/// What follows the sums of a convolution: y = [relu](sums [+ residual]).
+struct Conv2dEpilogue {
+  Tensor residual;  ///< shape of y, or undefined
+  bool relu = false;
 };
 
 struct Pool2dParams {

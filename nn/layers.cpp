@@ -16,6 +16,8 @@ Init weight_init(const Conv2dOptions& options, std::int64_t fan_in) {
   return Init::normal(std::sqrt(2.0F / static_cast<float>(fan_out)));
 }
 
+bool all_frozen(const Conv2d& conv, const BatchNorm& bn) { return conv.frozen() && bn.frozen(); }
+
 }  // namespace
 
 Conv2dOptions conv3x3(std::int64_t in, std::int64_t out, std::int64_t stride,
@@ -43,7 +45,36 @@ Conv2d::Conv2d(const Conv2dOptions& options)
   if (options.bias) bias_ = add_parameter("bias", {options.out}, uniform_fan_in(fan_in));
 }
 
-Tensor Conv2d::forward(const Tensor& x) { return conv2d(x, weight_, bias_, params_); }
+Tensor Conv2d::forward(const Tensor& x) {
+  return frozen() ? forward_frozen(x, nullptr, {}) : conv2d(x, weight_, bias_, params_);
+}
+
+Tensor Conv2d::forward_frozen(const Tensor& x, const BatchNorm* bn, const Conv2dEpilogue& epilogue) {
+  if (!filter_.has_value() || folded_ != bn) {
+    filter_ = fold(bn);
+    folded_ = bn;
+  }
+  return conv2d_inference(x, *filter_, params_, epilogue);
+}
+
+// scale (x * W + b) + shift = x * (scale W) + (scale b + shift), for every output channel
+FrozenFilter Conv2d::fold(const BatchNorm* bn) const {
+  if (bn == nullptr) return {weight_.detach(), bias_.detach(), nullptr};
+  const ChannelMap map = bn->evaluation_map();
+  const std::int64_t channels = weight_.size(0);
+  require(static_cast<std::int64_t>(map.scale.size()) == channels,
+          "Conv2d: a batch norm of {} channels does not fit {} output channels", map.scale.size(), channels);
+  Tensor weight = weight_.to(Device::cpu).clone();
+  Tensor bias = bias_.defined() ? bias_.to(Device::cpu).clone() : Tensor::zeros({channels});
+  const auto filter_size = static_cast<std::size_t>(weight.numel() / channels);
+  for (std::size_t k = 0; k < map.scale.size(); ++k) {
+    for (float& w : weight.data<float>().subspan(k * filter_size, filter_size))
+      w = static_cast<float>(map.scale[k] * static_cast<double>(w));
+    float& b = bias.data<float>()[k];
+    b = static_cast<float>(map.scale[k] * static_cast<double>(b) + map.shift[k]);
+  }
+  return {weight.to(weight_.device()), bias.to(weight_.device()), nullptr};
+}
 
 BatchNorm::BatchNorm(std::int64_t channels, float momentum)
     : momentum_(momentum),
@@ -58,6 +89,40 @@ Tensor BatchNorm::apply(const Tensor& x, const Tensor& residual, bool relu) {
                         {.training = training(), .relu = relu, .momentum = momentum_});
   if (training()) ++num_batches_tracked_.data<std::int64_t>()[0];
   return y;
+}
+
+ChannelMap BatchNorm::evaluation_map() const {
+  const auto values = [](const Tensor& tensor) {
+    const Tensor host = tensor.to(Device::cpu);
+    return std::vector<double>(host.data<float>().begin(), host.data<float>().end());
+  };
+  const std::vector<double> mean = values(running_.mean);
+  const std::vector<double> variance = values(running_.variance);
+  ChannelMap map{.scale = values(weight_), .shift = values(bias_)};
+  for (std::size_t c = 0; c < mean.size(); ++c) {
+    map.scale[c] /= std::sqrt(variance[c] + static_cast<double>(BatchNormParams().epsilon));
+    map.shift[c] -= map.scale[c] * mean[c];
+  }
+  return map;
+}
+
+Tensor conv_bn(Conv2d& conv, BatchNorm& bn, const Tensor& x) {
+  return all_frozen(conv, bn) ? conv.forward_frozen(x, &bn, {}) : bn(conv(x));
+}
+
+Tensor conv_bn_relu(Conv2d& conv, BatchNorm& bn, const Tensor& x) {
+  return all_frozen(conv, bn) ? conv.forward_frozen(x, &bn, {.residual = {}, .relu = true})
+                              : bn.then_relu(conv(x));
+}
+
+Tensor conv_bn_add_relu(Conv2d& conv, BatchNorm& bn, const Tensor& x, const Tensor& residual) {
+  return all_frozen(conv, bn) ? conv.forward_frozen(x, &bn, {.residual = residual, .relu = true})
+                              : bn.add_relu(conv(x), residual);
+}
+
+Tensor conv_add(Conv2d& conv, const Tensor& x, const Tensor& residual) {
+  return conv.frozen() ? conv.forward_frozen(x, nullptr, {.residual = residual, .relu = false})
+                       : conv(x) + residual;
 }
 
 Linear::Linear(std::int64_t in, std::int64_t out, const DiskLayout& weight_layout)
@@ -87,7 +152,16 @@ Tensor Dropout::forward(const Tensor& x) {
 
 Tensor Sequential::forward(const Tensor& x) {
   Tensor y = x;
-  for (Module* module : modules_) y = module->forward(y);
+  for (std::size_t i = 0; i < modules_.size(); ++i) {
+    auto* conv = dynamic_cast<Conv2d*>(modules_[i]);
+    auto* bn = i + 1 < modules_.size() ? dynamic_cast<BatchNorm*>(modules_[i + 1]) : nullptr;
+    if (conv != nullptr && bn != nullptr) {
+      y = conv_bn(*conv, *bn, y);
+      ++i;
+    } else {
+      y = modules_[i]->forward(y);
+    }
+  }
   return y;
 }
 

@@ -1,6 +1,8 @@
 // The layers. State names, shapes and default initialisation are those of PyTorch's layers of the same name.
 #pragma once
 
+#include <optional>
+
 #include "nn/module.h"
 
 namespace generous {
@@ -23,6 +25,8 @@ struct Conv2dOptions {
 Conv2dOptions conv3x3(std::int64_t in, std::int64_t out, std::int64_t stride, Conv2dOptions::Weights weights);
 Conv2dOptions conv1x1(std::int64_t in, std::int64_t out, std::int64_t stride, Conv2dOptions::Weights weights);
 
+class BatchNorm;
+
 /// x {N, H, W, in} -> {N, P, Q, out}, P = (H + 2 padding - kernel) / stride + 1. State: weight {out, kernel,
 /// kernel, in / groups}, bias {out} drawn from U(-b, b) if wanted. Throws Error unless groups divides in and
 /// out.
@@ -30,11 +34,24 @@ class Conv2d : public Module {
  public:
   explicit Conv2d(const Conv2dOptions& options);
   Tensor forward(const Tensor& x) override;
+  /// For a frozen module: [relu](bn(forward(x)) [+ residual]) in one op, bn folded into the filter; nullptr
+  /// for none.
+  Tensor forward_frozen(const Tensor& x, const BatchNorm* bn, const Conv2dEpilogue& epilogue);
 
  private:
+  FrozenFilter fold(const BatchNorm* bn) const;
+
   Conv2dParams params_;
   Tensor weight_;
-  Tensor bias_;  ///< undefined without
+  Tensor bias_;                         ///< undefined without
+  std::optional<FrozenFilter> filter_;  ///< made by the first forward_frozen,
+  const BatchNorm* folded_ = nullptr;   ///< for this batch norm
+};
+
+/// scale * x + shift, channel by channel.
+struct ChannelMap {
+  std::vector<double> scale;  ///< {C}
+  std::vector<double> shift;  ///< {C}
 };
 
 /// Batch normalisation over all axes but the last: x {N, H, W, C} (2d) or {N, C} (1d), same shape out.
@@ -49,6 +66,8 @@ class BatchNorm : public Module {
   Tensor then_relu(const Tensor& x) { return apply(x, {}, true); }
   /// relu(forward(x) + residual), fused; residual has x's shape.
   Tensor add_relu(const Tensor& x, const Tensor& residual) { return apply(x, residual, true); }
+  /// What evaluation mode does to each channel.
+  ChannelMap evaluation_map() const;
 
  private:
   Tensor apply(const Tensor& x, const Tensor& residual, bool relu);
@@ -59,6 +78,17 @@ class BatchNorm : public Module {
   BatchNormStatistics running_;
   Tensor num_batches_tracked_;
 };
+
+// A convolution and what follows it: one op after the other, but all in one in a frozen module.
+
+/// bn(conv(x))
+Tensor conv_bn(Conv2d& conv, BatchNorm& bn, const Tensor& x);
+/// relu(bn(conv(x)))
+Tensor conv_bn_relu(Conv2d& conv, BatchNorm& bn, const Tensor& x);
+/// relu(bn(conv(x)) + residual)
+Tensor conv_bn_add_relu(Conv2d& conv, BatchNorm& bn, const Tensor& x, const Tensor& residual);
+/// conv(x) + residual
+Tensor conv_add(Conv2d& conv, const Tensor& x, const Tensor& residual);
 
 /// x {B, in} -> {B, out}. State: weight {out, in}, bias {out}, both from U(-1 / sqrt(in), 1 / sqrt(in)).
 class Linear : public Module {
@@ -103,7 +133,8 @@ class ReLU6 : public Module {
   Tensor forward(const Tensor& x) override { return relu6(x); }
 };
 
-/// Modules applied one after another; they are named "0", "1", ... in the order of `append`.
+/// Modules applied one after another; they are named "0", "1", ... in the order of `append`. A Conv2d and the
+/// BatchNorm after it run as conv_bn.
 class Sequential : public Module {
  public:
   template <class M, class... Args>

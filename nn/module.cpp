@@ -28,8 +28,15 @@ void fill_random(const StateEntry& entry, std::uint64_t seed) {
 }  // namespace
 
 void Module::train(bool on) {
+  require(!on || !frozen_, "train: a frozen model cannot be trained again: build it anew");
   training_ = on;
   for (const auto& [name, child] : children_) child->train(on);
+}
+
+void Module::freeze() {
+  training_ = false;
+  frozen_ = true;
+  for (const auto& [name, child] : children_) child->freeze();
 }
 
 void Module::set_step(std::uint32_t step) {
@@ -56,6 +63,7 @@ std::int64_t Module::parameter_count() const {
 }
 
 void Module::initialise(std::uint64_t seed) {
+  require(!frozen_, "initialise: the weights of a frozen model cannot change: build it anew");
   set_keys("", seed);
   for (const StateEntry& entry : state()) {
     if (entry.init.kind == Init::Kind::constant) {

@@ -52,10 +52,18 @@ class Module {
   virtual Tensor forward(const Tensor& x) = 0;
   Tensor operator()(const Tensor& x) { return forward(x); }
 
-  /// Training or evaluation mode, for this module and all below it.
+  /// Training or evaluation mode, for this module and all below it. Throws Error for the training of a frozen
+  /// module.
   void train(bool on = true);
   void eval() { train(false); }
   bool training() const { return training_; }
+
+  /// Prepares a whole model for inference alone: evaluation mode for good, with batch norms folded into the
+  /// convolutions before them and ReLU and residual add fused (nn/layers.h). The weights must not change any
+  /// more (initialise and load_state_dict refuse), and frozen convolutions have no gradients: run it inside
+  /// NoGrad.
+  void freeze();
+  bool frozen() const { return frozen_; }
 
   /// Every parameter and buffer below this module, in PyTorch's order: own parameters, own buffers, then
   /// children.
@@ -65,7 +73,7 @@ class Module {
   /// Number of trainable elements.
   std::int64_t parameter_count() const;
   /// Fills every entry by its Init; the values depend on `seed` and each entry's name alone. Sets the random
-  /// keys of this module and all below it in the same way.
+  /// keys of this module and all below it in the same way. Throws Error for a frozen module.
   void initialise(std::uint64_t seed);
   /// Counts training steps, for this module and all below it: random layers draw anew for every step and the
   /// same again for the same step, so a resumed run needs nothing but its step.
@@ -95,6 +103,7 @@ class Module {
   std::vector<StateEntry> entries_;
   std::vector<std::pair<std::string, std::unique_ptr<Module>>> children_;
   bool training_ = true;
+  bool frozen_ = false;
   std::uint64_t key_ = 0;
   std::uint32_t step_ = 0;
 };

@@ -90,6 +90,8 @@ NamedTensors state_dict(const std::vector<StateEntry>& entries) {
 }
 
 void load_state_dict(Module& module, const NamedTensors& tensors, const std::string& source) {
+  require(!module.frozen(), "{}: the weights of a frozen model cannot change: load them before freeze()",
+          source);
   load_state_dict(module.state(), tensors, source);
 }
 

@@ -14,7 +14,7 @@ NamedTensors state_dict(const std::vector<StateEntry>& entries);
 
 /// Copies `tensors` into the module. Names, shapes and dtypes must match exactly; throws Error that lists the
 /// missing, the unexpected and the different ones (the first few of each, and how many more), and changes
-/// nothing then. `source` names the file in messages.
+/// nothing then; throws Error for a frozen module. `source` names the file in messages.
 void load_state_dict(Module& module, const NamedTensors& tensors, const std::string& source);
 void load_state_dict(const std::vector<StateEntry>& entries, const NamedTensors& tensors,
                      const std::string& source);

@@ -180,10 +180,13 @@ inline void check_golden_model(const json& file) {
                              file.at("labels").get<std::vector<std::int64_t>>()));
 
   model.eval();
+  const GoldenModel frozen(file);
+  frozen.model->freeze();
   Complaints complaints;
   {
     const NoGrad guard;
     compare_matrix(model(golden.images), file.at("eval_logits"), "evaluation logits", complaints);
+    compare_matrix((*frozen.model)(golden.images), file.at("eval_logits"), "frozen logits", complaints);
   }
   expect_none(complaints);
 

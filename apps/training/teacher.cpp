@@ -61,7 +61,7 @@ std::shared_ptr<Module> load_teacher(const std::string& model_name, const std::s
   options.dropout_rate = 0.0F;  // no influence in evaluation mode
   std::shared_ptr<Module> teacher = make_model(model_name, options);
   load_state_dict(*teacher, read_safetensors(file).tensors, file.string());
-  teacher->eval();
+  teacher->freeze();
   return teacher;
 }
 

@@ -16,7 +16,7 @@ namespace generous {
 std::filesystem::path find_checkpoint(const std::string& key, const std::string& path,
                                       const std::string& save_path);
 
-/// A model in evaluation mode with the weights that `path` leads to. Throws Error for an unknown model, a
+/// A frozen model with the weights that `path` leads to. Throws Error for an unknown model, a
 /// missing file or another model's weights.
 std::shared_ptr<Module> load_teacher(const std::string& model_name, const std::string& key,
                                      const std::string& path, const std::string& save_path,

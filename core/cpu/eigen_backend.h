@@ -10,6 +10,7 @@ class EigenBackend : public Backend {
  public:
   std::string description() const override;
   std::string why_no_bf16() const override;
+  void choose_convolutions(ConvolutionChoice) override {}  // there is one algorithm
 
   const std::shared_ptr<CachingAllocator>& allocator() const override { return host_allocator(); }
   void copy_to_host(const Tensor& x, void* host) override;
@@ -41,6 +42,8 @@ class EigenBackend : public Backend {
   void gemm(const GemmParams& params, const Tensor& a, const Tensor& b, Tensor& c) override;
   void conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight, const Tensor& bias,
               Tensor& y) override;
+  void conv2d_inference(const Conv2dParams& params, const Tensor& x, FrozenFilter& filter,
+                        const Conv2dEpilogue& epilogue, Tensor& y) override;
   void conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
                             Tensor& dx) override;
   void conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
@@ -62,6 +65,10 @@ class EigenBackend : public Backend {
                 Tensor& parameter) override;
   void adam_step(const AdamParams& params, const Tensor& gradient, Tensor& first_moment,
                  Tensor& second_moment, Tensor& parameter) override;
+
+ protected:
+  /// y = [relu](y [+ residual]) in one pass, or none.
+  static void apply(const Conv2dEpilogue& epilogue, Tensor& y);
 
  private:
   /// A copy of a bf16 tensor in f32, for kernels that compute from and to f32 tensors.

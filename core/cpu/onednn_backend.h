@@ -2,7 +2,9 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <map>
+#include <vector>
 
 #include "core/cpu/eigen_backend.h"
 #include "core/cpu/onednn_common.h"
@@ -25,6 +27,20 @@ struct Pooling {
   memory::desc workspace;  ///< max pooling: where each maximum was
 };
 
+/// A frozen filter in the forms wanted by the convolutions that ran with it, each made at its first use.
+struct PreparedConvolution final : PreparedFilter {
+  std::vector<memory> layouts;
+  Tensor winograd;  ///< winograd.h
+};
+
+/// The two ways to compute one convolution.
+struct Contest {
+  bool possible;  ///< whether Winograd's algorithm applies
+  bool rule;      ///< whether it is known to be faster
+  std::function<void()> winograd;
+  std::function<void()> direct;
+};
+
 struct ConvolutionGeometry;
 
 }  // namespace onednn
@@ -34,10 +50,13 @@ class OneDnnBackend final : public EigenBackend {
  public:
   std::string description() const override;
   std::string why_no_bf16() const override;
+  void choose_convolutions(ConvolutionChoice choice) override { choice_ = choice; }
 
   void gemm(const GemmParams& params, const Tensor& a, const Tensor& b, Tensor& c) override;
   void conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight, const Tensor& bias,
               Tensor& y) override;
+  void conv2d_inference(const Conv2dParams& params, const Tensor& x, FrozenFilter& filter,
+                        const Conv2dEpilogue& epilogue, Tensor& y) override;
   void conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
                             Tensor& dx) override;
   void conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
@@ -55,6 +74,11 @@ class OneDnnBackend final : public EigenBackend {
   onednn::Convolution& convolution(const Key& key, const onednn::ConvolutionGeometry& geometry);
   onednn::Pooling& pooling(std::int64_t kind, const Pool2dParams& params, const Tensor& x, const Tensor& y);
 
+  /// Runs the algorithm that `choice_` makes of it.
+  void run(const onednn::Contest& contest, const Key& key);
+
+  ConvolutionChoice choice_ = ConvolutionChoice::by_rule;
+  std::map<Key, bool> measured_;  ///< whether Winograd's algorithm won
   std::map<Key, onednn::Convolution> convolutions_;
   std::map<Key, onednn::Pooling> poolings_;
 };

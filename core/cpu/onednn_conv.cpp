@@ -1,5 +1,9 @@
-// Convolution by oneDNN. Images stay NHWC; filters are reordered from OHWI to whatever oneDNN runs fastest
-// with, into a buffer kept beside the primitive: they are small, and change with every step anyway.
+// Convolution: by our own Winograd where it applies and is faster, by oneDNN otherwise. Images stay NHWC;
+// filters are reordered from OHWI to whatever oneDNN runs fastest with. Filters in training are small and
+// change with every step: they go into a buffer kept beside the primitive. A frozen filter is reordered once.
+
+#include <chrono>
+#include <limits>
 
 #include "core/cpu/onednn_backend.h"
 #include "core/cpu/winograd.h"
@@ -116,13 +120,69 @@ bool overruns(const Conv2dParams& params, const Shape& weight) {
   return weight[1] == 1 && weight[2] == 1 && params.stride > 1 && weight[3] < 16;
 }
 
+/// What is prepared from `filter` so far: nothing at first.
+PreparedConvolution& prepared(FrozenFilter& filter) {
+  if (auto* found = dynamic_cast<PreparedConvolution*>(filter.prepared.get())) return *found;
+  const auto fresh = std::make_shared<PreparedConvolution>();
+  filter.prepared = fresh;
+  return *fresh;
+}
+
+/// The filters as the primitive wants them, reordered at the first call alone.
+memory weights_from(Convolution& planned, FrozenFilter& filter) {
+  memory plain = wrap(planned.plain_weights, filter.weight);
+  if (!planned.weights) return plain;
+  std::vector<memory>& layouts = prepared(filter).layouts;
+  const memory::desc wanted = planned.weights.get_desc();
+  for (const memory& known : layouts)
+    if (known.get_desc() == wanted) return known;
+  layouts.emplace_back(wanted, engine());
+  planned.reorder.execute(stream(), plain, layouts.back());
+  return layouts.back();
+}
+
+/// The filter as Winograd's algorithm wants it, transformed at the first call alone.
+const Tensor& winograd_form(FrozenFilter& filter) {
+  Tensor& form = prepared(filter).winograd;
+  if (!form.defined()) form = winograd_filter(filter.weight);
+  return form;
+}
+
+/// Whether Winograd's algorithm wins; each is run once to warm up, then timed by its best of three.
+bool is_faster(const Contest& contest) {
+  const auto seconds = [](const std::function<void()>& algorithm) {
+    algorithm();
+    double best = std::numeric_limits<double>::infinity();
+    for (int run = 0; run < 3; ++run) {
+      const auto begin = std::chrono::steady_clock::now();
+      algorithm();
+      best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    }
+    return best;
+  };
+  return seconds(contest.winograd) < seconds(contest.direct);
+}
+
+/// Runs a forward convolution; `bias` may be undefined.
+void run_forward(const Convolution& planned, const ConvolutionGeometry& g, const memory& weights,
+                 const Tensor& x, const Tensor& bias, Tensor& y) {
+  std::unordered_map<int, memory> arguments{
+      {DNNL_ARG_SRC, wrap(g.x, x)}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DST, wrap(g.y, y)}};
+  if (bias.defined()) arguments.emplace(DNNL_ARG_BIAS, wrap(g.bias, bias));
+  planned.primitive.execute(stream(), arguments);
+  stream().wait();
+}
+
 }  // namespace
 }  // namespace onednn
 
 using onednn::ConvolutionGeometry;
+using onednn::is_faster;
 using onednn::key_of;
+using onednn::run_forward;
 using onednn::stream;
 using onednn::weights_from;
+using onednn::winograd_form;
 using onednn::wrap;
 
 onednn::Convolution& OneDnnBackend::convolution(const Key& key, const ConvolutionGeometry& geometry) {
@@ -131,47 +191,91 @@ onednn::Convolution& OneDnnBackend::convolution(const Key& key, const Convolutio
   return convolutions_.emplace(key, plan(static_cast<onednn::Direction>(key[0]), geometry)).first->second;
 }
 
+void OneDnnBackend::run(const onednn::Contest& contest, const Key& key) {
+  bool winograd = contest.possible && choice_ != ConvolutionChoice::direct && contest.rule;
+  if (contest.possible && choice_ == ConvolutionChoice::measured) {
+    const auto found = measured_.find(key);
+    winograd =
+        found != measured_.end() ? found->second : measured_.emplace(key, is_faster(contest)).first->second;
+  }
+  winograd ? contest.winograd() : contest.direct();
+}
+
 void OneDnnBackend::conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight,
                            const Tensor& bias, Tensor& y) {
-  if (winograd_convolves(params, x, weight.shape()))
-    return winograd_convolve(x, winograd_filter(weight), {.bias = bias, .residual = {}}, y);
-  const ConvolutionGeometry g(params, x, weight.shape(), y);
   const auto direction = bias.defined() ? onednn::inference_with_bias : onednn::inference;
-  onednn::Convolution& planned = convolution(key_of(direction, params, x, weight.shape()), g);
-  std::unordered_map<int, dnnl::memory> arguments{{DNNL_ARG_SRC, wrap(g.x, x)},
-                                                  {DNNL_ARG_WEIGHTS, weights_from(planned, weight)},
-                                                  {DNNL_ARG_DST, wrap(g.y, y)}};
-  if (bias.defined()) arguments.emplace(DNNL_ARG_BIAS, wrap(g.bias, bias));
-  planned.primitive.execute(stream(), arguments);
-  stream().wait();
+  const Key key = key_of(direction, params, x, weight.shape());
+  run({.possible = winograd_applies(params, x, weight.shape()),
+       .rule = winograd_convolves_faster(x, weight.shape()),
+       .winograd = [&] { winograd_convolve(x, winograd_filter(weight), bias, {}, y); },
+       .direct =
+           [&] {
+             const ConvolutionGeometry g(params, x, weight.shape(), y);
+             onednn::Convolution& planned = convolution(key, g);
+             run_forward(planned, g, weights_from(planned, weight), x, bias, y);
+           }},
+      key);
+}
+
+// Not by oneDNN's post-operations: its ReLU turns NaN into 0, its sum wants the residual copied into y, which
+// costs what a pass does, and with a binary addition 2.6 leaves its fast path.
+void OneDnnBackend::conv2d_inference(const Conv2dParams& params, const Tensor& x, FrozenFilter& filter,
+                                     const Conv2dEpilogue& epilogue, Tensor& y) {
+  const Shape& w = filter.weight.shape();
+  const auto direction = filter.bias.defined() ? onednn::inference_with_bias : onednn::inference;
+  const Key key = key_of(direction, params, x, w);
+  run({.possible = winograd_applies(params, x, w),
+       .rule = winograd_convolves_faster(x, w),
+       .winograd = [&] { winograd_convolve(x, winograd_form(filter), filter.bias, epilogue, y); },
+       .direct =
+           [&] {
+             const ConvolutionGeometry g(params, x, w, y);
+             onednn::Convolution& planned = convolution(key, g);
+             run_forward(planned, g, weights_from(planned, filter), x, filter.bias, y);
+             apply(epilogue, y);
+           }},
+      key);
 }
 
 void OneDnnBackend::conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
                                          Tensor& dx) {
-  if (winograd_convolves(params, dx, weight.shape()))
-    return winograd_convolve(dy, winograd_filter_backward(weight), {}, dx);
-  const ConvolutionGeometry g(params, dx, weight.shape(), dy);
-  onednn::Convolution& planned = convolution(key_of(onednn::backward_data, params, dx, weight.shape()), g);
-  planned.primitive.execute(stream(), {{DNNL_ARG_DIFF_DST, wrap(g.y, dy)},
-                                       {DNNL_ARG_WEIGHTS, weights_from(planned, weight)},
-                                       {DNNL_ARG_DIFF_SRC, wrap(g.x, dx)}});
-  stream().wait();
+  const Key key = key_of(onednn::backward_data, params, dx, weight.shape());
+  run({.possible = winograd_applies(params, dx, weight.shape()),
+       .rule = winograd_convolves_faster(dx, weight.shape()),
+       .winograd = [&] { winograd_convolve(dy, winograd_filter_backward(weight), {}, {}, dx); },
+       .direct =
+           [&] {
+             const ConvolutionGeometry g(params, dx, weight.shape(), dy);
+             onednn::Convolution& planned = convolution(key, g);
+             planned.primitive.execute(stream(), {{DNNL_ARG_DIFF_DST, wrap(g.y, dy)},
+                                                  {DNNL_ARG_WEIGHTS, weights_from(planned, weight)},
+                                                  {DNNL_ARG_DIFF_SRC, wrap(g.x, dx)}});
+             stream().wait();
+           }},
+      key);
 }
 
 void OneDnnBackend::conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
                                            Tensor& dweight) {
-  if (winograd_differentiates(params, x, dweight.shape())) return winograd_backward_weight(x, dy, dweight);
   if (onednn::overruns(params, dweight.shape()))
     return EigenBackend::conv2d_backward_weight(params, x, dy, dweight);
-  const ConvolutionGeometry g(params, x, dweight.shape(), dy);
-  onednn::Convolution& planned = convolution(key_of(onednn::backward_weight, params, x, dweight.shape()), g);
-  dnnl::memory plain = wrap(g.weights, dweight);
-  dnnl::memory result = planned.weights ? planned.weights : plain;
-  planned.primitive.execute(
-      stream(),
-      {{DNNL_ARG_SRC, wrap(g.x, x)}, {DNNL_ARG_DIFF_DST, wrap(g.y, dy)}, {DNNL_ARG_DIFF_WEIGHTS, result}});
-  if (planned.weights) planned.reorder.execute(stream(), result, plain);
-  stream().wait();
+  const Key key = key_of(onednn::backward_weight, params, x, dweight.shape());
+  run({.possible = winograd_applies(params, x, dweight.shape()),
+       .rule = true,
+       .winograd = [&] { winograd_backward_weight(x, dy, dweight); },
+       .direct =
+           [&] {
+             const ConvolutionGeometry g(params, x, dweight.shape(), dy);
+             onednn::Convolution& planned = convolution(key, g);
+             dnnl::memory plain = wrap(g.weights, dweight);
+             dnnl::memory result = planned.weights ? planned.weights : plain;
+             planned.primitive.execute(stream(), {{DNNL_ARG_SRC, wrap(g.x, x)},
+                                                  {DNNL_ARG_DIFF_DST, wrap(g.y, dy)},
+                                                  {DNNL_ARG_DIFF_WEIGHTS, result}});
+             if (planned.weights) planned.reorder.execute(stream(), result, plain);
+             stream().wait();
+           }},
+      key);
 }
 
 }  // namespace generous

@@ -26,23 +26,24 @@ template <class T>
 struct TileStore {
   const float* sums;  ///< row of the first product's plane
   std::int64_t stride;
+  const float* bias;  ///< or nullptr
+  bool relu;
+  bool has_residual;
   std::array<std::array<T*, outputs>, outputs> y;               ///< at the first channel of the image
   std::array<std::array<const T*, outputs>, outputs> residual;  ///< likewise
 };
 
 /// y {4, 4, channels k to k + width} = [relu](A' sums A [+ bias] [+ residual])
 template <class T>
-void store_tile(const TileStore<T>& tile, const WinogradEpilogue& epilogue, std::int64_t k,
-                std::int64_t width) {
-  const auto* bias = static_cast<const float*>(epilogue.bias.raw());
+void store_tile(const TileStore<T>& tile, std::int64_t k, std::int64_t width) {
   for (std::int64_t c = 0; c < width; c += lane_count) {
-    const Lanes shift = bias != nullptr ? load<Lanes>(bias + k + c) : Lanes{};
+    const Lanes shift = tile.bias != nullptr ? load<Lanes>(tile.bias + k + c) : Lanes{};
     transform_square<OutputTransform, Lanes>(
         [&](std::size_t i, std::size_t j) { return load_plane<Lanes>(tile.sums + c, tile.stride, i, j); },
         [&](std::size_t i, std::size_t j, Lanes y) {
           y += shift;
-          if (epilogue.residual.defined()) y += load<Lanes>(tile.residual[i][j] + k + c);
-          store(tile.y[i][j] + k + c, epilogue.relu ? rectified(y) : y);
+          if (tile.has_residual) y += load<Lanes>(tile.residual[i][j] + k + c);
+          store(tile.y[i][j] + k + c, tile.relu ? rectified(y) : y);
         });
   }
 }
@@ -70,7 +71,7 @@ void for_each_output_group(std::int64_t out, F&& f) {
 
 }  // namespace
 
-bool winograd_differentiates(const Conv2dParams& params, const Tensor& x, const Shape& weight) {
+bool winograd_applies(const Conv2dParams& params, const Tensor& x, const Shape& weight) {
 #ifdef __AVX512F__
   const bool shape_fits = weight[1] == taps && weight[2] == taps && params.stride == 1 &&
                           params.padding == 1 && params.groups == 1;
@@ -83,11 +84,10 @@ bool winograd_differentiates(const Conv2dParams& params, const Tensor& x, const 
 
 // Direct convolution multiplies bf16 twice as fast as f32, so Winograd's fewer f32 products pay only where
 // transforms are a small part: not with few channels, nor with more filters than tiles.
-bool winograd_convolves(const Conv2dParams& params, const Tensor& x, const Shape& weight) {
-  const std::int64_t fewest = std::min(weight[0], x.size(3));
-  const std::int64_t most = std::max(weight[0], x.size(3));
-  const bool transforms_pay = x.dtype() == DType::f32 || (fewest >= 32 && Tiling(x.shape()).count() > most);
-  return transforms_pay && winograd_differentiates(params, x, weight);
+bool winograd_convolves_faster(const Tensor& x, const Shape& weight) {
+  const std::int64_t fewest = std::min(weight[0], weight[3]);
+  const std::int64_t most = std::max(weight[0], weight[3]);
+  return x.dtype() == DType::f32 || (fewest >= 32 && Tiling(x.shape()).count() > most);
 }
 
 Tensor winograd_filter(const Tensor& weight) {
@@ -145,7 +145,8 @@ Tensor winograd_filter_backward(const Tensor& weight) {
 namespace {
 
 template <class T>
-void convolve(const Tensor& x, const Tensor& filter, const WinogradEpilogue& epilogue, Tensor& y) {
+void convolve(const Tensor& x, const Tensor& filter, const Tensor& bias, const Conv2dEpilogue& epilogue,
+              Tensor& y) {
   const Tiling tiling(x.shape());
   const std::int64_t in = x.size(3);
   const std::int64_t out = y.size(3);
@@ -186,10 +187,16 @@ void convolve(const Tensor& x, const Tensor& filter, const WinogradEpilogue& epi
                     .add_to_c = false},
                    tiles, width);
         for (std::int64_t t = 0; t < tiles; ++t) {
-          TileStore<T> tile{.sums = m + t * width_of_m, .stride = m_stride, .y = {}, .residual = {}};
+          TileStore<T> tile{.sums = m + t * width_of_m,
+                            .stride = m_stride,
+                            .bias = static_cast<const float*>(bias.raw()),
+                            .relu = epilogue.relu,
+                            .has_residual = residual != nullptr,
+                            .y = {},
+                            .residual = {}};
           tiling.window(first + t, 0, to, out, outside, tile.y);
           if (residual != nullptr) tiling.window(first + t, 0, residual, out, source.zeros, tile.residual);
-          store_tile(tile, epilogue, k, width);
+          store_tile(tile, k, width);
         }
       }
     }
@@ -198,8 +205,9 @@ void convolve(const Tensor& x, const Tensor& filter, const WinogradEpilogue& epi
 
 }  // namespace
 
-void winograd_convolve(const Tensor& x, const Tensor& filter, const WinogradEpilogue& epilogue, Tensor& y) {
-  visit_floating(x.dtype(), [&]<class T>(T) { convolve<T>(x, filter, epilogue, y); });
+void winograd_convolve(const Tensor& x, const Tensor& filter, const Tensor& bias,
+                       const Conv2dEpilogue& epilogue, Tensor& y) {
+  visit_floating(x.dtype(), [&]<class T>(T) { convolve<T>(x, filter, bias, epilogue, y); });
 }
 
 }  // namespace generous

@@ -48,4 +48,22 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
                 });
 }
 
+Tensor conv2d_inference(const Tensor& x, FrozenFilter& filter, const Conv2dParams& params,
+                        const Conv2dEpilogue& epilogue) {
+  check_f32("conv2d_inference", {&x, &filter.weight});
+  const Shape shape = output_shape(x, filter.weight, filter.bias, params);
+  const Tensor& residual = epilogue.residual;
+  if (residual.defined()) {
+    check_f32("conv2d_inference", {&x, &residual});
+    require(residual.shape() == shape, "conv2d_inference: the residual {} does not fit the output {}",
+            residual.shape().str(), shape.str());
+  }
+  if (needs_gradient(x) || needs_gradient(residual) || needs_gradient(filter.weight) ||
+      needs_gradient(filter.bias))
+    fail("conv2d_inference: an argument needs a gradient, and there is none through this op: use NoGrad");
+  Tensor y = empty_beside(x, shape);
+  backend_of(x).conv2d_inference(params, x, filter, epilogue, y);
+  return y;
+}
+
 }  // namespace generous

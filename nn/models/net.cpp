@@ -38,7 +38,7 @@ class Net : public Module {
   /// The paper pools first. ReLU is monotone, so the values are the same, and so are the gradients: where
   /// windows differ in the element chosen, the ReLU passes none on. This order has the ReLU fused.
   static Tensor stage(Conv2d& conv, BatchNorm& bn, const Tensor& x) {
-    return max_pool2d(bn.then_relu(conv(x)), {.kernel_h = 2, .kernel_w = 2, .stride = 2});
+    return max_pool2d(conv_bn_relu(conv, bn, x), {.kernel_h = 2, .kernel_w = 2, .stride = 2});
   }
 
   Conv2d& conv1_;

@@ -42,9 +42,8 @@ class PreBasicBlock : public PreActivationBlock {
 
   /// {N, H, W, in} -> {N, H / stride, W / stride, width}
   Tensor forward(const Tensor& x) override {
-    Tensor y = conv1_(bn1_.then_relu(x));
-    y = conv2_(bn2_.then_relu(y));
-    return y + shortcut(x);
+    const Tensor y = conv_bn_relu(conv1_, bn2_, bn1_.then_relu(x));
+    return conv_add(conv2_, y, shortcut(x));
   }
 
  private:
@@ -70,10 +69,9 @@ class PreBottleneck : public PreActivationBlock {
 
   /// {N, H, W, in} -> {N, H / stride, W / stride, 4 width}
   Tensor forward(const Tensor& x) override {
-    Tensor y = conv1_(bn1_.then_relu(x));
-    y = conv2_(bn2_.then_relu(y));
-    y = conv3_(bn3_.then_relu(y));
-    return y + shortcut(x);
+    Tensor y = conv_bn_relu(conv1_, bn2_, bn1_.then_relu(x));
+    y = conv_bn_relu(conv2_, bn3_, y);
+    return conv_add(conv3_, y, shortcut(x));
   }
 
  private:

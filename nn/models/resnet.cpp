@@ -39,8 +39,8 @@ class BasicBlock : public ResidualBlock {
 
   /// {N, H, W, in} -> {N, H / stride, W / stride, width}
   Tensor forward(const Tensor& x) override {
-    const Tensor y = bn1_.then_relu(conv1_(x));
-    return bn2_.add_relu(conv2_(y), shortcut(x));
+    const Tensor y = conv_bn_relu(conv1_, bn1_, x);
+    return conv_bn_add_relu(conv2_, bn2_, y, shortcut(x));
   }
 
  private:
@@ -66,9 +66,9 @@ class Bottleneck : public ResidualBlock {
 
   /// {N, H, W, in} -> {N, H / stride, W / stride, 4 width}
   Tensor forward(const Tensor& x) override {
-    Tensor y = bn1_.then_relu(conv1_(x));
-    y = bn2_.then_relu(conv2_(y));
-    return bn3_.add_relu(conv3_(y), shortcut(x));
+    Tensor y = conv_bn_relu(conv1_, bn1_, x);
+    y = conv_bn_relu(conv2_, bn2_, y);
+    return conv_bn_add_relu(conv3_, bn3_, y, shortcut(x));
   }
 
  private:
@@ -100,7 +100,7 @@ class ResNet : public Module {
   }
 
   Tensor forward(const Tensor& x) override {
-    Tensor y = bn1_.then_relu(conv1_(x));
+    Tensor y = conv_bn_relu(conv1_, bn1_, x);
     for (Sequential* stage : stages_) y = stage->forward(y);
     return classifier_->forward(global_avg_pool(y));
   }

@@ -28,8 +28,8 @@ class WrnBlock : public Module {
   /// of the activated input, otherwise the raw input itself.
   Tensor forward(const Tensor& x) override {
     const Tensor activated = bn1_.then_relu(x);
-    const Tensor y = conv2_(bn2_.then_relu(conv1_(activated)));
-    return y + (shortcut_ != nullptr ? shortcut_->forward(activated) : x);
+    const Tensor y = conv_bn_relu(conv1_, bn2_, activated);
+    return conv_add(conv2_, y, shortcut_ != nullptr ? shortcut_->forward(activated) : x);
   }
 
  private:
