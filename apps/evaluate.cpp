@@ -15,8 +15,7 @@ using namespace generous;
 
 int evaluate_weights(const Config& requested) {
   Config config = requested;
-  set_threads(config.threads);
-  const Device device = choose_device(config.device);
+  const Device device = set_up_device(config);
   const DType dtype = choose_dtype(config.dtype, device);
   const NamedTensors weights = read_safetensors(config.weights).tensors;
   const Dataset dataset = load_images(config, config.split == "train" ? Split::train : Split::test);

@@ -38,8 +38,7 @@ Tensor slice(const Tensor& images, std::int64_t first, std::int64_t count) {
 }
 
 int predict(const Config& config) {
-  set_threads(config.threads);
-  const DType dtype = choose_dtype(config.dtype, choose_device(config.device));
+  const DType dtype = choose_dtype(config.dtype, set_up_device(config));
   const Tensor images = read_images(config.input);
   const auto model = make_model(config.model_name, {.classes = config.classes,
                                                     .image = {images.size(1), images.size(2), images.size(3)},

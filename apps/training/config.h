@@ -66,6 +66,8 @@ struct Config {
   std::string data_dir;
   std::string device = "auto";
   std::string dtype = "f32";
+  bool winograd = true;
+  bool tune = false;
   std::int64_t threads = 0;
   std::int64_t log_steps = 0;
 

@@ -24,4 +24,13 @@ void set_threads(std::int64_t threads) {
   omp_set_num_threads(threads > 0 ? static_cast<int>(threads) : available);
 }
 
+Device set_up_device(const Config& config) {
+  set_threads(config.threads);
+  const Device device = choose_device(config.device);
+  backend(device).choose_convolutions(!config.winograd ? ConvolutionChoice::direct
+                                      : config.tune    ? ConvolutionChoice::measured
+                                                       : ConvolutionChoice::by_rule);
+  return device;
+}
+
 }  // namespace generous

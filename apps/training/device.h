@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "apps/training/config.h"
 #include "core/backend.h"
 
 namespace generous {
@@ -18,5 +19,9 @@ DType choose_dtype(const std::string& choice, Device device);
 
 /// Computes with this many threads from now on; 0: as many as the process may use cores.
 void set_threads(std::int64_t threads);
+
+/// Sets threads, device and the choice of convolutions as `config` has them; returns the device. Throws like
+/// choose_device.
+Device set_up_device(const Config& config);
 
 }  // namespace generous

@@ -71,8 +71,7 @@ void describe(RunLog& log, const Config& config, const Data& data, const Module&
 int train(const Config& requested, const MakeObjective& make_objective) {
   Config config = requested;
   const RunFolder folder{config.save_path};
-  set_threads(config.threads);
-  const Device device = choose_device(config.device);
+  const Device device = set_up_device(config);
   const DType dtype = choose_dtype(config.dtype, device);
   create_writable_folder(folder.path);
   const std::optional<TrainingState> state = saved_state(config, folder);

@@ -7,6 +7,9 @@
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 
 #include "core/dtype.h"
 
@@ -14,8 +17,35 @@ namespace generous {
 
 constexpr std::int64_t lane_count = 16;
 using Lanes = float __attribute__((vector_size(lane_count * sizeof(float))));
-using LaneBits = std::uint32_t __attribute__((vector_size(lane_count * sizeof(std::uint32_t))));
-using HalfLaneBits = std::uint16_t __attribute__((vector_size(lane_count * sizeof(std::uint16_t))));
+
+/// Sixteen bf16 as they lie in memory.
+using HalfLanes = std::uint16_t __attribute__((vector_size(lane_count * sizeof(std::uint16_t))));
+
+// AVX-512's own conversions take half the time of what GCC makes of the general form.
+
+inline Lanes widened(HalfLanes h) {
+  using Bits = std::uint32_t __attribute__((vector_size(sizeof(Lanes))));
+#ifdef __AVX512F__
+  // With a mask, because GCC 12 warns of an undefined register in the form without.
+  const auto bits = std::bit_cast<Bits>(_mm512_maskz_cvtepu16_epi32(0xffff, std::bit_cast<__m256i>(h)));
+#else
+  const auto bits = __builtin_convertvector(h, Bits);
+#endif
+  return std::bit_cast<Lanes>(bits << 16);
+}
+
+/// Rounded as by the constructor of bfloat16, but values below the normal ones may become zero.
+inline HalfLanes rounded(Lanes v) {
+#ifdef __AVX512BF16__
+  return std::bit_cast<HalfLanes>(_mm512_cvtneps_pbh(v));
+#else
+  using Bits = std::uint32_t __attribute__((vector_size(sizeof(Lanes))));
+  const auto u = std::bit_cast<Bits>(v);
+  const Bits nearest = (u + 0x7fffU + ((u >> 16) & 1U)) >> 16;
+  const Bits quiet_nan = (u >> 16) | 0x40U;
+  return __builtin_convertvector(v == v ? nearest : quiet_nan, HalfLanes);
+#endif
+}
 
 /// Several neighbouring Lanes with the operators of one: walking from row to row, a kernel reads runs of
 /// memory long enough for the processor to fetch ahead.
@@ -59,9 +89,9 @@ V load(const T* address) {
   } else if constexpr (std::is_same_v<V, float>) {
     return static_cast<float>(*address);
   } else {
-    HalfLaneBits upper;
-    std::memcpy(&upper, address, sizeof(upper));
-    return std::bit_cast<Lanes>(__builtin_convertvector(upper, LaneBits) << 16);
+    HalfLanes h;
+    std::memcpy(&h, address, sizeof(h));
+    return widened(h);
   }
 }
 
@@ -76,11 +106,8 @@ void store(T* address, V value) {
   } else if constexpr (std::is_same_v<V, float>) {
     *address = bfloat16(value);
   } else {
-    const auto u = std::bit_cast<LaneBits>(value);
-    const LaneBits rounded = (u + 0x7fffU + ((u >> 16) & 1U)) >> 16;
-    const LaneBits quiet_nan = (u >> 16) | 0x40U;
-    const auto upper = __builtin_convertvector(value == value ? rounded : quiet_nan, HalfLaneBits);
-    std::memcpy(static_cast<void*>(address), &upper, sizeof(upper));
+    const HalfLanes h = rounded(value);
+    std::memcpy(static_cast<void*>(address), &h, sizeof(h));
   }
 }
 
