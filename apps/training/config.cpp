@@ -83,23 +83,41 @@ void read(const Given& given, bool& out) {
   if (!out && text != "0" && text != "false") reject(given);
 }
 
+void check_choice(const Given& given, const std::string& value) {
+  const auto& choices = given.key->choices;
+  if (!choices.empty() && std::find(choices.begin(), choices.end(), value) == choices.end())
+    reject(given, fmt::format(" (did you mean '{}'?)", nearest(value, choices)));
+}
+
+/// What stands between the commas.
+std::vector<std::string> split(const std::string& text) {
+  std::vector<std::string> parts;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t comma = std::min(text.find(',', begin), text.size());
+    parts.push_back(text.substr(begin, comma - begin));
+    begin = comma + 1;
+  }
+  return parts;
+}
+
 void read(const Given& given, std::string& out) {
   if (!given.value.is_string()) reject(given);
   out = given.value.get<std::string>();
-  const auto& choices = given.key->choices;
-  if (!choices.empty() && std::find(choices.begin(), choices.end(), out) == choices.end())
-    reject(given, fmt::format(" (did you mean '{}'?)", nearest(out, choices)));
+  check_choice(given, out);
+}
+
+/// Flags only: no file has such a list.
+void read(const Given& given, std::vector<std::string>& out) {
+  if (!given.value.is_string()) reject(given);
+  out = split(given.value.get<std::string>());
+  for (const std::string& value : out) check_choice(given, value);
 }
 
 void read(const Given& given, std::vector<std::int64_t>& out) {
   out.clear();
   if (given.flag) {
-    const auto text = given.value.get<std::string>();
-    for (std::size_t begin = 0; begin <= text.size();) {
-      const std::size_t comma = std::min(text.find(',', begin), text.size());
-      out.push_back(read_integer(given, text.substr(begin, comma - begin)));
-      begin = comma + 1;
-    }
+    for (const std::string& part : split(given.value.get<std::string>()))
+      out.push_back(read_integer(given, part));
   } else {
     if (!given.value.is_array()) reject(given);
     for (const json& item : given.value) out.push_back(read_integer(given, item));
@@ -123,8 +141,9 @@ std::string unknown(Program program, std::string_view name, bool flag) {
     if (!flag && key.role == Role::call) continue;
     if (key.is_for(program)) names.emplace_back(key.name);
     if (key.name != name) continue;
-    for (const Program other : {Program::train_standard, Program::train_generous, Program::train_kd,
-                                Program::evaluate, Program::predict, Program::loader_benchmark})
+    for (const Program other :
+         {Program::train_standard, Program::train_generous, Program::train_kd, Program::evaluate,
+          Program::predict, Program::loader_benchmark, Program::benchmark})
       if (key.is_for(other)) owners.push_back(name_of(other));
   }
   if (!owners.empty())

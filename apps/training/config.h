@@ -16,7 +16,8 @@ enum class Program : std::uint8_t {
   train_kd,
   evaluate,
   predict,
-  loader_benchmark
+  loader_benchmark,
+  benchmark
 };
 
 /// "train_standard", "train_generous", ...
@@ -79,6 +80,12 @@ struct Config {
 
   double seconds = 5.0;
   bool json = false;
+  std::vector<std::string> models = {"preresnet20"};
+  std::vector<std::string> stages = {"standard"};
+  std::vector<std::string> dtypes = {"f32"};
+  std::int64_t steps = 10;
+  bool limit = false;
+  bool profile = false;
 
   std::set<std::string, std::less<>> given;  ///< the keys that the file or the flags set
 };

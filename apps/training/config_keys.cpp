@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "apps/benchmark/workload.h"
 #include "apps/training/evaluation.h"
 #include "apps/training/objective.h"
 #include "data/dataset.h"
@@ -20,6 +21,7 @@ constexpr unsigned evaluation = bit(Program::evaluate);
 constexpr unsigned prediction = bit(Program::predict);
 constexpr unsigned tools = evaluation | prediction;
 constexpr unsigned loading = bit(Program::loader_benchmark);
+constexpr unsigned benchmarking = bit(Program::benchmark);
 
 constexpr double most = 1e6;                    // far from any overflow
 constexpr double most_seed = 9007199254740991;  // 2^53 - 1: exact in every JSON reader
@@ -119,16 +121,25 @@ std::vector<Key> make_keys() {
       required({"output", prediction, setting, &C::output,
                 "file for the tensor `logits` {N, classes} (.safetensors)"}),
       one_of({"auto", "cpu", "cuda"}, {"device", training | tools, flexible, &C::device, "where to compute"}),
-      {"winograd", training | tools, setting, &C::winograd,
+      {"winograd", training | tools | benchmarking, setting, &C::winograd,
        "fast convolutions with a rounding error some times larger; 0: direct ones alone"},
-      {"tune", training | tools, setting, &C::tune,
+      {"tune", training | tools | benchmarking, setting, &C::tune,
        "measure which convolution is faster: other bits in every run"},
       one_of({"f32", "bf16"}, {"dtype", training | tools, setting, &C::dtype,
                                "of activations and their gradients; all else is f32"}),
       between(0, 1024,
-              {"threads", training | tools, flexible, &C::threads, "threads that compute; 0: all cores"}),
+              {"threads", training | tools | benchmarking, flexible, &C::threads,
+               "threads that compute; 0: all cores"}),
       between(0.1, 3600, {"seconds", loading, setting, &C::seconds, "how long to measure"}),
-      {"json", loading, setting, &C::json, "print one line of JSON"},
+      {"models", benchmarking, setting, &C::models, "networks, such as resnet18,preresnet20"},
+      one_of(stage_names(), {"stages", benchmarking, setting, &C::stages, "what to measure"}),
+      one_of({"f32", "bf16"}, {"dtypes", benchmarking, setting, &C::dtypes, "types to compute in"}),
+      between(1, 65536, {"batch", benchmarking, setting, &C::batch_size, "images per step"}),
+      between(1, most, {"steps", benchmarking, setting, &C::steps, "steps to take the median of"}),
+      {"limit", benchmarking, setting, &C::limit, "also time the convolutions alone"},
+      {"profile", benchmarking, setting, &C::profile,
+       "also print the time of every kernel, and write a trace (MODEL_STAGE_DTYPE.trace.json)"},
+      {"json", loading | benchmarking, setting, &C::json, "print one line of JSON a measurement"},
       between(0, most,
               {"log_steps", training, flexible, &C::log_steps,
                "a row in steps.csv every so many steps; 0: none"}),
@@ -151,6 +162,8 @@ std::string name_of(Program program) {
       return "predict";
     case Program::loader_benchmark:
       return "loader_benchmark";
+    case Program::benchmark:
+      return "benchmark";
   }
   return "?";
 }
@@ -167,11 +180,15 @@ const Key* find_key(Program program, std::string_view name) {
 }
 
 std::string expected_value(const Key& key) {
-  if (!key.choices.empty()) return fmt::format("one of {}", fmt::join(key.choices, ", "));
+  const bool is_list = std::holds_alternative<std::vector<std::string> Config::*>(key.member);
+  if (!key.choices.empty())
+    return fmt::format("{} {}", is_list ? "some, with commas between, of" : "one of",
+                       fmt::join(key.choices, ", "));
   if (std::holds_alternative<std::string Config::*>(key.member)) return "text";
   if (std::holds_alternative<bool Config::*>(key.member)) return "0 or 1";
   if (std::holds_alternative<double Config::*>(key.member))
     return fmt::format("a number from {} to {}", key.min, key.max);
+  if (is_list) return "names with commas between";
   const auto min = static_cast<std::int64_t>(key.min);
   const auto max = static_cast<std::int64_t>(key.max);
   if (std::holds_alternative<std::int64_t Config::*>(key.member))

@@ -13,7 +13,7 @@ namespace generous {
 
 /// Where a key's value lives, which also is its type.
 using Member = std::variant<std::string Config::*, std::int64_t Config::*, double Config::*, bool Config::*,
-                            std::vector<std::int64_t> Config::*>;
+                            std::vector<std::int64_t> Config::*, std::vector<std::string> Config::*>;
 
 enum class Role : std::uint8_t {
   setting,   ///< decides the result: a resumed run must have the same value
@@ -30,7 +30,7 @@ struct Key {
   std::string_view help;
   double min = 0.0;  ///< numbers: the accepted range, both ends included
   double max = 0.0;
-  std::vector<std::string> choices = {};  ///< text: the accepted values; empty for any
+  std::vector<std::string> choices = {};  ///< text and lists of it: accepted values; empty for any
   bool required = false;
 
   bool is_for(Program program) const { return (programs >> static_cast<unsigned>(program) & 1U) != 0; }

@@ -24,12 +24,15 @@ void set_threads(std::int64_t threads) {
   omp_set_num_threads(threads > 0 ? static_cast<int>(threads) : available);
 }
 
+ConvolutionChoice chosen_convolutions(const Config& config) {
+  if (!config.winograd) return ConvolutionChoice::direct;
+  return config.tune ? ConvolutionChoice::measured : ConvolutionChoice::by_rule;
+}
+
 Device set_up_device(const Config& config) {
   set_threads(config.threads);
   const Device device = choose_device(config.device);
-  backend(device).choose_convolutions(!config.winograd ? ConvolutionChoice::direct
-                                      : config.tune    ? ConvolutionChoice::measured
-                                                       : ConvolutionChoice::by_rule);
+  backend(device).choose_convolutions(chosen_convolutions(config));
   return device;
 }
 

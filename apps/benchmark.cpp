@@ -1,0 +1,145 @@
+// Measures training steps and inference: images per second, memory, the time of the convolutions alone, and
+// where the time goes.
+#include <fmt/format.h>
+#include <omp.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "apps/benchmark/limit.h"
+#include "apps/benchmark/report.h"
+#include "apps/training/device.h"
+#include "apps/training/log.h"
+#include "apps/training/program.h"
+#include "core/files.h"
+
+namespace {
+
+using namespace generous;
+
+struct Measurement {
+  double first_step_s = 0.0;  ///< from the start of the process to the end of the first step
+  double median_s = 0.0;
+  double min_s = 0.0;
+  std::size_t system_allocations = 0;  ///< after the first step
+  std::int64_t peak_rss_mib = 0;
+  double convolutions_s = 0.0;  ///< only with --limit
+};
+
+double timed_step(Workload& workload) {
+  const double begin = now_seconds();
+  workload.step();
+  return now_seconds() - begin;
+}
+
+std::int64_t peak_rss_mib() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss / 1024;
+}
+
+Measurement measure(const Config& config, Workload& workload, double start) {
+  Measurement m;
+  workload.step();
+  m.first_step_s = now_seconds() - start;
+  const std::size_t allocations = host_allocator()->statistics().system_allocations;
+  workload.step();
+  std::vector<double> seconds;
+  for (std::int64_t step = 0; step < config.steps; ++step) seconds.push_back(timed_step(workload));
+  m.system_allocations = host_allocator()->statistics().system_allocations - allocations;
+  m.peak_rss_mib = peak_rss_mib();
+  std::ranges::sort(seconds);
+  m.median_s = seconds[seconds.size() / 2];
+  m.min_s = seconds.front();
+  if (config.limit) m.convolutions_s = convolution_seconds(workload, chosen_convolutions(config));
+  return m;
+}
+
+void print(const Config& config, const WorkloadOptions& cell, const Measurement& m) {
+  const double rate = static_cast<double>(cell.batch) / m.median_s;
+  if (!config.json) {
+    fmt::print("{:<14} {:<9} {:<5} batch {:<5} {:>9.1f} images/s {:>9.2f} ms a step {:>6} MiB", cell.model,
+               cell.stage, name_of(cell.dtype), cell.batch, rate, 1e3 * m.median_s, m.peak_rss_mib);
+    if (config.limit) fmt::print("  {:.2f} times its convolutions", m.median_s / m.convolutions_s);
+    fmt::print("\n");
+    return;
+  }
+  nlohmann::ordered_json line{{"model", cell.model},
+                              {"stage", cell.stage},
+                              {"dtype", name_of(cell.dtype)},
+                              {"batch", cell.batch},
+                              {"threads", omp_get_max_threads()},
+                              {"images_per_s", rate},
+                              {"step_ms", 1e3 * m.median_s},
+                              {"fastest_step_ms", 1e3 * m.min_s},
+                              {"peak_rss_mib", m.peak_rss_mib},
+                              {"system_allocations_after_first_step", m.system_allocations},
+                              {"first_step_s", m.first_step_s}};
+  if (config.limit) {
+    line["convolutions_ms"] = 1e3 * m.convolutions_s;
+    line["ratio_to_convolutions"] = m.median_s / m.convolutions_s;
+  }
+  fmt::print("{}\n", line.dump());
+}
+
+/// One step under the profiler: the table on standard output, the trace in a file.
+void profile(const Config& config, const WorkloadOptions& cell, Workload& workload) {
+  ProfileScope scope(Device::cpu);
+  workload.step();
+  scope.take();
+  const double seconds = timed_step(workload);
+  const Profile recorded = scope.take();
+  const std::string trace = fmt::format("{}_{}_{}.trace.json", cell.model, cell.stage, name_of(cell.dtype));
+  if (!config.json) fmt::print("{}", kernel_table(recorded, seconds));
+  write_file_atomically(trace, chrome_trace(recorded));
+  fmt::print(stderr, "{}: a trace of one step\n", trace);
+}
+
+int measure_cell(const Config& config, const WorkloadOptions& cell, double start) {
+  set_up_device(config);
+  choose_dtype(std::string(name_of(cell.dtype)), Device::cpu);  // throws if there is none
+  Workload workload(cell);
+  print(config, cell, measure(config, workload, start));
+  if (config.profile) profile(config, cell, workload);
+  return 0;
+}
+
+/// In a process of its own, so that peak memory and start-up are this measurement's. Returns its exit code.
+int in_own_process(const Config& config, const WorkloadOptions& cell) {
+  std::fflush(nullptr);
+  const double start = now_seconds();
+  const pid_t child = ::fork();
+  require(child >= 0, "benchmark: cannot start a process");
+  if (child == 0) {
+    int code = 1;
+    try {
+      code = measure_cell(config, cell, start);
+    } catch (const std::exception& error) {
+      fmt::print(stderr, "benchmark: {}\n", error.what());
+    }
+    std::fflush(nullptr);
+    ::_exit(code);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+int benchmark(const Config& config) {
+  int code = 0;
+  for (const std::string& model : config.models)
+    for (const std::string& stage : config.stages)
+      for (const std::string& dtype : config.dtypes)
+        code = std::max(code, in_own_process(config, {.model = model,
+                                                      .stage = stage,
+                                                      .dtype = dtype == "bf16" ? DType::bf16 : DType::f32,
+                                                      .batch = config.batch_size}));
+  return code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return run_program(Program::benchmark, argc, argv, benchmark); }

@@ -1,0 +1,216 @@
+#include "core/profiling_backend.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <type_traits>
+#include <utility>
+
+namespace generous {
+namespace {
+
+using Direction = ConvolutionCall::Direction;
+
+std::string describe(const Tensor& tensor) {
+  return tensor.defined() ? fmt::format("{} {}", tensor.shape().str(), name_of(tensor.dtype())) : "";
+}
+
+}  // namespace
+
+std::string ConvolutionCall::key() const {
+  constexpr std::string_view names[] = {"forward", "inference", "backward data", "backward weight"};
+  return fmt::format("{} x {} weight {} stride {} padding {} groups {} {}{}{}{}",
+                     names[static_cast<std::size_t>(direction)], x.str(), weight.str(), params.stride,
+                     params.padding, params.groups, name_of(dtype), bias ? " + bias" : "",
+                     residual ? " + residual" : "", relu ? " + relu" : "");
+}
+
+/// Forwards every kernel; one line each.
+class ProfileScope::Recorder final : public Backend {
+ public:
+  explicit Recorder(std::unique_ptr<Backend> measured) : measured_(std::move(measured)) {}
+
+  std::unique_ptr<Backend> release() { return std::move(measured_); }
+  Profile take() {
+    start_ = now();
+    return std::exchange(profile_, Profile());
+  }
+
+  std::string description() const override { return measured_->description(); }
+  std::string why_no_bf16() const override { return measured_->why_no_bf16(); }
+  void choose_convolutions(ConvolutionChoice choice) override { measured_->choose_convolutions(choice); }
+  const std::shared_ptr<CachingAllocator>& allocator() const override { return measured_->allocator(); }
+
+  void copy_to_host(const Tensor& x, void* host) override {
+    run("copy_to_host", x, &Backend::copy_to_host, x, host);
+  }
+  void copy_from_host(const void* host, Tensor& y) override {
+    run("copy_from_host", y, &Backend::copy_from_host, host, y);
+  }
+  void copy(const Tensor& x, Tensor& y) override { run("copy", x, &Backend::copy, x, y); }
+  void fill(Tensor& y, double value) override { run("fill", y, &Backend::fill, y, value); }
+  void cast(const Tensor& x, Tensor& y) override { run("cast", x, &Backend::cast, x, y); }
+
+  void unary(Unary op, const Tensor& x, Tensor& y) override { run("unary", x, &Backend::unary, op, x, y); }
+  void unary_backward(Unary op, const Tensor& x, const Tensor& y, const Tensor& dy, Tensor& dx) override {
+    run("unary_backward", x, &Backend::unary_backward, op, x, y, dy, dx);
+  }
+  void binary(Binary op, const Tensor& a, const Tensor& b, Tensor& y) override {
+    run("binary", a, &Backend::binary, op, a, b, y);
+  }
+  void binary_backward(Binary op, const Tensor& a, const Tensor& b, const Tensor& dy, Tensor& da,
+                       Tensor& db) override {
+    run("binary_backward", a, &Backend::binary_backward, op, a, b, dy, da, db);
+  }
+  void affine(const Tensor& x, float scale, float shift, Tensor& y) override {
+    run("affine", x, &Backend::affine, x, scale, shift, y);
+  }
+  void accumulate(const Tensor& x, Tensor& y) override { run("accumulate", x, &Backend::accumulate, x, y); }
+  void dropout(const Tensor& x, const DropoutParams& params, Tensor& y) override {
+    run("dropout", x, &Backend::dropout, x, params, y);
+  }
+
+  void broadcast(const Tensor& x, Tensor& y) override { run("broadcast", y, &Backend::broadcast, x, y); }
+  void sum_to(const Tensor& x, Tensor& y) override { run("sum_to", x, &Backend::sum_to, x, y); }
+
+  void log_softmax(const Tensor& x, Tensor& y) override {
+    run("log_softmax", x, &Backend::log_softmax, x, y);
+  }
+  void log_softmax_backward(const Tensor& y, const Tensor& dy, Tensor& dx) override {
+    run("log_softmax_backward", y, &Backend::log_softmax_backward, y, dy, dx);
+  }
+  void cross_entropy(const Tensor& x, const Tensor& labels, Tensor& probabilities, Tensor& loss) override {
+    run("cross_entropy", x, &Backend::cross_entropy, x, labels, probabilities, loss);
+  }
+  void cross_entropy_backward(const Tensor& probabilities, const Tensor& labels, const Tensor& dloss,
+                              Tensor& dx) override {
+    run("cross_entropy_backward", dx, &Backend::cross_entropy_backward, probabilities, labels, dloss, dx);
+  }
+  void one_hot(const Tensor& labels, Tensor& y) override { run("one_hot", y, &Backend::one_hot, labels, y); }
+  std::int64_t count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k) override {
+    return run("count_top_k", x, &Backend::count_top_k, x, labels, k);
+  }
+
+  void gemm(const GemmParams& params, const Tensor& a, const Tensor& b, Tensor& c) override {
+    run("gemm", c, &Backend::gemm, params, a, b, c);
+  }
+  void conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight, const Tensor& bias,
+              Tensor& y) override {
+    convolve(call_of(Direction::forward, bias), params, x, weight, y, &Backend::conv2d, params, x, weight,
+             bias, y);
+  }
+  void conv2d_inference(const Conv2dParams& params, const Tensor& x, FrozenFilter& filter,
+                        const Conv2dEpilogue& epilogue, Tensor& y) override {
+    ConvolutionCall call = call_of(Direction::inference, filter.bias);
+    call.residual = epilogue.residual.defined();
+    call.relu = epilogue.relu;
+    convolve(call, params, x, filter.weight, y, &Backend::conv2d_inference, params, x, filter, epilogue, y);
+  }
+  void conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
+                            Tensor& dx) override {
+    convolve(call_of(Direction::backward_data, {}), params, dx, weight, dy, &Backend::conv2d_backward_data,
+             params, dy, weight, dx);
+  }
+  void conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
+                              Tensor& dweight) override {
+    convolve(call_of(Direction::backward_weight, {}), params, x, dweight, dy,
+             &Backend::conv2d_backward_weight, params, x, dy, dweight);
+  }
+  void max_pool(const Pool2dParams& params, const Tensor& x, Tensor& y, Tensor& chosen) override {
+    run("max_pool", x, &Backend::max_pool, params, x, y, chosen);
+  }
+  void max_pool_backward(const Pool2dParams& params, const Tensor& dy, const Tensor& chosen,
+                         Tensor& dx) override {
+    run("max_pool_backward", dx, &Backend::max_pool_backward, params, dy, chosen, dx);
+  }
+  void avg_pool(const Pool2dParams& params, const Tensor& x, Tensor& y) override {
+    run("avg_pool", x, &Backend::avg_pool, params, x, y);
+  }
+  void avg_pool_backward(const Pool2dParams& params, const Tensor& dy, Tensor& dx) override {
+    run("avg_pool_backward", dx, &Backend::avg_pool_backward, params, dy, dx);
+  }
+
+  void batch_norm_train(const BatchNormParams& params, const BatchNormInputs& in,
+                        BatchNormStatistics& running, Tensor& mean, Tensor& inverse_std, Tensor& y) override {
+    run("batch_norm_train", y, &Backend::batch_norm_train, params, in, running, mean, inverse_std, y);
+  }
+  void batch_norm_eval(const BatchNormParams& params, const BatchNormInputs& in,
+                       const BatchNormStatistics& running, Tensor& y) override {
+    run("batch_norm_eval", y, &Backend::batch_norm_eval, params, in, running, y);
+  }
+  void batch_norm_backward(const BatchNormParams& params, const BatchNormSaved& saved, const Tensor& dy,
+                           BatchNormGradients& out) override {
+    run("batch_norm_backward", dy, &Backend::batch_norm_backward, params, saved, dy, out);
+  }
+
+  void sgd_step(const SgdParams& params, const Tensor& gradient, Tensor& velocity,
+                Tensor& parameter) override {
+    run("sgd_step", parameter, &Backend::sgd_step, params, gradient, velocity, parameter);
+  }
+  void adam_step(const AdamParams& params, const Tensor& gradient, Tensor& first_moment,
+                 Tensor& second_moment, Tensor& parameter) override {
+    run("adam_step", parameter, &Backend::adam_step, params, gradient, first_moment, second_moment,
+        parameter);
+  }
+
+ private:
+  static double now() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  }
+
+  /// Calls a kernel and notes how long it took; recorded when it returns.
+  struct Timer {
+    Recorder& recorder;
+    KernelCall call;
+    double begin = now();
+    ~Timer() {
+      call.begin = begin - recorder.start_;
+      call.seconds = now() - begin;
+      recorder.profile_.kernels.push_back(std::move(call));
+    }
+  };
+
+  template <class Method, class... Arguments>
+  std::invoke_result_t<Method, Backend&, Arguments...> run(std::string_view kernel, const Tensor& of,
+                                                           Method method, Arguments&&... arguments) {
+    const Timer timer{*this, {.kernel = kernel, .detail = describe(of), .begin = 0.0, .seconds = 0.0}};
+    return (measured_.get()->*method)(std::forward<Arguments>(arguments)...);
+  }
+
+  static ConvolutionCall call_of(Direction direction, const Tensor& bias) {
+    ConvolutionCall call;
+    call.direction = direction;
+    call.bias = bias.defined();
+    return call;
+  }
+
+  template <class Method, class... Arguments>
+  void convolve(ConvolutionCall call, const Conv2dParams& params, const Tensor& x, const Tensor& weight,
+                const Tensor& y, Method method, Arguments&&... arguments) {
+    call.params = params;
+    call.x = x.shape();
+    call.weight = weight.shape();
+    call.y = y.shape();
+    call.dtype = x.dtype();
+    profile_.convolutions.push_back(call);
+    const Timer timer{*this, {.kernel = "convolution", .detail = call.key(), .begin = 0.0, .seconds = 0.0}};
+    (measured_.get()->*method)(std::forward<Arguments>(arguments)...);
+  }
+
+  std::unique_ptr<Backend> measured_;
+  double start_ = now();
+  Profile profile_;
+};
+
+ProfileScope::ProfileScope(Device device) : device_(device) {
+  backend(device);  // throws if it is not there
+  auto recorder = std::make_unique<Recorder>(register_backend(device, nullptr));
+  recorder_ = recorder.get();
+  register_backend(device, std::move(recorder));
+}
+
+ProfileScope::~ProfileScope() { register_backend(device_, recorder_->release()); }
+
+Profile ProfileScope::take() { return recorder_->take(); }
+
+}  // namespace generous
