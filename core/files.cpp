@@ -125,7 +125,8 @@ std::string read_file(const fs::path& path, std::size_t max_bytes) {
   return content;
 }
 
-void write_file_atomically(const fs::path& path, std::span<const std::string_view> parts) {
+void write_file_atomically(const fs::path& path, std::span<const std::string_view> parts,
+                           Durability durability) {
   const auto fail_with_reason = [&path](std::string_view step) {
     const int error = errno;
     fail("cannot write {}: {} ({})", path.string(), system_reason(error), step);
@@ -150,10 +151,11 @@ void write_file_atomically(const fs::path& path, std::span<const std::string_vie
     }
   }
   // The file before the rename, the folder after it: a power failure leaves the old content or the new.
-  if (!temporary.file().sync()) fail_with_reason("syncing a temporary file beside it");
+  const bool sync = durability == Durability::on_disk;
+  if (sync && !temporary.file().sync()) fail_with_reason("syncing a temporary file beside it");
   if (!temporary.rename_to(path)) fail_with_reason("renaming a temporary file to it");
   // A file system that cannot sync folders answers EINVAL: there is nothing more to be done on it.
-  if (!open_folder.sync() && errno != EINVAL) fail_with_reason("syncing its folder");
+  if (sync && !open_folder.sync() && errno != EINVAL) fail_with_reason("syncing its folder");
 }
 
 void write_file_atomically(const fs::path& path, std::string_view content) {

@@ -103,7 +103,7 @@ void write_cache(const fs::path& path, const std::string& manifest, std::span<st
     return std::string_view(reinterpret_cast<const char*>(bytes.data()), std::span(bytes).size_bytes());
   };
   const std::string_view parts[] = {manifest, text_of(pixels), text_of(checksums)};
-  write_file_atomically(path, parts);
+  write_file_atomically(path, parts, Durability::in_memory);
 }
 
 // Where the cache of a split may be: beside the images, then in the user's cache folder, if there is one.
