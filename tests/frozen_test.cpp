@@ -270,6 +270,32 @@ TEST_CASE("a sequence folds the batch norm behind a biased convolution") {
   });
 }
 
+TEST_CASE("one frozen convolution under several batch norms") {
+  Conv2d conv({.in = 3, .out = 5, .padding = 1});
+  conv.initialise(1);
+  BatchNorm first(5);
+  BatchNorm second(5);
+  const Tensor x = random_tensor({2, 6, 7, 3}, "x");
+  const Tensor residual = random_tensor({2, 6, 7, 5}, "r");
+  const NoGrad guard;
+  for (BatchNorm* bn : {&first, &second}) {
+    bn->initialise(0);
+    (*bn)(conv(x) + (bn == &first ? 1.0F : -2.0F));
+    bn->eval();
+  }
+  const auto outputs = [&] {
+    return std::vector<Tensor>{conv_bn_relu(conv, first, x), conv_bn_add_relu(conv, second, x, residual),
+                               conv_bn(conv, first, x), conv_add(conv, x, residual), conv(x)};
+  };
+  const std::vector<Tensor> wanted = outputs();
+  for (Module* module : std::initializer_list<Module*>{&conv, &first, &second}) module->freeze();
+  const std::vector<Tensor> found = outputs();
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    CAPTURE(i);
+    CHECK(difference(found[i], wanted[i]) < 2e-6);
+  }
+}
+
 TEST_CASE("a frozen model stays as it is") {
   const auto model = make_model("resnet8", {.image = {8, 8, 3}});
   const NamedTensors weights = state_dict(*model);
