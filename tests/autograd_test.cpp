@@ -36,6 +36,20 @@ TEST_CASE("gradients that share storage are not written through") {
   CHECK(z.grad().data<float>()[5] == 1.0F);
 }
 
+TEST_CASE("gradients that somebody holds stay as they were") {
+  Tensor x = Tensor::full({2}, 1.0F).require_grad();
+  backward(sum(x * 2.0F));
+  const Tensor first = x.grad();
+  backward(sum(x * 3.0F));  // the leaf's gradient is shared, the new one is not
+  const Tensor second = x.grad();
+  const Tensor dy = Tensor::full({2}, 7.0F);
+  backward(x + x, dy);  // both are
+  CHECK(first.data<float>()[1] == 2.0F);
+  CHECK(second.data<float>()[1] == 5.0F);
+  CHECK(dy.data<float>()[1] == 7.0F);
+  CHECK(x.grad().data<float>()[1] == 19.0F);
+}
+
 TEST_CASE("a second backward over a freed graph is an error that says so") {
   Tensor x = Tensor::full({2}, 3.0F).require_grad();
   const Tensor a = square(x);

@@ -181,6 +181,20 @@ TEST_CASE("a filter prepared by one backend works with another") {
     on_every_cpu_implementation([&] { CHECK(difference(conv2d_inference(x, filter, {}), wanted) < 2e-6); });
 }
 
+TEST_CASE("one filter for images of several sizes, which a backend may want in several forms") {
+  on_every_cpu_implementation([] {
+    for (const Shape& weight : {Shape{64, 1, 1, 32}, Shape{48, 3, 3, 64}}) {
+      const Conv2dParams params{.stride = 2, .padding = weight[1] / 2};
+      FrozenFilter filter{random_tensor(weight, "w"), {}, nullptr};
+      for (const std::int64_t size : {4, 32, 5, 32, 4}) {
+        CAPTURE(size);
+        const Tensor x = random_tensor({2, size, size, weight[3]}, "x");
+        CHECK(difference(conv2d_inference(x, filter, params), conv2d(x, filter.weight, {}, params)) < 2e-6);
+      }
+    }
+  });
+}
+
 TEST_CASE("NaN passes through the fused ReLU") {
   on_every_cpu_implementation([] {
     Tensor x = random_tensor({1, 4, 5, 16}, "x");
@@ -214,24 +228,25 @@ TEST_CASE("a fused convolution refuses gradients and what does not fit") {
 }
 
 TEST_CASE("every model computes frozen what it computes in evaluation mode") {
-  on_every_cpu_implementation([] {
-    for (const std::string& name : every_model()) {
-      CAPTURE(name);
-      const auto model =
-          make_model(name, {.classes = 7, .image = {13, 10, 3}, .num_channels = 11, .seed = 2});
-      const Tensor images = random_tensor({3, 13, 10, 3}, "images");
-      randomise_batch_norms(*model, images);
-      const Tensor fewer = random_tensor({2, 13, 10, 3}, "fewer");
+  for (const std::string& name : every_model()) {
+    CAPTURE(name);
+    const ModelOptions options{.classes = 7, .image = {13, 10, 3}, .num_channels = 11, .seed = 2};
+    const Tensor images = random_tensor({3, 13, 10, 3}, "images");
+    const Tensor fewer = random_tensor({2, 13, 10, 3}, "fewer");
+    const auto model = make_model(name, options);
+    randomise_batch_norms(*model, images);
+    model->eval();
+    const auto frozen = make_model(name, options);
+    load_state_dict(*frozen, state_dict(*model), "the model's weights");
+    frozen->freeze();
+    on_every_cpu_implementation([&] {
       const NoGrad guard;
-      model->eval();
       const Tensor wanted = (*model)(images);
-      const Tensor wanted_fewer = (*model)(fewer);
-      model->freeze();
-      CHECK(difference((*model)(images), wanted) < 1e-5);
-      CHECK(difference((*model)(fewer), wanted_fewer) < 1e-5);
-      CHECK(difference((*model)(images), wanted) < 1e-5);  // nothing was overwritten
-    }
-  });
+      CHECK(difference((*frozen)(images), wanted) < 1e-5);
+      CHECK(difference((*frozen)(fewer), (*model)(fewer)) < 1e-5);
+      CHECK(difference((*frozen)(images), wanted) < 1e-5);  // nothing was overwritten
+    });
+  }
 }
 
 TEST_CASE("frozen models call one kernel for a convolution with all that follows it") {
@@ -268,6 +283,32 @@ TEST_CASE("a sequence folds the batch norm behind a biased convolution") {
     body.freeze();
     CHECK(difference(body(x), wanted) < 2e-6);
   });
+}
+
+TEST_CASE("one frozen convolution under several batch norms") {
+  Conv2d conv({.in = 3, .out = 5, .padding = 1});
+  conv.initialise(1);
+  BatchNorm first(5);
+  BatchNorm second(5);
+  const Tensor x = random_tensor({2, 6, 7, 3}, "x");
+  const Tensor residual = random_tensor({2, 6, 7, 5}, "r");
+  const NoGrad guard;
+  for (BatchNorm* bn : {&first, &second}) {
+    bn->initialise(0);
+    (*bn)(conv(x) + (bn == &first ? 1.0F : -2.0F));
+    bn->eval();
+  }
+  const auto outputs = [&] {
+    return std::vector<Tensor>{conv_bn_relu(conv, first, x), conv_bn_add_relu(conv, second, x, residual),
+                               conv_bn(conv, first, x), conv_add(conv, x, residual), conv(x)};
+  };
+  const std::vector<Tensor> wanted = outputs();
+  for (Module* module : std::initializer_list<Module*>{&conv, &first, &second}) module->freeze();
+  const std::vector<Tensor> found = outputs();
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    CAPTURE(i);
+    CHECK(difference(found[i], wanted[i]) < 2e-6);
+  }
 }
 
 TEST_CASE("a frozen model stays as it is") {

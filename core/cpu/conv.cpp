@@ -111,18 +111,22 @@ void EigenBackend::conv2d_inference(const Conv2dParams& params, const Tensor& x,
 
 void EigenBackend::apply(const Conv2dEpilogue& epilogue, Tensor& y) {
   if (!epilogue.relu && !epilogue.residual.defined()) return;
-  const auto* residual = static_cast<const float*>(epilogue.residual.raw());
-  float* out = y.data<float>().data();
-  const auto finish = [&](auto value) {
-    parallel_for(y.numel(), elementwise_grain, [=](std::int64_t i) { out[i] = value(i); });
-  };
-  const auto sum = [=](std::int64_t i) { return out[i] + residual[i]; };
-  if (residual == nullptr)
-    finish([=](std::int64_t i) { return Relu::forward(out[i]); });
-  else if (epilogue.relu)
-    finish([=](std::int64_t i) { return Relu::forward(sum(i)); });
-  else
-    finish(sum);
+  visit_floating(y.dtype(), [&]<class T>(T) {
+    const auto* residual = static_cast<const T*>(epilogue.residual.raw());
+    T* out = y.data<T>().data();
+    const auto finish = [&](auto value) {
+      parallel_for(y.numel(), elementwise_grain, [=](std::int64_t i) { out[i] = static_cast<T>(value(i)); });
+    };
+    const auto sum = [=](std::int64_t i) {
+      return static_cast<float>(out[i]) + static_cast<float>(residual[i]);
+    };
+    if (residual == nullptr)
+      finish([=](std::int64_t i) { return Relu::forward(static_cast<float>(out[i])); });
+    else if (epilogue.relu)
+      finish([=](std::int64_t i) { return Relu::forward(sum(i)); });
+    else
+      finish(sum);
+  });
 }
 
 void EigenBackend::conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,

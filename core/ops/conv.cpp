@@ -50,11 +50,13 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
 
 Tensor conv2d_inference(const Tensor& x, FrozenFilter& filter, const Conv2dParams& params,
                         const Conv2dEpilogue& epilogue) {
-  check_f32("conv2d_inference", {&x, &filter.weight});
+  check_device("conv2d_inference", {&x, &filter.weight});
+  check_floating("conv2d_inference", {&x});
+  check_f32("conv2d_inference", {&filter.weight});
   const Shape shape = output_shape(x, filter.weight, filter.bias, params);
   const Tensor& residual = epilogue.residual;
   if (residual.defined()) {
-    check_f32("conv2d_inference", {&x, &residual});
+    check_floating("conv2d_inference", {&x, &residual});
     require(residual.shape() == shape, "conv2d_inference: the residual {} does not fit the output {}",
             residual.shape().str(), shape.str());
   }
