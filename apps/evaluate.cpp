@@ -15,8 +15,8 @@ using namespace generous;
 
 int evaluate_weights(const Config& requested) {
   Config config = requested;
-  set_threads(config.threads);
-  const Device device = choose_device(config.device);
+  const Device device = set_up_device(config);
+  const DType dtype = choose_dtype(config.dtype, device);
   const NamedTensors weights = read_safetensors(config.weights).tensors;
   const Dataset dataset = load_images(config, config.split == "train" ? Split::train : Split::test);
   const auto model = make_model(config.model_name, model_options(config, dataset));
@@ -30,7 +30,7 @@ int evaluate_weights(const Config& requested) {
                  .augment = false});
   ProgressBar bar;
   const double start = now_seconds();
-  const auto result = evaluate(*model, loader, [&](std::int64_t images) {
+  const auto result = evaluate(*model, loader, dtype, [&](std::int64_t images) {
     bar.update(static_cast<double>(images) / static_cast<double>(dataset.size()), "evaluating");
     return true;
   });
@@ -41,7 +41,7 @@ int evaluate_weights(const Config& requested) {
   fmt::print("weights  {}\n", config.weights);
   fmt::print("dataset  {} {}, {}, {} classes\n", config.dataset, config.split, config.data_dir,
              dataset.classes.size());
-  fmt::print("device   {}\n", backend(device).description());
+  fmt::print("device   {}, {}\n", backend(device).description(), config.dtype);
   fmt::print("images   {}\n", result->images);
   fmt::print("loss     {:.6f}\n", result->loss);
   fmt::print("top-1    {:.4f} % ({} of {})\n", result->top1(), result->correct, result->images);

@@ -38,8 +38,7 @@ Tensor slice(const Tensor& images, std::int64_t first, std::int64_t count) {
 }
 
 int predict(const Config& config) {
-  set_threads(config.threads);
-  choose_device(config.device);
+  const DType dtype = choose_dtype(config.dtype, set_up_device(config));
   const Tensor images = read_images(config.input);
   const auto model = make_model(config.model_name, {.classes = config.classes,
                                                     .image = {images.size(1), images.size(2), images.size(3)},
@@ -52,7 +51,7 @@ int predict(const Config& config) {
   auto out = logits.data<float>().begin();
   for (std::int64_t first = 0; first < images.size(0); first += evaluation_batch) {
     const std::int64_t count = std::min(evaluation_batch, images.size(0) - first);
-    const Tensor part = (*model)(slice(images, first, count));
+    const Tensor part = (*model)(cast(slice(images, first, count), dtype));
     out = std::copy(part.data<float>().begin(), part.data<float>().end(), out);
   }
   write_safetensors(config.output, {{"logits", logits}});

@@ -73,6 +73,7 @@ Tensor record(std::string_view op, Tensor y, std::initializer_list<Tensor> input
   auto node = std::make_shared<Node>();
   node->op = op;
   node->shape = y.shape();
+  node->dtype = y.dtype();
   node->backward = std::move(backward);
   for (const Tensor& input : inputs) node->inputs.push_back(input.node());
   y.set_node(std::move(node));
@@ -89,6 +90,8 @@ void backward(const Tensor& y, const Tensor& dy) {
   require(y.requires_grad(), "backward: this tensor does not depend on anything that requires a gradient");
   require(y.shape() == dy.shape(), "backward: an output of shape {} was given a gradient of shape {}",
           y.shape().str(), dy.shape().str());
+  require(y.dtype() == dy.dtype(), "backward: an output of {} was given a gradient of {}", name_of(y.dtype()),
+          name_of(dy.dtype()));
   const NoGrad guard;
   std::vector<std::shared_ptr<Node>> nodes = newest_first(y.node());
   accumulate(y.node()->gradient, dy);
@@ -103,6 +106,8 @@ void backward(const Tensor& y, const Tensor& dy) {
       require(gradients[i].defined() && gradients[i].shape() == input->shape,
               "{}: the gradient of input {} has shape {} instead of {}", node->op, i,
               gradients[i].shape().str(), input->shape.str());
+      require(gradients[i].dtype() == input->dtype, "{}: the gradient of input {} is {} instead of {}",
+              node->op, i, name_of(gradients[i].dtype()), name_of(input->dtype));
       accumulate(input->gradient, std::move(gradients[i]));
     }
     // What this node kept for its backward pass is free from here on.

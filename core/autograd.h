@@ -31,8 +31,9 @@ struct Node {
   std::string_view op;                        ///< for messages; empty for a leaf
   std::vector<std::shared_ptr<Node>> inputs;  ///< nullptr where an input needs no gradient
   BackwardFunction backward;
-  Tensor gradient;  ///< a leaf's accumulated gradient; of an op only while `backward` runs
-  Shape shape;      ///< of the tensor this node stands for: gradients are checked against it
+  Tensor gradient;           ///< a leaf's accumulated gradient; of an op only while `backward` runs
+  Shape shape;               ///< of the tensor this node stands for: gradients are checked against it
+  DType dtype = DType::f32;  ///< likewise
   bool consumed = false;
 };
 
@@ -43,7 +44,7 @@ Tensor record(std::string_view op, Tensor y, std::initializer_list<Tensor> input
 /// Accumulates d loss / d leaf into every leaf that `loss` depends on and frees the graph. `loss` has one
 /// element. Throws Error if loss has no history or its graph was already freed.
 void backward(const Tensor& loss);
-/// The same from any output `y` with its gradient `dy` of the same shape.
+/// The same from any output `y` with its gradient `dy` of the same shape and dtype.
 void backward(const Tensor& y, const Tensor& dy);
 
 /// While one lives, ops of this thread record nothing: for teachers and evaluation.

@@ -1,7 +1,8 @@
 // The backend seam: what a device must be able to do. Ops (core/ops.h) check shapes and record gradients; a
 // Backend only computes. Every Tensor argument is contiguous, on the backend's device and, unless said
 // otherwise, f32; every output is allocated by the caller and fully overwritten. A missing kernel is a
-// compile error.
+// compile error. "Either dtype" means f32 or bf16, the same for all tensors that have the extents of an image
+// or of x; parameters, statistics and sums {C} and {K, R, S, C} stay f32, and so does the arithmetic.
 #pragma once
 
 #include <memory>
@@ -19,6 +20,10 @@ class Backend {
 
   /// For people: "CPU (oneDNN 2.6.3, AVX-512, 2 threads)".
   virtual std::string description() const = 0;
+  /// Empty where bf16 is faster than f32; otherwise what it is missing: "this CPU has no AVX512-BF16".
+  virtual std::string why_no_bf16() const = 0;
+  /// Holds from the next convolution on.
+  virtual void choose_convolutions(ConvolutionChoice choice) = 0;
 
   // Memory
 
@@ -32,7 +37,7 @@ class Backend {
   /// y = x converted; f32 <-> bf16, u8 -> f32.
   virtual void cast(const Tensor& x, Tensor& y) = 0;
 
-  // Elementwise: shapes are equal
+  // Elementwise: shapes are equal, either dtype
 
   virtual void unary(Unary op, const Tensor& x, Tensor& y) = 0;
   virtual void unary_backward(Unary op, const Tensor& x, const Tensor& y, const Tensor& dy, Tensor& dx) = 0;
@@ -52,7 +57,7 @@ class Backend {
 
   /// y {larger} = x {smaller} repeated.
   virtual void broadcast(const Tensor& x, Tensor& y) = 0;
-  /// y {smaller} = x {larger} summed over the axes in which they differ.
+  /// y {smaller} = x {larger}, of either dtype, summed over the axes in which they differ; y is f32.
   virtual void sum_to(const Tensor& x, Tensor& y) = 0;
 
   // Rows of logits x {B, C}, labels {B} of i64
@@ -75,18 +80,22 @@ class Backend {
 
   /// c = alpha op(a) op(b) + beta c, where op transposes if asked. c is read only if beta != 0.
   virtual void gemm(const GemmParams& params, const Tensor& a, const Tensor& b, Tensor& c) = 0;
-  /// x {N, H, W, C}, weight {K, R, S, C/groups}, bias {K} or undefined, y {N, P, Q, K}.
+  /// x {N, H, W, C} of either dtype, weight {K, R, S, C/groups}, bias {K} or undefined, y {N, P, Q, K}. With
+  /// bf16 images the weight is rounded to bf16 for the products.
   virtual void conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight, const Tensor& bias,
                       Tensor& y) = 0;
-  /// y = [relu](x * weight + bias [+ residual]) for a filter that never changes: what the backend prepares
-  /// from it is kept in `filter.prepared`, whose content is the backend's own (another backend's is
-  /// replaced).
+  /// y = [relu](x * weight + bias [+ residual]), the images of either dtype, for a filter that never changes:
+  /// what the backend prepares from it is kept in `filter.prepared`, whose content is the backend's own
+  /// (another backend's is replaced).
   virtual void conv2d_inference(const Conv2dParams& params, const Tensor& x, FrozenFilter& filter,
                                 const Conv2dEpilogue& epilogue, Tensor& y) = 0;
   virtual void conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
                                     Tensor& dx) = 0;
   virtual void conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
                                       Tensor& dweight) = 0;
+
+  // Pooling of either dtype. A gradient in bf16 may be rounded after every window that it is summed over.
+
   /// y {N, P, Q, C}; `chosen` {N, P, Q, C} of u8 remembers, in the backend's own form, where each maximum
   /// was.
   virtual void max_pool(const Pool2dParams& params, const Tensor& x, Tensor& y, Tensor& chosen) = 0;
@@ -96,7 +105,7 @@ class Backend {
   virtual void avg_pool(const Pool2dParams& params, const Tensor& x, Tensor& y) = 0;
   virtual void avg_pool_backward(const Pool2dParams& params, const Tensor& dy, Tensor& dx) = 0;
 
-  // Batch norm over all axes but the last, fused with an optional residual and ReLU:
+  // Batch norm of either dtype over all axes but the last, fused with an optional residual and ReLU:
   // y = [relu](gamma * (x - mean) * inverse_std + beta [+ residual]).
 
   /// Training: mean and inverse_std {C} are the batch's (biased variance), written for the backward pass; the

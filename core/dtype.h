@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "core/error.h"
+
 namespace generous {
 
 /// The upper half of an IEEE f32: 8 exponent bits, 7 mantissa bits.
@@ -68,5 +70,13 @@ template <>
 inline constexpr DType dtype_of<std::int64_t> = DType::i64;
 template <>
 inline constexpr DType dtype_of<std::uint8_t> = DType::u8;
+
+/// Calls f(T{}) with the C++ type of a floating dtype. Throws Error for an integer one.
+template <class F>
+void visit_floating(DType dtype, F&& f) {
+  if (dtype == DType::f32) return f(float{});
+  if (dtype == DType::bf16) return f(bfloat16{});
+  fail("elements of {} are not floating", name_of(dtype));
+}
 
 }  // namespace generous

@@ -14,6 +14,13 @@ struct Conv2dParams {
   std::int64_t groups = 1;
 };
 
+/// How a backend with several algorithms for a convolution picks one.
+enum class ConvolutionChoice : std::uint8_t {
+  by_rule,   ///< a fixed rule of shape and type: the same bits in every run
+  measured,  ///< the faster one when a shape is first met: bits may differ from run to run
+  direct     ///< never one that trades accuracy for multiplications
+};
+
 /// Base of what a backend keeps with a frozen filter, so as to prepare it once and not at every call.
 struct PreparedFilter {
   PreparedFilter() = default;

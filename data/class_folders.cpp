@@ -1,9 +1,9 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "data/decoded_cache.h"
 #include "data/folder.h"
 #include "data/formats.h"
-#include "data/image_file.h"
 
 namespace generous {
 
@@ -50,8 +50,7 @@ Dataset load_class_folders(const fs::path& root, Split split) {
       files.push_back({std::move(path), static_cast<std::int64_t>(label)});
     }
   }
-  const ImageSize size = image_file_size(files.front().path);
-  return decode_images(files, classes, size);
+  return load_decoded(root, split, files, classes, image_file_size(files.front().path));
 }
 
 }  // namespace generous

@@ -11,16 +11,12 @@ namespace generous {
 /// Whether there is such a file or folder; no when that cannot be found out.
 bool path_exists(const std::filesystem::path& path);
 
-/// What is in `folder`, sorted by name, without hidden entries (a leading dot). Throws Error with the
-/// system's reason.
-std::vector<std::filesystem::path> list_folder(const std::filesystem::path& folder);
-
-/// The folders in `folder`, sorted by name; throws Error that names anything else in it, and when there is
-/// none.
+/// The folders in `folder`, sorted by name, without hidden entries (a leading dot). Throws Error with the
+/// system's reason, for anything else that is there, and when there is none.
 std::vector<std::filesystem::path> list_class_folders(const std::filesystem::path& folder);
 
-/// The .jpg, .jpeg and .png files in `folder` (any case), sorted by name; throws Error that names anything
-/// else in it, and when there is none.
+/// The .jpg, .jpeg and .png files in `folder` (any case), sorted by name, without hidden entries. Throws
+/// Error like list_class_folders.
 std::vector<std::filesystem::path> list_images(const std::filesystem::path& folder);
 
 /// The size of a regular file; throws Error for anything else.

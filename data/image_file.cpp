@@ -114,16 +114,11 @@ ImageSize image_file_size(const fs::path& path) {
   return encoded_image_size(read_file(path, max_file_bytes), path);
 }
 
-Dataset decode_images(const std::vector<LabelledFile>& files, std::vector<std::string> classes,
-                      ImageSize size) {
+void decode_images(const std::vector<LabelledFile>& files, ImageSize size, std::span<std::uint8_t> pixels) {
   const auto count = static_cast<std::int64_t>(files.size());
-  Dataset dataset;
-  dataset.classes = std::move(classes);
-  dataset.images = Tensor::empty({count, size.height, size.width, 3}, DType::u8);
-  for (const LabelledFile& file : files) dataset.labels.push_back(file.label);
-
-  const std::span<std::uint8_t> all = dataset.images.data<std::uint8_t>();
-  const std::size_t image_bytes = all.size() / files.size();
+  const auto image_bytes = static_cast<std::size_t>(3 * size.height * size.width);
+  require(pixels.size() == files.size() * image_bytes, "decode_images: {} bytes do not hold {} x {} x {} x 3",
+          pixels.size(), files.size(), size.height, size.width);
   std::atomic<std::int64_t> first_bad = std::numeric_limits<std::int64_t>::max();
   std::exception_ptr error;
 #pragma omp parallel for schedule(dynamic, 64)
@@ -132,7 +127,8 @@ Dataset decode_images(const std::vector<LabelledFile>& files, std::vector<std::s
     const auto index = static_cast<std::size_t>(i);
     try {  // an exception must not leave the parallel loop
       const fs::path& path = files[index].path;
-      decode_rgb(read_file(path, max_file_bytes), path, size, all.subspan(index * image_bytes, image_bytes));
+      decode_rgb(read_file(path, max_file_bytes), path, size,
+                 pixels.subspan(index * image_bytes, image_bytes));
     } catch (...) {
 #pragma omp critical
       if (i < first_bad) {
@@ -142,7 +138,6 @@ Dataset decode_images(const std::vector<LabelledFile>& files, std::vector<std::s
     }
   }
   if (error) std::rethrow_exception(error);
-  return dataset;
 }
 
 }  // namespace generous

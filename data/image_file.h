@@ -7,8 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "data/dataset.h"
-
 namespace generous {
 
 struct ImageSize {
@@ -31,10 +29,9 @@ struct LabelledFile {
   std::int64_t label = 0;
 };
 
-/// Decodes all `files`, in that order, on all OpenMP threads, into a Dataset of RGB images of `size`. Of
-/// several bad files the error names the first.
-Dataset decode_images(const std::vector<LabelledFile>& files, std::vector<std::string> classes,
-                      ImageSize size);
+/// Decodes all `files`, in that order, on all OpenMP threads, into `pixels`: RGB images of `size`, one after
+/// the other. Of several bad files the error names the first.
+void decode_images(const std::vector<LabelledFile>& files, ImageSize size, std::span<std::uint8_t> pixels);
 
 /// The size of the image in one file.
 ImageSize image_file_size(const std::filesystem::path& path);

@@ -2,9 +2,9 @@
 #include <set>
 
 #include "core/error.h"
+#include "data/decoded_cache.h"
 #include "data/folder.h"
 #include "data/formats.h"
-#include "data/image_file.h"
 
 namespace generous {
 
@@ -122,7 +122,7 @@ Dataset load_tiny_imagenet(const fs::path& folder, Split split) {
   const bool original = split == Split::test && path_exists(images / "val_annotations.txt");
   const std::vector<LabelledFile> files =
       original ? files_by_annotations(images, index) : files_in_class_folders(images, wnids, index);
-  return decode_images(files, read_class_names(root, index, wnids), size);
+  return load_decoded(root, split, files, read_class_names(root, index, wnids), size);
 }
 
 }  // namespace generous

@@ -11,10 +11,15 @@ namespace {
 void fill_random(const StateEntry& entry, std::uint64_t seed) {
   const Random random(seed, "init/" + entry.name);
   std::vector<float> values(static_cast<std::size_t>(entry.tensor.numel()));
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    values[i] = entry.init.kind == Init::Kind::normal
-                    ? entry.init.value * random.normal(0, 0, i)
-                    : entry.init.value * (2.0F * random.uniform(0, 0, i) - 1.0F);
+  const float value = entry.init.value;
+  // Every element is a function of its place alone.
+  if (entry.init.kind == Init::Kind::normal) {
+#pragma omp parallel for
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = value * random.normal(0, 0, i);
+  } else {
+#pragma omp parallel for simd
+    for (std::size_t i = 0; i < values.size(); ++i)
+      values[i] = value * (2.0F * random.uniform(0, 0, i) - 1.0F);
   }
   Tensor target = entry.tensor;
   backend(target.device()).copy_from_host(values.data(), target);

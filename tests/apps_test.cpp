@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "core/safetensors.h"
 #include "nn/models/registry.h"
@@ -224,6 +225,25 @@ TEST_CASE("evaluate agrees with the run, and predict with the model") {
     CHECK(before[0].first == "conv1.weight");
     CHECK(std::ranges::equal(before[0].second.data<float>(), after[0].second.data<float>()));
   }
+}
+
+TEST_CASE("loader_benchmark prints its measurement, also as JSON") {
+  const TemporaryFolder folder;
+  make_images(folder / "images");
+  const Arguments flags = {
+      "--dataset", "class_folders", "--data_dir", (folder / "images").string(), "--num_workers",
+      "2",         "--seconds",     "0.3"};
+  CHECK(contains(completed("loader_benchmark", flags), "class_folders, 128 images at a time, 2 workers: "));
+  const auto line = nlohmann::json::parse(
+      completed("loader_benchmark", flags + Arguments{"--batch_size", "5", "--json", "1"}));
+  CHECK(line.at("dataset") == "class_folders");
+  CHECK(line.at("batch") == 5);
+  CHECK(line.at("workers") == 2);
+  CHECK(line.at("images_per_s").get<double>() > 1000.0);
+  CHECK(line.at("cpu_us_per_image").get<double>() > 0.0);
+  CHECK(line.at("peak_rss_mib").get<double>() > 1.0);
+  check_error("loader_benchmark", {"--dataset", "cifar10", "--seconds", "0"}, 2, {"--seconds", "0.1", "'0'"});
+  check_error("loader_benchmark", {}, 2, {"give --dataset"});
 }
 
 TEST_CASE("usage errors exit with 2, help with 0") {

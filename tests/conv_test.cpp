@@ -40,6 +40,12 @@ const ConvCase layer_cases[] = {
     {{3, 8, 8, 64}, {64, 3, 3, 64}, {.stride = 1, .padding = 1}, false},
     {{2, 4, 4, 256}, {512, 3, 3, 256}, {.stride = 1, .padding = 1}, false},
     {{2, 16, 16, 64}, {64, 3, 3, 8}, {.stride = 1, .padding = 1, .groups = 8}, false},
+    // Winograd's tiles: images that are no multiple of four, channels of one, two, four and more vectors.
+    {{2, 13, 9, 48}, {80, 3, 3, 48}, {.stride = 1, .padding = 1}, true},
+    {{5, 7, 10, 16}, {32, 3, 3, 16}, {.stride = 1, .padding = 1}, false},
+    {{3, 5, 6, 128}, {16, 3, 3, 128}, {.stride = 1, .padding = 1}, true},
+    {{2, 1, 3, 32}, {112, 3, 3, 32}, {.stride = 1, .padding = 1}, false},
+    {{2, 224, 220, 15}, {37, 1, 1, 15}, {.stride = 2}, false},  // where oneDNN writes out of bounds
 };
 
 std::vector<double> naive_conv(const Tensor& x, const Tensor& weight, const Tensor& bias,

@@ -160,6 +160,31 @@ TEST_CASE("an epoch resumed at a batch goes on as it would have") {
   }
 }
 
+TEST_CASE("after the first epochs, batches take nothing from the system") {
+  const Dataset dataset = make_dataset(203);
+  for (const int workers : {0, 3}) {
+    Loader loader(dataset, info, {.batch_size = 10, .workers = workers});
+    // As in training, the previous batch is alive while the next one is taken.
+    std::optional<Batch> batch;
+    const auto run_epochs = [&](std::int64_t first, std::int64_t end) {
+      for (std::int64_t epoch = first; epoch < end; ++epoch) {
+        loader.start_epoch(epoch);
+        while (std::optional<Batch> next = loader.next()) batch = std::move(next);
+      }
+    };
+    // As many batches at once as there ever can be: prepared, delivered, and those of an epoch broken off.
+    std::vector<Batch> reserve;
+    for (int i = 0; i < 5 * workers + 3; ++i)
+      reserve.push_back({Tensor::empty({10, 6, 5, 3}), Tensor::empty({10}, DType::i64)});
+    reserve.clear();
+    run_epochs(0, 1);
+    const std::size_t before = host_allocator()->statistics().system_allocations;
+    run_epochs(1, 40);
+    CHECK(host_allocator()->statistics().system_allocations == before);
+    CHECK(batch->images.size(0) == 3);
+  }
+}
+
 TEST_CASE("a loader goes away at any moment") {
   const Dataset dataset = make_dataset(200);
   for (int taken = 0; taken < 20; ++taken) {

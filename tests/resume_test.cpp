@@ -178,6 +178,28 @@ TEST_CASE("a run killed at any moment can be resumed, and ends as if it had not 
   check_same_run(folder / "straight", run);
 }
 
+TEST_CASE("a run that ended before it saved any weights is resumed from its beginning: the seed or --init") {
+  const TemporaryFolder folder;
+  make_images(folder / "images");
+  const auto flags = [&](const char* run) {
+    return small_run(folder / "images", folder / run) + log_every_step + Arguments{"--num_epochs", "1"};
+  };
+  check_completes("train_standard", flags("other") + Arguments{"--seed", "5"});
+  Arguments more = {"--seed", "3"};
+  SUBCASE("the seed") {}
+  SUBCASE("weights of another run") {
+    more = more + Arguments{"--init", (folder / "other" / "last_model.safetensors").string()};
+  }
+  check_completes("train_standard", flags("straight") + more);
+  // No room for weights: the first save fails.
+  const auto failed = run_app("train_standard", flags("failed") + more, {.largest_file = 32768});
+  CHECK(failed.exit_code == 1);
+  REQUIRE(fs::exists(folder / "failed" / "training_state.safetensors"));
+  CHECK_FALSE(fs::exists(folder / "failed" / "last_model.safetensors"));
+  check_completes("train_standard", {"--save_path", (folder / "failed").string(), "--resume"});
+  check_same_run(folder / "straight", folder / "failed");
+}
+
 TEST_CASE("a resumed run must be the same run; only its length and where it runs may change") {
   const TemporaryFolder folder;
   make_images(folder / "images");

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "apps/training/config_keys.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "nn/state_dict.h"
@@ -100,9 +101,14 @@ TrainingState read_training_state(const std::filesystem::path& path) {
 void check_same_settings(const Config& config, const TrainingState& state,
                          const std::filesystem::path& path) {
   const nlohmann::json saved = parse_json_strictly(state.config, path.string());
+  // A setting that did not exist yet when the run was saved had its default's effect.
+  std::map<std::string, std::string> defaults;
+  for (const Setting& setting : settings(default_config(config.program, config.model_name, config.dataset)))
+    defaults[setting.key] = setting.json;
   for (const Setting& setting : settings(config)) {
     if (setting.may_change) continue;
-    const std::string before = saved.contains(setting.key) ? saved[setting.key].dump() : "not set";
+    const std::string before =
+        saved.contains(setting.key) ? saved[setting.key].dump() : defaults.at(setting.key);
     if (before != setting.json)
       fail("cannot resume {}: {} was {}, now it is {}; keep it, or start a new run in another folder",
            path.string(), setting.key, before, setting.json);

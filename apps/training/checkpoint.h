@@ -50,8 +50,8 @@ struct TrainingState {
   Position position;
   std::string config;             ///< to_json of the configuration
   std::int64_t train_images = 0;  ///< how many the training split has
-  NamedTensors model;             ///< state_dict
-  NamedTensors optimizer;         ///< Optimizer::state
+  NamedTensors model;             ///< state_dict; empty before the first step
+  NamedTensors optimizer;         ///< Optimizer::state; likewise
 };
 
 void write_training_state(const std::filesystem::path& path, const TrainingState& state);

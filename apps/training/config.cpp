@@ -124,7 +124,7 @@ std::string unknown(Program program, std::string_view name, bool flag) {
     if (key.is_for(program)) names.emplace_back(key.name);
     if (key.name != name) continue;
     for (const Program other : {Program::train_standard, Program::train_generous, Program::train_kd,
-                                Program::evaluate, Program::predict})
+                                Program::evaluate, Program::predict, Program::loader_benchmark})
       if (key.is_for(other)) owners.push_back(name_of(other));
   }
   if (!owners.empty())

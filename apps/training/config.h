@@ -10,7 +10,14 @@
 
 namespace generous {
 
-enum class Program : std::uint8_t { train_standard, train_generous, train_kd, evaluate, predict };
+enum class Program : std::uint8_t {
+  train_standard,
+  train_generous,
+  train_kd,
+  evaluate,
+  predict,
+  loader_benchmark
+};
 
 /// "train_standard", "train_generous", ...
 std::string name_of(Program program);
@@ -58,6 +65,9 @@ struct Config {
   std::string init;
   std::string data_dir;
   std::string device = "auto";
+  std::string dtype = "f32";
+  bool winograd = true;
+  bool tune = false;
   std::int64_t threads = 0;
   std::int64_t log_steps = 0;
 
@@ -66,6 +76,9 @@ struct Config {
   std::int64_t classes = 0;
   std::string input;
   std::string output;
+
+  double seconds = 5.0;
+  bool json = false;
 
   std::set<std::string, std::less<>> given;  ///< the keys that the file or the flags set
 };

@@ -19,6 +19,7 @@ constexpr unsigned training = standard_stage | generous_stage | student_stage;
 constexpr unsigned evaluation = bit(Program::evaluate);
 constexpr unsigned prediction = bit(Program::predict);
 constexpr unsigned tools = evaluation | prediction;
+constexpr unsigned loading = bit(Program::loader_benchmark);
 
 constexpr double most = 1e6;                    // far from any overflow
 constexpr double most_seed = 9007199254740991;  // 2^53 - 1: exact in every JSON reader
@@ -61,16 +62,16 @@ std::vector<Key> make_keys() {
                "epochs at which the learning rate is multiplied by gamma, such as 80,120"}),
       between(0, 1, {"gamma", training, setting, &C::gamma, "factor of the learning rate at those epochs"}),
       between(1, 65536, {"batch_size", training, setting, &C::batch_size, "images per step"}),
-      between(1, 65536, {"batch_size", evaluation, setting, &C::batch_size, "images at a time"}),
+      between(1, 65536, {"batch_size", evaluation | loading, setting, &C::batch_size, "images at a time"}),
       between(1, most, {"num_epochs", training, flexible, &C::num_epochs, "passes over the training images"}),
       between(0, 256,
-              {"num_workers", training | evaluation, flexible, &C::num_workers,
+              {"num_workers", training | evaluation | loading, flexible, &C::num_workers,
                "threads that prepare batches ahead"}),
       {"augmentation", training, setting, &C::augmentation,
        "crop, flip or rotate the training images at random"},
       {"cuda", training, unused, &C::cuda, "without effect: see --device"},
-      required(
-          one_of(dataset_names(), {"dataset", training | evaluation, setting, &C::dataset, "the images"})),
+      required(one_of(dataset_names(),
+                      {"dataset", training | evaluation | loading, setting, &C::dataset, "the images"})),
 
       required({"adversarial_model", generous_stage, setting, &C::adversarial_model,
                 "the standard teacher's network"}),
@@ -109,7 +110,7 @@ std::vector<Key> make_keys() {
                "of the initial weights, the order, the augmentation and dropout"}),
       {"init", training, flexible, &C::init, "weights to start from (.safetensors)"},
 
-      {"data_dir", training | evaluation, flexible, &C::data_dir, "the dataset's folder"},
+      {"data_dir", training | evaluation | loading, flexible, &C::data_dir, "the dataset's folder"},
       required({"weights", tools, setting, &C::weights, "the network's weights (.safetensors)"}),
       one_of({"test", "train"}, {"split", evaluation, setting, &C::split, "which images"}),
       required(between(2, most, {"classes", prediction, setting, &C::classes, "how many classes there are"})),
@@ -118,8 +119,16 @@ std::vector<Key> make_keys() {
       required({"output", prediction, setting, &C::output,
                 "file for the tensor `logits` {N, classes} (.safetensors)"}),
       one_of({"auto", "cpu", "cuda"}, {"device", training | tools, flexible, &C::device, "where to compute"}),
+      {"winograd", training | tools, setting, &C::winograd,
+       "fast convolutions with a rounding error some times larger; 0: direct ones alone"},
+      {"tune", training | tools, setting, &C::tune,
+       "measure which convolution is faster: other bits in every run"},
+      one_of({"f32", "bf16"}, {"dtype", training | tools, setting, &C::dtype,
+                               "of activations and their gradients; all else is f32"}),
       between(0, 1024,
               {"threads", training | tools, flexible, &C::threads, "threads that compute; 0: all cores"}),
+      between(0.1, 3600, {"seconds", loading, setting, &C::seconds, "how long to measure"}),
+      {"json", loading, setting, &C::json, "print one line of JSON"},
       between(0, most,
               {"log_steps", training, flexible, &C::log_steps,
                "a row in steps.csv every so many steps; 0: none"}),
@@ -140,6 +149,8 @@ std::string name_of(Program program) {
       return "evaluate";
     case Program::predict:
       return "predict";
+    case Program::loader_benchmark:
+      return "loader_benchmark";
   }
   return "?";
 }

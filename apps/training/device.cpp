@@ -11,10 +11,26 @@ Device choose_device(const std::string& choice) {
   return device;
 }
 
+DType choose_dtype(const std::string& choice, Device device) {
+  if (choice != "bf16") return DType::f32;
+  const std::string missing = backend(device).why_no_bf16();
+  require(missing.empty(), "no bf16: {}; --dtype f32 is available", missing);
+  return DType::bf16;
+}
+
 void set_threads(std::int64_t threads) {
   // Before any setting, OpenMP's maximum is the number of cores this process may use (or OMP_NUM_THREADS).
   static const int available = omp_get_max_threads();
   omp_set_num_threads(threads > 0 ? static_cast<int>(threads) : available);
+}
+
+Device set_up_device(const Config& config) {
+  set_threads(config.threads);
+  const Device device = choose_device(config.device);
+  backend(device).choose_convolutions(!config.winograd ? ConvolutionChoice::direct
+                                      : config.tune    ? ConvolutionChoice::measured
+                                                       : ConvolutionChoice::by_rule);
+  return device;
 }
 
 }  // namespace generous

@@ -1,9 +1,10 @@
-// Where and with how many threads to compute.
+// Where, in which precision and with how many threads to compute.
 #pragma once
 
 #include <cstdint>
 #include <string>
 
+#include "apps/training/config.h"
 #include "core/backend.h"
 
 namespace generous {
@@ -12,7 +13,15 @@ namespace generous {
 /// says what is missing if the choice is not there.
 Device choose_device(const std::string& choice);
 
+/// `choice` is f32 or bf16: the dtype of a model's input, which decides that of its activations. Throws Error
+/// that says what is missing if `device` would not gain from bf16.
+DType choose_dtype(const std::string& choice, Device device);
+
 /// Computes with this many threads from now on; 0: as many as the process may use cores.
 void set_threads(std::int64_t threads);
+
+/// Sets threads, device and the choice of convolutions as `config` has them; returns the device. Throws like
+/// choose_device.
+Device set_up_device(const Config& config);
 
 }  // namespace generous

@@ -4,14 +4,14 @@
 
 namespace generous {
 
-std::optional<Evaluation> evaluate(Module& model, Loader& loader,
+std::optional<Evaluation> evaluate(Module& model, Loader& loader, DType dtype,
                                    const std::function<bool(std::int64_t images)>& go_on) {
   const NoGrad no_grad;
   model.eval();
   Evaluation result;
   loader.start_epoch(0);
   while (const auto batch = loader.next()) {
-    const Tensor logits = model(batch->images);
+    const Tensor logits = model(cast(batch->images, dtype));
     const std::int64_t count = batch->labels.numel();
     result.loss +=
         static_cast<double>(cross_entropy(logits, batch->labels).item()) * static_cast<double>(count);

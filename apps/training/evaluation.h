@@ -28,9 +28,9 @@ struct Evaluation {
   }
 };
 
-/// Leaves the model in evaluation mode. `go_on` is asked after every batch, with the number of images done;
-/// nothing is returned if it said no.
-std::optional<Evaluation> evaluate(Module& model, Loader& loader,
+/// Computes in `dtype`. Leaves the model in evaluation mode. `go_on` is asked after every batch, with the
+/// number of images done; nothing is returned if it said no.
+std::optional<Evaluation> evaluate(Module& model, Loader& loader, DType dtype,
                                    const std::function<bool(std::int64_t images)>& go_on);
 
 }  // namespace generous

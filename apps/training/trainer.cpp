@@ -61,9 +61,9 @@ void describe(RunLog& log, const Config& config, const Data& data, const Module&
       "{}: {} ({} parameters) on {}: {} training and {} test images of {} x {} x {}, {} classes",
       name_of(config.program), config.model_name, model.parameter_count(), config.dataset, data.train.size(),
       data.test.size(), shape[0], shape[1], shape[2], data.train.classes.size()));
-  log.line(fmt::format("device {}: {}; {}, learning rate {}; seed {}; run folder {}", config.device,
-                       backend(device).description(), config.optimizer, config.learning_rate, config.seed,
-                       config.save_path));
+  log.line(fmt::format("device {}: {}, {}; {}, learning rate {}; seed {}; run folder {}", config.device,
+                       backend(device).description(), config.dtype, config.optimizer, config.learning_rate,
+                       config.seed, config.save_path));
 }
 
 }  // namespace
@@ -71,8 +71,8 @@ void describe(RunLog& log, const Config& config, const Data& data, const Module&
 int train(const Config& requested, const MakeObjective& make_objective) {
   Config config = requested;
   const RunFolder folder{config.save_path};
-  set_threads(config.threads);
-  const Device device = choose_device(config.device);
+  const Device device = set_up_device(config);
+  const DType dtype = choose_dtype(config.dtype, device);
   create_writable_folder(folder.path);
   const std::optional<TrainingState> state = saved_state(config, folder);
 
@@ -89,11 +89,12 @@ int train(const Config& requested, const MakeObjective& make_objective) {
   const std::unique_ptr<Module> model = make_model(config.model_name, options);
   const Objective objective = make_objective(config, options);
   const std::unique_ptr<Optimizer> optimizer = make_optimizer(config, *model);
-  if (!state && !config.init.empty()) {
+  const bool begun = state && state->position.step > 0;
+  if (!begun && !config.init.empty()) {
     const fs::path init = find_checkpoint("init", config.init, config.save_path);
     load_state_dict(*model, read_safetensors(init).tensors, init.string());
   }
-  TrainingLoop loop(config, data, *model, *optimizer, objective, log);
+  TrainingLoop loop(config, dtype, data, *model, *optimizer, objective, log);
   if (state) {
     log.keep_earlier_lines();
     loop.restore(*state, folder.training_state());

@@ -39,9 +39,10 @@ double percent(std::int64_t part, std::int64_t whole) {
 
 }  // namespace
 
-TrainingLoop::TrainingLoop(const Config& config, const Data& data, Module& model, Optimizer& optimizer,
-                           const Objective& objective, RunLog& log)
+TrainingLoop::TrainingLoop(const Config& config, DType dtype, const Data& data, Module& model,
+                           Optimizer& optimizer, const Objective& objective, RunLog& log)
     : config_(config),
+      dtype_(dtype),
       model_(model),
       optimizer_(optimizer),
       objective_(objective),
@@ -66,11 +67,17 @@ void TrainingLoop::restore(const TrainingState& state, const std::filesystem::pa
   require(state.position.sums.terms.size() == objective_.terms.size(),
           "{} is damaged: it has {} loss terms, this program has {}", source.string(),
           state.position.sums.terms.size(), objective_.terms.size());
-  load_state_dict(model_, state.model, source.string());
-  optimizer_.load_state(state.optimizer, source.string());
   position_ = state.position;
+  if (position_.step > 0) {
+    load_state_dict(model_, state.model, source.string());
+    optimizer_.load_state(state.optimizer, source.string());
+  }
   metrics_.keep_rows_up_to(position_.epoch);
   steps_.keep_rows_up_to(position_.step);
+}
+
+void TrainingLoop::save_start() const {
+  write_training_state(folder_.training_state(), {position_, to_json(config_), train_images_, {}, {}});
 }
 
 int TrainingLoop::run() {
@@ -104,7 +111,9 @@ bool TrainingLoop::train_epoch() {
   if (position_.step_in_epoch < batches) train_loader_.start_epoch(position_.epoch, position_.step_in_epoch);
   const double start = now_seconds() - position_.sums.seconds;
   while (position_.step_in_epoch < batches) {
-    train_step(*train_loader_.next());
+    Batch batch = *train_loader_.next();
+    batch.images = cast(batch.images, dtype_);  // what the model and the teachers compute in
+    train_step(batch);
     position_.sums.seconds = now_seconds() - start;
     show_training();
     if (StopSignals::received() != 0) return false;
@@ -144,7 +153,7 @@ void TrainingLoop::train_step(const Batch& batch) {
 /// Evaluates, saves and goes to the next epoch; false if a signal came first.
 bool TrainingLoop::finish_epoch() {
   const double start = now_seconds();
-  const auto test = evaluate(model_, test_loader_, [&](std::int64_t images) {
+  const auto test = evaluate(model_, test_loader_, dtype_, [&](std::int64_t images) {
     show_evaluation(images);
     return StopSignals::received() == 0;
   });

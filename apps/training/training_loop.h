@@ -19,14 +19,15 @@ struct Data {
 
 class TrainingLoop {
  public:
-  /// Everything must outlive the loop.
-  TrainingLoop(const Config& config, const Data& data, Module& model, Optimizer& optimizer,
+  /// Everything must outlive the loop. Networks compute in `dtype`.
+  TrainingLoop(const Config& config, DType dtype, const Data& data, Module& model, Optimizer& optimizer,
                const Objective& objective, RunLog& log);
 
   /// Goes on from a saved state instead of from the beginning.
   void restore(const TrainingState& state, const std::filesystem::path& source);
-  /// Writes the training state of a run that has not begun, so that even its first epoch can be resumed.
-  void save_start() const { save_state(finite_weights()); }
+  /// Writes the training state of a run that has not begun, so that even its first epoch can be resumed. It
+  /// holds no weights: the configuration gives them again.
+  void save_start() const;
   /// Until the last epoch, config.max_steps or a signal; returns the exit code. Throws Error when the loss or
   /// the weights stop being finite, leaving all files as they are.
   int run();
@@ -48,6 +49,7 @@ class TrainingLoop {
   float learning_rate() const { return schedule_.learning_rate(position_.epoch); }
 
   const Config& config_;
+  DType dtype_;
   Module& model_;
   Optimizer& optimizer_;
   const Objective& objective_;

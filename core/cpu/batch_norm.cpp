@@ -1,5 +1,6 @@
 // Batch norm over the rows of x {M, C}, fused with residual and ReLU. Each direction is two passes over the
-// data: sums per channel, then one affine map per channel. Formulas: core/backend.h.
+// data: sums per channel, then one affine map per channel. T is the element type of x, y, the residual and
+// their gradients; everything {C} is f32, and so is the arithmetic. Formulas: core/backend.h.
 
 #include <cmath>
 
@@ -59,11 +60,12 @@ class ChannelSums {
 };
 
 /// y = [relu](scale x + shift [+ residual]), scale and shift {C}.
+template <class T>
 void normalise(const BatchNormInputs& in, bool relu, const float* scale, const float* shift, Tensor& y) {
   const std::int64_t channels = in.x.size(-1);
-  const float* x = in.x.data<float>().data();
-  const auto* residual = static_cast<const float*>(in.residual.raw());
-  float* out = y.data<float>().data();
+  const T* x = in.x.data<T>().data();
+  const auto* residual = static_cast<const T*>(in.residual.raw());
+  T* out = y.data<T>().data();
   for_row_blocks(in.x.numel() / channels, channels, [=](std::int64_t begin, std::int64_t end, int) {
     for_channels(channels, [=]<class V>(std::int64_t c) {
       const V a = load<V>(scale + c);
@@ -77,14 +79,12 @@ void normalise(const BatchNormInputs& in, bool relu, const float* scale, const f
   });
 }
 
-}  // namespace
-
-void EigenBackend::batch_norm_train(const BatchNormParams& params, const BatchNormInputs& in,
-                                    BatchNormStatistics& running, Tensor& mean, Tensor& inverse_std,
-                                    Tensor& y) {
+template <class T>
+void train(const BatchNormParams& params, const BatchNormInputs& in, BatchNormStatistics& running,
+           Tensor& mean, Tensor& inverse_std, Tensor& y) {
   const std::int64_t channels = in.x.size(-1);
   const std::int64_t rows = in.x.numel() / channels;
-  const float* x = in.x.data<float>().data();
+  const T* x = in.x.data<T>().data();
 
   // Sums of d = x - x[0] and of d^2: shifted by a value of the channel's own, so that a mean far from zero
   // costs no digits of the variance.
@@ -110,7 +110,7 @@ void EigenBackend::batch_norm_train(const BatchNormParams& params, const BatchNo
   for (std::int64_t c = 0; c < channels; ++c) {
     const auto i = static_cast<std::size_t>(c);
     const double offset = sums.total(0, c, threads) / count;
-    const double mu = static_cast<double>(x[c]) + offset;
+    const double mu = static_cast<double>(static_cast<float>(x[c])) + offset;
     const double variance = std::max(0.0, sums.total(1, c, threads) / count - offset * offset);
     const double inverse = 1.0 / std::sqrt(variance + static_cast<double>(params.epsilon));
     const auto update = [momentum](float& old, double value) {
@@ -124,11 +124,12 @@ void EigenBackend::batch_norm_train(const BatchNormParams& params, const BatchNo
     scale.data<float>()[i] = static_cast<float>(factor);
     shift.data<float>()[i] = static_cast<float>(static_cast<double>(in.beta.data<float>()[i]) - mu * factor);
   }
-  normalise(in, params.relu, scale.data<float>().data(), shift.data<float>().data(), y);
+  normalise<T>(in, params.relu, scale.data<float>().data(), shift.data<float>().data(), y);
 }
 
-void EigenBackend::batch_norm_eval(const BatchNormParams& params, const BatchNormInputs& in,
-                                   const BatchNormStatistics& running, Tensor& y) {
+template <class T>
+void evaluate(const BatchNormParams& params, const BatchNormInputs& in, const BatchNormStatistics& running,
+              Tensor& y) {
   const std::int64_t channels = in.x.size(-1);
   Tensor scale = Tensor::empty({channels});
   Tensor shift = Tensor::empty({channels});
@@ -141,16 +142,17 @@ void EigenBackend::batch_norm_eval(const BatchNormParams& params, const BatchNor
     shift.data<float>()[i] = static_cast<float>(static_cast<double>(in.beta.data<float>()[i]) -
                                                 static_cast<double>(running.mean.data<float>()[i]) * factor);
   }
-  normalise(in, params.relu, scale.data<float>().data(), shift.data<float>().data(), y);
+  normalise<T>(in, params.relu, scale.data<float>().data(), shift.data<float>().data(), y);
 }
 
-void EigenBackend::batch_norm_backward(const BatchNormParams& params, const BatchNormSaved& saved,
-                                       const Tensor& dy, BatchNormGradients& out) {
+template <class T>
+void differentiate(const BatchNormParams& params, const BatchNormSaved& saved, const Tensor& dy,
+                   BatchNormGradients& out) {
   const std::int64_t channels = saved.x.size(-1);
   const std::int64_t rows = saved.x.numel() / channels;
-  const float* x = saved.x.data<float>().data();
-  const auto* y = static_cast<const float*>(saved.y.raw());
-  const float* dout = dy.data<float>().data();
+  const T* x = saved.x.data<T>().data();
+  const auto* y = static_cast<const T*>(saved.y.raw());
+  const T* dout = dy.data<T>().data();
   const float* mean = saved.mean.data<float>().data();
 
   // dbeta = sum dz, dgamma = inverse_std * sum dz (x - mean), where dz = dy behind the ReLU.
@@ -192,8 +194,8 @@ void EigenBackend::batch_norm_backward(const BatchNormParams& params, const Batc
     }
   }
 
-  float* dx = out.dx.data<float>().data();
-  auto* dresidual = static_cast<float*>(out.dresidual.raw());
+  T* dx = out.dx.data<T>().data();
+  auto* dresidual = static_cast<T*>(out.dresidual.raw());
   for_row_blocks(rows, channels, [=](std::int64_t begin, std::int64_t end, int) {
     for_channels(channels, [=]<class V>(std::int64_t c) {
       const V scale = load<V>(a + c);
@@ -207,6 +209,24 @@ void EigenBackend::batch_norm_backward(const BatchNormParams& params, const Batc
       }
     });
   });
+}
+
+}  // namespace
+
+void EigenBackend::batch_norm_train(const BatchNormParams& params, const BatchNormInputs& in,
+                                    BatchNormStatistics& running, Tensor& mean, Tensor& inverse_std,
+                                    Tensor& y) {
+  visit_floating(in.x.dtype(), [&]<class T>(T) { train<T>(params, in, running, mean, inverse_std, y); });
+}
+
+void EigenBackend::batch_norm_eval(const BatchNormParams& params, const BatchNormInputs& in,
+                                   const BatchNormStatistics& running, Tensor& y) {
+  visit_floating(in.x.dtype(), [&]<class T>(T) { evaluate<T>(params, in, running, y); });
+}
+
+void EigenBackend::batch_norm_backward(const BatchNormParams& params, const BatchNormSaved& saved,
+                                       const Tensor& dy, BatchNormGradients& out) {
+  visit_floating(dy.dtype(), [&]<class T>(T) { differentiate<T>(params, saved, dy, out); });
 }
 
 }  // namespace generous

@@ -3,6 +3,7 @@
 //   forward          y {PQ, K/g}    = windows {PQ, L} * weight' {L, K/g}
 //   backward data    dwindows       = dy * weight, added back into the image ("col2im")
 //   backward weight  dweight        = sum over images of dy' * windows
+// The arithmetic is in f32: bf16 images are converted on the way in and out.
 
 #include <Eigen/Core>
 
@@ -78,6 +79,11 @@ ConstRows weight_of_group(const Geometry& g, std::int64_t group, const float* we
 
 void EigenBackend::conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight,
                           const Tensor& bias, Tensor& y) {
+  if (x.dtype() == DType::bf16) {
+    Tensor in_f32 = Tensor::empty(y.shape());
+    EigenBackend::conv2d(params, to_f32(x), rounded_to_bf16(weight), bias, in_f32);
+    return cast(in_f32, y);
+  }
   const Geometry g(params, x, weight, y);
   const float* in = x.data<float>().data();
   const float* filters = weight.data<float>().data();
@@ -105,22 +111,31 @@ void EigenBackend::conv2d_inference(const Conv2dParams& params, const Tensor& x,
 
 void EigenBackend::apply(const Conv2dEpilogue& epilogue, Tensor& y) {
   if (!epilogue.relu && !epilogue.residual.defined()) return;
-  const auto* residual = static_cast<const float*>(epilogue.residual.raw());
-  float* out = y.data<float>().data();
-  const auto finish = [&](auto value) {
-    parallel_for(y.numel(), elementwise_grain, [=](std::int64_t i) { out[i] = value(i); });
-  };
-  const auto sum = [=](std::int64_t i) { return out[i] + residual[i]; };
-  if (residual == nullptr)
-    finish([=](std::int64_t i) { return Relu::forward(out[i]); });
-  else if (epilogue.relu)
-    finish([=](std::int64_t i) { return Relu::forward(sum(i)); });
-  else
-    finish(sum);
+  visit_floating(y.dtype(), [&]<class T>(T) {
+    const auto* residual = static_cast<const T*>(epilogue.residual.raw());
+    T* out = y.data<T>().data();
+    const auto finish = [&](auto value) {
+      parallel_for(y.numel(), elementwise_grain, [=](std::int64_t i) { out[i] = T(value(i)); });
+    };
+    const auto sum = [=](std::int64_t i) {
+      return static_cast<float>(out[i]) + static_cast<float>(residual[i]);
+    };
+    if (residual == nullptr)
+      finish([=](std::int64_t i) { return Relu::forward(static_cast<float>(out[i])); });
+    else if (epilogue.relu)
+      finish([=](std::int64_t i) { return Relu::forward(sum(i)); });
+    else
+      finish(sum);
+  });
 }
 
 void EigenBackend::conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
                                         Tensor& dx) {
+  if (dy.dtype() == DType::bf16) {
+    Tensor in_f32 = Tensor::empty(dx.shape());
+    EigenBackend::conv2d_backward_data(params, to_f32(dy), rounded_to_bf16(weight), in_f32);
+    return cast(in_f32, dx);
+  }
   const Geometry g(params, dx, weight, dy);
   const float* dout = dy.data<float>().data();
   const float* filters = weight.data<float>().data();
@@ -140,6 +155,8 @@ void EigenBackend::conv2d_backward_data(const Conv2dParams& params, const Tensor
 
 void EigenBackend::conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
                                           Tensor& dweight) {
+  if (x.dtype() == DType::bf16)
+    return EigenBackend::conv2d_backward_weight(params, to_f32(x), to_f32(dy), dweight);
   const Geometry g(params, x, dweight, dy);
   const float* in = x.data<float>().data();
   const float* dout = dy.data<float>().data();

@@ -9,6 +9,8 @@ namespace generous {
 class EigenBackend : public Backend {
  public:
   std::string description() const override;
+  std::string why_no_bf16() const override;
+  void choose_convolutions(ConvolutionChoice) override {}  // there is one algorithm
 
   const std::shared_ptr<CachingAllocator>& allocator() const override { return host_allocator(); }
   void copy_to_host(const Tensor& x, void* host) override;
@@ -67,6 +69,12 @@ class EigenBackend : public Backend {
  protected:
   /// y = [relu](y [+ residual]) in one pass, or none.
   static void apply(const Conv2dEpilogue& epilogue, Tensor& y);
+
+ private:
+  /// A copy of a bf16 tensor in f32, for kernels that compute from and to f32 tensors.
+  Tensor to_f32(const Tensor& x);
+  /// f32 values as bf16 has them: what a convolution of bf16 images multiplies by.
+  Tensor rounded_to_bf16(const Tensor& x);
 };
 
 /// "AVX-512, 2 threads": what this build was compiled for and runs with.

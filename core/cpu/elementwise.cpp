@@ -52,73 +52,110 @@ void EigenBackend::cast(const Tensor& x, Tensor& y) {
   fail("cast: no conversion from {} to {}", name_of(x.dtype()), name_of(y.dtype()));
 }
 
+Tensor EigenBackend::to_f32(const Tensor& x) {
+  Tensor y = Tensor::empty(x.shape());
+  cast(x, y);
+  return y;
+}
+
+Tensor EigenBackend::rounded_to_bf16(const Tensor& x) {
+  Tensor rounded = Tensor::empty(x.shape(), DType::bf16);
+  cast(x, rounded);
+  return to_f32(rounded);
+}
+
 void EigenBackend::unary(Unary op, const Tensor& x, Tensor& y) {
-  const float* in = x.data<float>().data();
-  float* out = y.data<float>().data();
-  visit(op, [&](auto f) {
-    parallel_for(x.numel(), elementwise_grain, [=](std::int64_t i) { out[i] = f.forward(in[i]); });
+  visit_floating(x.dtype(), [&]<class T>(T) {
+    const T* in = x.data<T>().data();
+    T* out = y.data<T>().data();
+    visit(op, [&](auto f) {
+      parallel_for(x.numel(), elementwise_grain,
+                   [=](std::int64_t i) { out[i] = T(f.forward(static_cast<float>(in[i]))); });
+    });
   });
 }
 
 void EigenBackend::unary_backward(Unary op, const Tensor& x, const Tensor& y, const Tensor& dy, Tensor& dx) {
-  const float* in = x.data<float>().data();
-  const float* out = y.data<float>().data();
-  const float* dout = dy.data<float>().data();
-  float* din = dx.data<float>().data();
-  visit(op, [&](auto f) {
-    parallel_for(x.numel(), elementwise_grain,
-                 [=](std::int64_t i) { din[i] = dout[i] * f.derivative(in[i], out[i]); });
+  visit_floating(x.dtype(), [&]<class T>(T) {
+    const T* in = x.data<T>().data();
+    const T* out = y.data<T>().data();
+    const T* dout = dy.data<T>().data();
+    T* din = dx.data<T>().data();
+    visit(op, [&](auto f) {
+      parallel_for(x.numel(), elementwise_grain, [=](std::int64_t i) {
+        const float slope = f.derivative(static_cast<float>(in[i]), static_cast<float>(out[i]));
+        din[i] = T(static_cast<float>(dout[i]) * slope);
+      });
+    });
   });
 }
 
 void EigenBackend::binary(Binary op, const Tensor& a, const Tensor& b, Tensor& y) {
-  const float* left = a.data<float>().data();
-  const float* right = b.data<float>().data();
-  float* out = y.data<float>().data();
-  visit(op, [&](auto f) {
-    parallel_for(y.numel(), elementwise_grain,
-                 [=](std::int64_t i) { out[i] = f.forward(left[i], right[i]); });
+  visit_floating(y.dtype(), [&]<class T>(T) {
+    const T* left = a.data<T>().data();
+    const T* right = b.data<T>().data();
+    T* out = y.data<T>().data();
+    visit(op, [&](auto f) {
+      parallel_for(y.numel(), elementwise_grain, [=](std::int64_t i) {
+        out[i] = T(f.forward(static_cast<float>(left[i]), static_cast<float>(right[i])));
+      });
+    });
   });
 }
 
 void EigenBackend::binary_backward(Binary op, const Tensor& a, const Tensor& b, const Tensor& dy, Tensor& da,
                                    Tensor& db) {
-  const float* left = a.data<float>().data();
-  const float* right = b.data<float>().data();
-  const float* dout = dy.data<float>().data();
-  auto* dleft = static_cast<float*>(da.raw());
-  auto* dright = static_cast<float*>(db.raw());
-  visit(op, [&](auto f) {
-    parallel_for(dy.numel(), elementwise_grain, [=](std::int64_t i) {
-      if (dleft != nullptr) dleft[i] = dout[i] * f.derivative_a(left[i], right[i]);
-      if (dright != nullptr) dright[i] = dout[i] * f.derivative_b(left[i], right[i]);
+  visit_floating(dy.dtype(), [&]<class T>(T) {
+    const T* left = a.data<T>().data();
+    const T* right = b.data<T>().data();
+    const T* dout = dy.data<T>().data();
+    auto* dleft = static_cast<T*>(da.raw());
+    auto* dright = static_cast<T*>(db.raw());
+    visit(op, [&](auto f) {
+      parallel_for(dy.numel(), elementwise_grain, [=](std::int64_t i) {
+        const auto l = static_cast<float>(left[i]);
+        const auto r = static_cast<float>(right[i]);
+        const auto d = static_cast<float>(dout[i]);
+        if (dleft != nullptr) dleft[i] = T(d * f.derivative_a(l, r));
+        if (dright != nullptr) dright[i] = T(d * f.derivative_b(l, r));
+      });
     });
   });
 }
 
 void EigenBackend::affine(const Tensor& x, float scale, float shift, Tensor& y) {
-  const float* in = x.data<float>().data();
-  float* out = y.data<float>().data();
-  parallel_for(x.numel(), elementwise_grain, [=](std::int64_t i) { out[i] = scale * in[i] + shift; });
+  visit_floating(x.dtype(), [&]<class T>(T) {
+    const T* in = x.data<T>().data();
+    T* out = y.data<T>().data();
+    parallel_for(x.numel(), elementwise_grain,
+                 [=](std::int64_t i) { out[i] = T(scale * static_cast<float>(in[i]) + shift); });
+  });
 }
 
 void EigenBackend::accumulate(const Tensor& x, Tensor& y) {
-  const float* in = x.data<float>().data();
-  float* out = y.data<float>().data();
-  parallel_for(x.numel(), elementwise_grain, [=](std::int64_t i) { out[i] += in[i]; });
+  visit_floating(x.dtype(), [&]<class T>(T) {
+    const T* in = x.data<T>().data();
+    T* out = y.data<T>().data();
+    parallel_for(x.numel(), elementwise_grain,
+                 [=](std::int64_t i) { out[i] = T(static_cast<float>(out[i]) + static_cast<float>(in[i])); });
+  });
 }
 
 void EigenBackend::dropout(const Tensor& x, const DropoutParams& params, Tensor& y) {
-  const float* in = x.data<float>().data();
-  float* out = y.data<float>().data();
-  const float scale = 1.0F / (1.0F - params.p);
-  // One Philox block serves four elements.
-  const std::int64_t blocks = (x.numel() + 3) / 4;
-  parallel_for(blocks, elementwise_grain / 16, [=, count = x.numel()](std::int64_t block) {
-    const PhiloxBlock bits = philox(params.key, {static_cast<std::uint32_t>(block),
-                                                 static_cast<std::uint32_t>(block >> 32), params.step, 0});
-    for (std::int64_t i = 4 * block; i < std::min(4 * block + 4, count); ++i)
-      out[i] = uniform01(bits[static_cast<std::size_t>(i % 4)]) >= params.p ? in[i] * scale : 0.0F;
+  visit_floating(x.dtype(), [&]<class T>(T) {
+    const T* in = x.data<T>().data();
+    T* out = y.data<T>().data();
+    const float scale = 1.0F / (1.0F - params.p);
+    // One Philox block serves four elements.
+    const std::int64_t blocks = (x.numel() + 3) / 4;
+    parallel_for(blocks, elementwise_grain / 16, [=, count = x.numel()](std::int64_t block) {
+      const PhiloxBlock bits = philox(params.key, {static_cast<std::uint32_t>(block),
+                                                   static_cast<std::uint32_t>(block >> 32), params.step, 0});
+      for (std::int64_t i = 4 * block; i < std::min(4 * block + 4, count); ++i) {
+        const bool kept = uniform01(bits[static_cast<std::size_t>(i % 4)]) >= params.p;
+        out[i] = T(kept ? static_cast<float>(in[i]) * scale : 0.0F);
+      }
+    });
   });
 }
 

@@ -50,6 +50,10 @@ std::string cpu_description() {
 
 std::string EigenBackend::description() const { return fmt::format("CPU (Eigen, {})", cpu_description()); }
 
+std::string EigenBackend::why_no_bf16() const {
+  return "it needs oneDNN's convolutions, and this build is without oneDNN";
+}
+
 std::unique_ptr<Backend> make_eigen_backend() { return std::make_unique<EigenBackend>(); }
 
 #ifndef GENEROUS_WITH_ONEDNN

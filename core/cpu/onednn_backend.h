@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <map>
 #include <vector>
 
@@ -26,20 +27,30 @@ struct Pooling {
   memory::desc workspace;  ///< max pooling: where each maximum was
 };
 
-/// A frozen filter in the forms wanted by the convolutions that ran with it, each made at its first use. An
-/// algorithm outside oneDNN keeps its form here as a further member.
+/// A frozen filter in the forms wanted by the convolutions that ran with it, each made at its first use.
 struct PreparedConvolution final : PreparedFilter {
   std::vector<memory> layouts;
+  Tensor winograd;  ///< winograd.h
+};
+
+/// The two ways to compute one convolution.
+struct Contest {
+  bool possible;  ///< whether Winograd's algorithm applies
+  bool rule;      ///< whether it is known to be faster
+  std::function<void()> winograd;
+  std::function<void()> direct;
 };
 
 struct ConvolutionGeometry;
 
 }  // namespace onednn
 
-/// Primitives are created once per shape and kept. Not for use from several threads at once.
+/// Primitives are created once per shape and dtype and kept. Not for use from several threads at once.
 class OneDnnBackend final : public EigenBackend {
  public:
   std::string description() const override;
+  std::string why_no_bf16() const override;
+  void choose_convolutions(ConvolutionChoice choice) override { choice_ = choice; }
 
   void gemm(const GemmParams& params, const Tensor& a, const Tensor& b, Tensor& c) override;
   void conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight, const Tensor& bias,
@@ -61,8 +72,13 @@ class OneDnnBackend final : public EigenBackend {
   using Key = std::array<std::int64_t, 13>;
 
   onednn::Convolution& convolution(const Key& key, const onednn::ConvolutionGeometry& geometry);
-  onednn::Pooling& pooling(std::int64_t kind, const Pool2dParams& params, const Shape& x, const Shape& y);
+  onednn::Pooling& pooling(std::int64_t kind, const Pool2dParams& params, const Tensor& x, const Tensor& y);
 
+  /// Runs the algorithm that `choice_` makes of it.
+  void run(const onednn::Contest& contest, const Key& key);
+
+  ConvolutionChoice choice_ = ConvolutionChoice::by_rule;
+  std::map<Key, bool> measured_;  ///< whether Winograd's algorithm won
   std::map<Key, onednn::Convolution> convolutions_;
   std::map<Key, onednn::Pooling> poolings_;
 };

@@ -36,10 +36,25 @@ typename Operation::primitive_desc describe(Arguments&& arguments, const Hint&..
       std::forward<Arguments>(arguments));
 }
 
-/// Images {N, H, W, C} in memory, described to oneDNN in its logical order N, C, H, W.
-inline memory::desc image_desc(const Shape& nhwc) {
-  return {{nhwc[0], nhwc[3], nhwc[1], nhwc[2]}, memory::data_type::f32, memory::format_tag::nhwc};
+/// Whether oneDNN finds these instructions here, and was not told to do without them.
+inline bool has_instructions(dnnl::cpu_isa wanted) {
+  const auto bits = static_cast<unsigned>(wanted);
+  return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & bits) == bits;
 }
+
+/// Of floating tensors.
+inline memory::data_type data_type_of(DType dtype) {
+  if (dtype != DType::bf16) return memory::data_type::f32;
+  require(has_instructions(dnnl::cpu_isa::avx512_core),
+          "oneDNN has no bf16 for this CPU, which lacks AVX-512");
+  return memory::data_type::bf16;
+}
+
+/// Images {N, H, W, C} in memory, described to oneDNN in its logical order N, C, H, W.
+inline memory::desc image_desc(const Shape& nhwc, DType dtype) {
+  return {{nhwc[0], nhwc[3], nhwc[1], nhwc[2]}, data_type_of(dtype), memory::format_tag::nhwc};
+}
+inline memory::desc image_desc(const Tensor& images) { return image_desc(images.shape(), images.dtype()); }
 
 /// A tensor's elements as oneDNN sees them.
 inline memory wrap(const memory::desc& desc, const Tensor& tensor) { return {desc, engine(), tensor.raw()}; }

@@ -1,20 +1,27 @@
-// Convolution by oneDNN. Images stay NHWC; filters are reordered from OHWI to whatever oneDNN runs fastest
-// with. Filters in training are small and change with every step: they go into a buffer kept beside the
-// primitive. A frozen filter is reordered once.
+// Convolution: by our own Winograd where it applies and is faster, by oneDNN otherwise. Images stay NHWC;
+// filters are reordered from OHWI to whatever oneDNN runs fastest with. Filters in training are small and
+// change with every step: they go into a buffer kept beside the primitive. A frozen filter is reordered once.
+
+#include <chrono>
+#include <limits>
 
 #include "core/cpu/onednn_backend.h"
+#include "core/cpu/winograd.h"
 
 namespace generous {
 namespace onednn {
 
 /// The descriptors of a convolution between x {N, H, W, C}, weight {K, R, S, C/groups} and y {N, P, Q, K}.
 struct ConvolutionGeometry {
-  memory::desc x, y, weights, any_weights, bias;
+  memory::desc x, y;              ///< f32 or bf16
+  memory::desc weights, bias;     ///< f32, weights OHWI
+  memory::desc any_weights;       ///< of the dtype of x, in the layout that suits oneDNN
+  memory::desc any_diff_weights;  ///< likewise, f32
   memory::dims strides, padding;
 
-  ConvolutionGeometry(const Conv2dParams& p, const Shape& x_shape, const Shape& w, const Shape& y_shape)
-      : x(image_desc(x_shape)),
-        y(image_desc(y_shape)),
+  ConvolutionGeometry(const Conv2dParams& p, const Tensor& images, const Shape& w, const Tensor& outputs)
+      : x(image_desc(images)),
+        y(image_desc(outputs)),
         bias({w[0]}, memory::data_type::f32, memory::format_tag::a),
         strides{p.stride, p.stride},
         padding{p.padding, p.padding} {
@@ -26,7 +33,8 @@ struct ConvolutionGeometry {
       steps.insert(steps.begin(), w.numel() / p.groups);
     }
     weights = memory::desc(dims, memory::data_type::f32, steps);
-    any_weights = memory::desc(dims, memory::data_type::f32, memory::format_tag::any);
+    any_weights = memory::desc(dims, data_type_of(images.dtype()), memory::format_tag::any);
+    any_diff_weights = memory::desc(dims, memory::data_type::f32, memory::format_tag::any);
   }
 };
 
@@ -36,9 +44,22 @@ constexpr auto direct = dnnl::algorithm::convolution_direct;
 
 enum Direction : std::int64_t { inference, inference_with_bias, backward_data, backward_weight };
 
-std::array<std::int64_t, 13> key_of(Direction direction, const Conv2dParams& p, const Shape& x,
+std::array<std::int64_t, 13> key_of(Direction direction, const Conv2dParams& p, const Tensor& images,
                                     const Shape& w) {
-  return {direction, x[0], x[1], x[2], x[3], w[0], w[1], w[2], w[3], p.stride, p.padding, p.groups, 0};
+  const Shape& x = images.shape();
+  return {direction,
+          x[0],
+          x[1],
+          x[2],
+          x[3],
+          w[0],
+          w[1],
+          w[2],
+          w[3],
+          p.stride,
+          p.padding,
+          p.groups,
+          static_cast<std::int64_t>(images.dtype())};
 }
 
 dnnl::convolution_forward::primitive_desc forward_desc(const ConvolutionGeometry& g, dnnl::prop_kind kind) {
@@ -76,7 +97,7 @@ Convolution plan(Direction direction, const ConvolutionGeometry& g) {
     plan_weights(planned, desc.weights_desc(), true);
   } else {
     const auto desc = describe<dnnl::convolution_backward_weights>(
-        std::tuple(direct, g.x, g.any_weights, g.y, g.strides, g.padding, g.padding),
+        std::tuple(direct, g.x, g.any_diff_weights, g.y, g.strides, g.padding, g.padding),
         forward_desc(g, dnnl::prop_kind::forward_training));
     planned.primitive = dnnl::convolution_backward_weights(desc);
     plan_weights(planned, desc.diff_weights_desc(), false);
@@ -90,6 +111,13 @@ memory weights_from(Convolution& planned, const Tensor& weight) {
   if (!planned.weights) return plain;
   planned.reorder.execute(stream(), plain, planned.weights);
   return planned.weights;
+}
+
+/// oneDNN writes past its own workspace in the backward-weights pass of strided 1x1 convolutions with fewer
+/// input channels than a vector has lanes (its issue 6035; seen with 2.6.3, in f32 and bf16): wrong sums or a
+/// crash.
+bool overruns(const Conv2dParams& params, const Shape& weight) {
+  return weight[1] == 1 && weight[2] == 1 && params.stride > 1 && weight[3] < 16;
 }
 
 /// What is prepared from `filter` so far: nothing at first.
@@ -113,6 +141,28 @@ memory weights_from(Convolution& planned, FrozenFilter& filter) {
   return layouts.back();
 }
 
+/// The filter as Winograd's algorithm wants it, transformed at the first call alone.
+const Tensor& winograd_form(FrozenFilter& filter) {
+  Tensor& form = prepared(filter).winograd;
+  if (!form.defined()) form = winograd_filter(filter.weight);
+  return form;
+}
+
+/// Whether Winograd's algorithm wins; each is run once to warm up, then timed by its best of three.
+bool is_faster(const Contest& contest) {
+  const auto seconds = [](const std::function<void()>& algorithm) {
+    algorithm();
+    double best = std::numeric_limits<double>::infinity();
+    for (int run = 0; run < 3; ++run) {
+      const auto begin = std::chrono::steady_clock::now();
+      algorithm();
+      best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    }
+    return best;
+  };
+  return seconds(contest.winograd) < seconds(contest.direct);
+}
+
 /// Runs a forward convolution; `bias` may be undefined.
 void run_forward(const Convolution& planned, const ConvolutionGeometry& g, const memory& weights,
                  const Tensor& x, const Tensor& bias, Tensor& y) {
@@ -127,10 +177,12 @@ void run_forward(const Convolution& planned, const ConvolutionGeometry& g, const
 }  // namespace onednn
 
 using onednn::ConvolutionGeometry;
+using onednn::is_faster;
 using onednn::key_of;
 using onednn::run_forward;
 using onednn::stream;
 using onednn::weights_from;
+using onednn::winograd_form;
 using onednn::wrap;
 
 onednn::Convolution& OneDnnBackend::convolution(const Key& key, const ConvolutionGeometry& geometry) {
@@ -139,48 +191,91 @@ onednn::Convolution& OneDnnBackend::convolution(const Key& key, const Convolutio
   return convolutions_.emplace(key, plan(static_cast<onednn::Direction>(key[0]), geometry)).first->second;
 }
 
+void OneDnnBackend::run(const onednn::Contest& contest, const Key& key) {
+  bool winograd = contest.possible && choice_ != ConvolutionChoice::direct && contest.rule;
+  if (contest.possible && choice_ == ConvolutionChoice::measured) {
+    const auto found = measured_.find(key);
+    winograd =
+        found != measured_.end() ? found->second : measured_.emplace(key, is_faster(contest)).first->second;
+  }
+  winograd ? contest.winograd() : contest.direct();
+}
+
 void OneDnnBackend::conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight,
                            const Tensor& bias, Tensor& y) {
-  const ConvolutionGeometry g(params, x.shape(), weight.shape(), y.shape());
   const auto direction = bias.defined() ? onednn::inference_with_bias : onednn::inference;
-  onednn::Convolution& planned = convolution(key_of(direction, params, x.shape(), weight.shape()), g);
-  run_forward(planned, g, weights_from(planned, weight), x, bias, y);
+  const Key key = key_of(direction, params, x, weight.shape());
+  run({.possible = winograd_applies(params, x, weight.shape()),
+       .rule = winograd_convolves_faster(x, weight.shape()),
+       .winograd = [&] { winograd_convolve(x, winograd_filter(weight), bias, {}, y); },
+       .direct =
+           [&] {
+             const ConvolutionGeometry g(params, x, weight.shape(), y);
+             onednn::Convolution& planned = convolution(key, g);
+             run_forward(planned, g, weights_from(planned, weight), x, bias, y);
+           }},
+      key);
 }
 
 // Not by oneDNN's post-operations: its ReLU turns NaN into 0, its sum wants the residual copied into y, which
 // costs what a pass does, and with a binary addition 2.6 leaves its fast path.
 void OneDnnBackend::conv2d_inference(const Conv2dParams& params, const Tensor& x, FrozenFilter& filter,
                                      const Conv2dEpilogue& epilogue, Tensor& y) {
-  const ConvolutionGeometry g(params, x.shape(), filter.weight.shape(), y.shape());
+  const Shape& w = filter.weight.shape();
   const auto direction = filter.bias.defined() ? onednn::inference_with_bias : onednn::inference;
-  onednn::Convolution& planned = convolution(key_of(direction, params, x.shape(), filter.weight.shape()), g);
-  run_forward(planned, g, weights_from(planned, filter), x, filter.bias, y);
-  apply(epilogue, y);
+  const Key key = key_of(direction, params, x, w);
+  run({.possible = winograd_applies(params, x, w),
+       .rule = winograd_convolves_faster(x, w),
+       .winograd = [&] { winograd_convolve(x, winograd_form(filter), filter.bias, epilogue, y); },
+       .direct =
+           [&] {
+             const ConvolutionGeometry g(params, x, w, y);
+             onednn::Convolution& planned = convolution(key, g);
+             run_forward(planned, g, weights_from(planned, filter), x, filter.bias, y);
+             apply(epilogue, y);
+           }},
+      key);
 }
 
 void OneDnnBackend::conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
                                          Tensor& dx) {
-  const ConvolutionGeometry g(params, dx.shape(), weight.shape(), dy.shape());
-  onednn::Convolution& planned =
-      convolution(key_of(onednn::backward_data, params, dx.shape(), weight.shape()), g);
-  planned.primitive.execute(stream(), {{DNNL_ARG_DIFF_DST, wrap(g.y, dy)},
-                                       {DNNL_ARG_WEIGHTS, weights_from(planned, weight)},
-                                       {DNNL_ARG_DIFF_SRC, wrap(g.x, dx)}});
-  stream().wait();
+  const Key key = key_of(onednn::backward_data, params, dx, weight.shape());
+  run({.possible = winograd_applies(params, dx, weight.shape()),
+       .rule = winograd_convolves_faster(dx, weight.shape()),
+       .winograd = [&] { winograd_convolve(dy, winograd_filter_backward(weight), {}, {}, dx); },
+       .direct =
+           [&] {
+             const ConvolutionGeometry g(params, dx, weight.shape(), dy);
+             onednn::Convolution& planned = convolution(key, g);
+             planned.primitive.execute(stream(), {{DNNL_ARG_DIFF_DST, wrap(g.y, dy)},
+                                                  {DNNL_ARG_WEIGHTS, weights_from(planned, weight)},
+                                                  {DNNL_ARG_DIFF_SRC, wrap(g.x, dx)}});
+             stream().wait();
+           }},
+      key);
 }
 
 void OneDnnBackend::conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
                                            Tensor& dweight) {
-  const ConvolutionGeometry g(params, x.shape(), dweight.shape(), dy.shape());
-  onednn::Convolution& planned =
-      convolution(key_of(onednn::backward_weight, params, x.shape(), dweight.shape()), g);
-  dnnl::memory plain = wrap(g.weights, dweight);
-  dnnl::memory result = planned.weights ? planned.weights : plain;
-  planned.primitive.execute(
-      stream(),
-      {{DNNL_ARG_SRC, wrap(g.x, x)}, {DNNL_ARG_DIFF_DST, wrap(g.y, dy)}, {DNNL_ARG_DIFF_WEIGHTS, result}});
-  if (planned.weights) planned.reorder.execute(stream(), result, plain);
-  stream().wait();
+  if (onednn::overruns(params, dweight.shape()))
+    return EigenBackend::conv2d_backward_weight(params, x, dy, dweight);
+  const Key key = key_of(onednn::backward_weight, params, x, dweight.shape());
+  run({.possible = winograd_applies(params, x, dweight.shape()),
+       .rule = true,
+       .winograd = [&] { winograd_backward_weight(x, dy, dweight); },
+       .direct =
+           [&] {
+             const ConvolutionGeometry g(params, x, dweight.shape(), dy);
+             onednn::Convolution& planned = convolution(key, g);
+             dnnl::memory plain = wrap(g.weights, dweight);
+             dnnl::memory result = planned.weights ? planned.weights : plain;
+             planned.primitive.execute(stream(), {{DNNL_ARG_SRC, wrap(g.x, x)},
+                                                  {DNNL_ARG_DIFF_DST, wrap(g.y, dy)},
+                                                  {DNNL_ARG_DIFF_WEIGHTS, result}});
+             if (planned.weights) planned.reorder.execute(stream(), result, plain);
+             stream().wait();
+           }},
+      key);
 }
 
 }  // namespace generous

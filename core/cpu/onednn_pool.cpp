@@ -9,7 +9,7 @@ namespace {
 
 enum Kind : std::int64_t { max_forward, max_backward, avg_forward, avg_backward };
 
-Pooling plan(Kind kind, const Pool2dParams& p, const Shape& x, const Shape& y) {
+Pooling plan(Kind kind, const Pool2dParams& p, const memory::desc& x, const memory::desc& y) {
   const bool is_max = kind == max_forward || kind == max_backward;
   const auto algorithm = is_max ? dnnl::algorithm::pooling_max : dnnl::algorithm::pooling_avg_include_padding;
   const memory::dims strides{p.stride, p.stride};
@@ -21,12 +21,12 @@ Pooling plan(Kind kind, const Pool2dParams& p, const Shape& x, const Shape& y) {
 #else
   const auto window = std::tuple(strides, kernel, padding, padding);
 #endif
-  const auto forward = describe<dnnl::pooling_forward>(std::tuple_cat(
-      std::tuple(dnnl::prop_kind::forward_training, algorithm, image_desc(x), image_desc(y)), window));
+  const auto forward = describe<dnnl::pooling_forward>(
+      std::tuple_cat(std::tuple(dnnl::prop_kind::forward_training, algorithm, x, y), window));
   if (kind == max_forward || kind == avg_forward)
     return {dnnl::pooling_forward(forward), forward.workspace_desc()};
-  const auto backward = describe<dnnl::pooling_backward>(
-      std::tuple_cat(std::tuple(algorithm, image_desc(x), image_desc(y)), window), forward);
+  const auto backward =
+      describe<dnnl::pooling_backward>(std::tuple_cat(std::tuple(algorithm, x, y), window), forward);
   return {dnnl::pooling_backward(backward), forward.workspace_desc()};
 }
 
@@ -37,45 +37,58 @@ using onednn::image_desc;
 using onednn::stream;
 using onednn::wrap;
 
-onednn::Pooling& OneDnnBackend::pooling(std::int64_t kind, const Pool2dParams& p, const Shape& x,
-                                        const Shape& y) {
-  const Key key{kind, x[0], x[1], x[2], x[3], y[1], y[2], p.kernel_h, p.kernel_w, p.stride, p.padding, 0, 0};
+onednn::Pooling& OneDnnBackend::pooling(std::int64_t kind, const Pool2dParams& p, const Tensor& x,
+                                        const Tensor& y) {
+  const Key key{kind,
+                x.size(0),
+                x.size(1),
+                x.size(2),
+                x.size(3),
+                y.size(1),
+                y.size(2),
+                p.kernel_h,
+                p.kernel_w,
+                p.stride,
+                p.padding,
+                0,
+                static_cast<std::int64_t>(x.dtype())};
   const auto found = poolings_.find(key);
   if (found != poolings_.end()) return found->second;
-  return poolings_.emplace(key, plan(static_cast<onednn::Kind>(kind), p, x, y)).first->second;
+  return poolings_.emplace(key, plan(static_cast<onednn::Kind>(kind), p, image_desc(x), image_desc(y)))
+      .first->second;
 }
 
 void OneDnnBackend::max_pool(const Pool2dParams& params, const Tensor& x, Tensor& y, Tensor& chosen) {
-  onednn::Pooling& planned = pooling(onednn::max_forward, params, x.shape(), y.shape());
+  onednn::Pooling& planned = pooling(onednn::max_forward, params, x, y);
   require(planned.workspace.get_size() <= chosen.bytes(),
           "max_pool: oneDNN's workspace takes {} bytes, not {}", planned.workspace.get_size(),
           chosen.bytes());
-  planned.primitive.execute(stream(), {{DNNL_ARG_SRC, wrap(image_desc(x.shape()), x)},
-                                       {DNNL_ARG_DST, wrap(image_desc(y.shape()), y)},
+  planned.primitive.execute(stream(), {{DNNL_ARG_SRC, wrap(image_desc(x), x)},
+                                       {DNNL_ARG_DST, wrap(image_desc(y), y)},
                                        {DNNL_ARG_WORKSPACE, wrap(planned.workspace, chosen)}});
   stream().wait();
 }
 
 void OneDnnBackend::max_pool_backward(const Pool2dParams& params, const Tensor& dy, const Tensor& chosen,
                                       Tensor& dx) {
-  onednn::Pooling& planned = pooling(onednn::max_backward, params, dx.shape(), dy.shape());
-  planned.primitive.execute(stream(), {{DNNL_ARG_DIFF_DST, wrap(image_desc(dy.shape()), dy)},
+  onednn::Pooling& planned = pooling(onednn::max_backward, params, dx, dy);
+  planned.primitive.execute(stream(), {{DNNL_ARG_DIFF_DST, wrap(image_desc(dy), dy)},
                                        {DNNL_ARG_WORKSPACE, wrap(planned.workspace, chosen)},
-                                       {DNNL_ARG_DIFF_SRC, wrap(image_desc(dx.shape()), dx)}});
+                                       {DNNL_ARG_DIFF_SRC, wrap(image_desc(dx), dx)}});
   stream().wait();
 }
 
 void OneDnnBackend::avg_pool(const Pool2dParams& params, const Tensor& x, Tensor& y) {
-  onednn::Pooling& planned = pooling(onednn::avg_forward, params, x.shape(), y.shape());
-  planned.primitive.execute(stream(), {{DNNL_ARG_SRC, wrap(image_desc(x.shape()), x)},
-                                       {DNNL_ARG_DST, wrap(image_desc(y.shape()), y)}});
+  onednn::Pooling& planned = pooling(onednn::avg_forward, params, x, y);
+  planned.primitive.execute(stream(),
+                            {{DNNL_ARG_SRC, wrap(image_desc(x), x)}, {DNNL_ARG_DST, wrap(image_desc(y), y)}});
   stream().wait();
 }
 
 void OneDnnBackend::avg_pool_backward(const Pool2dParams& params, const Tensor& dy, Tensor& dx) {
-  onednn::Pooling& planned = pooling(onednn::avg_backward, params, dx.shape(), dy.shape());
-  planned.primitive.execute(stream(), {{DNNL_ARG_DIFF_DST, wrap(image_desc(dy.shape()), dy)},
-                                       {DNNL_ARG_DIFF_SRC, wrap(image_desc(dx.shape()), dx)}});
+  onednn::Pooling& planned = pooling(onednn::avg_backward, params, dx, dy);
+  planned.primitive.execute(stream(), {{DNNL_ARG_DIFF_DST, wrap(image_desc(dy), dy)},
+                                       {DNNL_ARG_DIFF_SRC, wrap(image_desc(dx), dx)}});
   stream().wait();
 }
 
@@ -92,6 +105,11 @@ std::string OneDnnBackend::description() const {
   const dnnl_version_t* version = dnnl_version();
   return fmt::format("CPU (oneDNN {}.{}.{}, {})", version->major, version->minor, version->patch,
                      cpu_description());
+}
+
+std::string OneDnnBackend::why_no_bf16() const {
+  if (onednn::has_instructions(dnnl::cpu_isa::avx512_core_bf16)) return "";
+  return "it needs AVX512-BF16 instructions, and this CPU has none";
 }
 
 std::unique_ptr<Backend> make_onednn_backend() { return std::make_unique<OneDnnBackend>(); }

@@ -1,4 +1,5 @@
-// Pooling in plain loops, channels innermost.
+// Pooling in plain loops, channels innermost. The arithmetic is in f32: bf16 images are converted on the way
+// in and out.
 
 #include "core/cpu/eigen_backend.h"
 #include "core/cpu/parallel.h"
@@ -28,6 +29,11 @@ void for_each_tap(const Pool2dParams& params, const Shape& in, const Shape& out,
 }  // namespace
 
 void EigenBackend::max_pool(const Pool2dParams& params, const Tensor& x, Tensor& y, Tensor& chosen) {
+  if (x.dtype() == DType::bf16) {
+    Tensor in_f32 = Tensor::empty(y.shape());
+    EigenBackend::max_pool(params, to_f32(x), in_f32, chosen);
+    return cast(in_f32, y);
+  }
   const float* in = x.data<float>().data();
   float* out = y.data<float>().data();
   std::uint8_t* taps = chosen.data<std::uint8_t>().data();
@@ -45,6 +51,11 @@ void EigenBackend::max_pool(const Pool2dParams& params, const Tensor& x, Tensor&
 
 void EigenBackend::max_pool_backward(const Pool2dParams& params, const Tensor& dy, const Tensor& chosen,
                                      Tensor& dx) {
+  if (dy.dtype() == DType::bf16) {
+    Tensor in_f32 = Tensor::empty(dx.shape());
+    EigenBackend::max_pool_backward(params, to_f32(dy), chosen, in_f32);
+    return cast(in_f32, dx);
+  }
   const float* dout = dy.data<float>().data();
   const std::uint8_t* taps = chosen.data<std::uint8_t>().data();
   float* din = dx.data<float>().data();
@@ -57,6 +68,11 @@ void EigenBackend::max_pool_backward(const Pool2dParams& params, const Tensor& d
 }
 
 void EigenBackend::avg_pool(const Pool2dParams& params, const Tensor& x, Tensor& y) {
+  if (x.dtype() == DType::bf16) {
+    Tensor in_f32 = Tensor::empty(y.shape());
+    EigenBackend::avg_pool(params, to_f32(x), in_f32);
+    return cast(in_f32, y);
+  }
   const float* in = x.data<float>().data();
   float* out = y.data<float>().data();
   const float share = 1.0F / static_cast<float>(params.kernel_h * params.kernel_w);
@@ -68,6 +84,11 @@ void EigenBackend::avg_pool(const Pool2dParams& params, const Tensor& x, Tensor&
 }
 
 void EigenBackend::avg_pool_backward(const Pool2dParams& params, const Tensor& dy, Tensor& dx) {
+  if (dy.dtype() == DType::bf16) {
+    Tensor in_f32 = Tensor::empty(dx.shape());
+    EigenBackend::avg_pool_backward(params, to_f32(dy), in_f32);
+    return cast(in_f32, dx);
+  }
   const float* dout = dy.data<float>().data();
   float* din = dx.data<float>().data();
   const float share = 1.0F / static_cast<float>(params.kernel_h * params.kernel_w);

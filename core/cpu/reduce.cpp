@@ -61,7 +61,8 @@ void for_each_pair(const Fold& folded, std::int64_t count, F&& f) {
 
 /// Sums of the columns of x {rows, columns}: blocks of rows in f32, blocks and threads added up in double, in
 /// order.
-void sum_columns(const float* x, std::int64_t rows, std::int64_t columns, float* y) {
+template <class T>
+void sum_columns(const T* x, std::int64_t rows, std::int64_t columns, float* y) {
   constexpr std::int64_t block = 64;
   const auto width = static_cast<std::size_t>(columns);
   std::vector<std::vector<double>> totals(static_cast<std::size_t>(omp_get_max_threads()));
@@ -73,7 +74,8 @@ void sum_columns(const float* x, std::int64_t rows, std::int64_t columns, float*
     for (std::int64_t first = begin; first < end; first += block) {
       std::fill(part.begin(), part.end(), 0.0F);
       for (std::int64_t row = first; row < std::min(first + block, end); ++row)
-        for (std::size_t c = 0; c < width; ++c) part[c] += x[static_cast<std::size_t>(row) * width + c];
+        for (std::size_t c = 0; c < width; ++c)
+          part[c] += static_cast<float>(x[static_cast<std::size_t>(row) * width + c]);
       for (std::size_t c = 0; c < width; ++c) total[c] += static_cast<double>(part[c]);
     }
   });
@@ -94,16 +96,18 @@ void EigenBackend::broadcast(const Tensor& x, Tensor& y) {
 }
 
 void EigenBackend::sum_to(const Tensor& x, Tensor& y) {
-  const float* in = x.data<float>().data();
   float* out = y.data<float>().data();
   const Fold folded = fold(y.shape(), x.shape());
-  if (folded.rank == 2 && folded.axes[0].stretched && x.numel() > 0)  // a bias gradient
-    return sum_columns(in, folded.axes[0].extent, folded.axes[1].extent, out);
-  std::vector<double> totals(static_cast<std::size_t>(y.numel()), 0.0);
-  for_each_pair(folded, x.numel(), [&](std::int64_t large, std::int64_t small) {
-    totals[static_cast<std::size_t>(small)] += static_cast<double>(in[large]);
+  visit_floating(x.dtype(), [&]<class T>(T) {
+    const T* in = x.data<T>().data();
+    if (folded.rank == 2 && folded.axes[0].stretched && x.numel() > 0)  // a bias gradient
+      return sum_columns(in, folded.axes[0].extent, folded.axes[1].extent, out);
+    std::vector<double> totals(static_cast<std::size_t>(y.numel()), 0.0);
+    for_each_pair(folded, x.numel(), [&](std::int64_t large, std::int64_t small) {
+      totals[static_cast<std::size_t>(small)] += static_cast<double>(static_cast<float>(in[large]));
+    });
+    for (std::size_t i = 0; i < totals.size(); ++i) out[i] = static_cast<float>(totals[i]);
   });
-  for (std::size_t i = 0; i < totals.size(); ++i) out[i] = static_cast<float>(totals[i]);
 }
 
 }  // namespace generous

@@ -9,7 +9,9 @@ namespace {
 
 void check_arguments(const BatchNormInputs& in, const BatchNormStatistics& running,
                      const BatchNormParams& params) {
-  check_f32("batch_norm", {&in.x, &in.gamma, &in.beta, &running.mean, &running.variance});
+  check_device("batch_norm", {&in.x, &in.gamma});
+  check_floating("batch_norm", {&in.x});
+  check_f32("batch_norm", {&in.gamma, &in.beta, &running.mean, &running.variance});
   require(in.x.shape().rank() >= 2, "batch_norm: x needs at least two axes, not shape {}",
           in.x.shape().str());
   const Shape channels{in.x.size(-1)};
@@ -17,7 +19,7 @@ void check_arguments(const BatchNormInputs& in, const BatchNormStatistics& runni
     require(vector->shape() == channels, "batch_norm: x {} does not fit a parameter or statistic of shape {}",
             in.x.shape().str(), vector->shape().str());
   if (in.residual.defined()) {
-    check_f32("batch_norm", {&in.x, &in.residual});
+    check_floating("batch_norm", {&in.x, &in.residual});
     require(in.residual.shape() == in.x.shape(), "batch_norm: x {} does not fit the residual {}",
             in.x.shape().str(), in.residual.shape().str());
   }

@@ -27,7 +27,10 @@ Shape output_shape(const Tensor& x, const Tensor& weight, const Tensor& bias, co
 
 // y = x * W + b;  dx = dy *' W (transposed),  dW = x correlated with dy,  db = sum of dy over N, P, Q
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dParams& params) {
-  check_f32("conv2d", {&x, &weight});
+  check_device("conv2d", {&x, &weight});
+  check_floating("conv2d", {&x});
+  check_f32("conv2d", {&weight});
+  if (bias.defined()) check_f32("conv2d", {&weight, &bias});
   Tensor y = empty_beside(x, output_shape(x, weight, bias, params));
   backend_of(x).conv2d(params, x, weight, bias, y);
   const bool need_x = needs_gradient(x);
@@ -39,17 +42,22 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
                   Tensor dweight = need_weight ? empty_like(weight) : Tensor();
                   if (need_x) backend_of(x).conv2d_backward_data(params, dy, weight, dx);
                   if (need_weight) backend_of(x).conv2d_backward_weight(params, x, dy, dweight);
-                  return {dx, dweight, need_bias ? sum_to(dy, {dy.size(3)}) : Tensor()};
+                  Tensor dbias = need_bias ? empty_beside(weight, {dy.size(3)}) : Tensor();
+                  if (need_bias) backend_of(x).sum_to(dy, dbias);
+                  return {dx, dweight, dbias};
                 });
 }
 
 Tensor conv2d_inference(const Tensor& x, FrozenFilter& filter, const Conv2dParams& params,
                         const Conv2dEpilogue& epilogue) {
-  check_f32("conv2d_inference", {&x, &filter.weight});
+  check_device("conv2d_inference", {&x, &filter.weight});
+  check_floating("conv2d_inference", {&x});
+  check_f32("conv2d_inference", {&filter.weight});
+  if (filter.bias.defined()) check_f32("conv2d_inference", {&filter.weight, &filter.bias});
   const Shape shape = output_shape(x, filter.weight, filter.bias, params);
   const Tensor& residual = epilogue.residual;
   if (residual.defined()) {
-    check_f32("conv2d_inference", {&x, &residual});
+    check_floating("conv2d_inference", {&x, &residual});
     require(residual.shape() == shape, "conv2d_inference: the residual {} does not fit the output {}",
             residual.shape().str(), shape.str());
   }

@@ -40,6 +40,7 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose
 
 // y = x W' + b;  dx = dy W,  dW = dy' x,  db = sum of dy's rows
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  if (x.defined() && x.dtype() == DType::bf16) return linear(cast(x, DType::f32), weight, bias);
   check_f32("linear", {&x, &weight});
   if (x.shape().rank() != 2 || weight.shape().rank() != 2 || x.size(1) != weight.size(1))
     fail("linear: x {} does not fit weight {}", x.shape().str(), weight.shape().str());

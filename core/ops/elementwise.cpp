@@ -7,7 +7,7 @@ namespace generous {
 namespace {
 
 Tensor unary(std::string_view name, Unary op, const Tensor& x) {
-  check_f32(name, {&x});
+  check_floating(name, {&x});
   Tensor y = empty_like(x);
   backend_of(x).unary(op, x, y);
   return record(name, y, {x}, [op, x = x.detach(), y](const Tensor& dy) -> Gradients {
@@ -32,7 +32,7 @@ Shape common_shape(std::string_view name, const Shape& a, const Shape& b) {
 }
 
 Tensor binary(std::string_view name, Binary op, const Tensor& left, const Tensor& right) {
-  check_f32(name, {&left, &right});
+  check_floating(name, {&left, &right});
   const Shape shape = common_shape(name, left.shape(), right.shape());
   const Tensor a = broadcast_to(left, shape);
   const Tensor b = broadcast_to(right, shape);
@@ -52,7 +52,7 @@ Tensor binary(std::string_view name, Binary op, const Tensor& left, const Tensor
 
 /// scale * x + shift
 Tensor affine(const Tensor& x, float scale, float shift) {
-  check_f32("affine", {&x});
+  check_floating("affine", {&x});
   Tensor y = empty_like(x);
   backend_of(x).affine(x, scale, shift, y);
   return record("affine", y, {x}, [scale](const Tensor& dy) -> Gradients {
@@ -84,7 +84,7 @@ Tensor square(const Tensor& x) { return unary("square", Unary::square, x); }
 Tensor sigmoid(const Tensor& x) { return unary("sigmoid", Unary::sigmoid, x); }
 
 Tensor dropout(const Tensor& x, const DropoutParams& params) {
-  check_f32("dropout", {&x});
+  check_floating("dropout", {&x});
   require(params.p >= 0.0F && params.p < 1.0F, "dropout: the probability {} is not in [0, 1)", params.p);
   Tensor y = empty_like(x);
   backend_of(x).dropout(x, params, y);

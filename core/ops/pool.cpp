@@ -7,7 +7,7 @@ namespace generous {
 namespace {
 
 Shape output_shape(std::string_view name, const Tensor& x, const Pool2dParams& p) {
-  check_f32(name, {&x});
+  check_floating(name, {&x});
   const auto complain = [&](std::string_view what) {
     fail("{}: {}: x {}, kernel {}x{}, stride {}, padding {}", name, what, x.shape().str(), p.kernel_h,
          p.kernel_w, p.stride, p.padding);

@@ -26,8 +26,9 @@ Tensor reshape(const Tensor& x, const Shape& shape) {
 }
 
 Tensor broadcast_to(const Tensor& x, const Shape& shape) {
-  check_f32("broadcast_to", {&x});
+  check_floating("broadcast_to", {&x});
   if (x.shape() == shape) return x;
+  check_f32("broadcast_to", {&x});
   check_broadcasts("broadcast_to", x.shape(), shape);
   Tensor y = empty_beside(x, shape);
   backend_of(x).broadcast(x, y);

@@ -50,7 +50,7 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels) {
 Tensor one_hot(const Tensor& labels, std::int64_t classes) {
   require(classes >= 1, "one_hot: {} classes", classes);
   check_labels("one_hot", labels, labels.numel());
-  Tensor y = empty_beside(labels, {labels.size(0), classes});
+  Tensor y = Tensor::empty({labels.size(0), classes}, DType::f32, labels.device());
   backend_of(labels).one_hot(labels, y);
   return y;
 }
