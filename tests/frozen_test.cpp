@@ -95,6 +95,14 @@ void randomise_batch_norms(Module& model, const Tensor& images) {
   });
 }
 
+/// Calls `test` on every implementation of the backend that computes in bf16.
+template <class Test>
+void on_every_bf16_implementation(Test&& test) {
+  on_every_cpu_implementation([&] {
+    if (backend(Device::cpu).why_no_bf16().empty()) test();
+  });
+}
+
 std::vector<std::string> every_model() {
   std::vector<std::string> names = model_names();
   std::erase(names, "wrn_D_K");
@@ -195,6 +203,28 @@ TEST_CASE("one filter for images of several sizes, which a backend may want in s
   });
 }
 
+TEST_CASE("a fused convolution of bf16 images") {
+  constexpr double rounding = 1.0 / 256;  // of one rounding to bf16, at most
+  on_every_bf16_implementation([] {
+    for (const InferenceCase& test : cases) {
+      const std::string name = test.x.str() + " * " + test.weight.str();
+      CAPTURE(name);
+      // Weights that bf16 holds exactly; a filter that has been used on f32 images before.
+      const Tensor weight = cast(cast(random_tensor(test.weight, "w" + name), DType::bf16), DType::f32);
+      FrozenFilter filter{weight, random_tensor({test.weight[0]}, "b"), nullptr};
+      const Tensor x = cast(random_tensor(test.x, "x" + name), DType::bf16);
+      const Tensor y = conv2d_inference(cast(x, DType::f32), filter, test.params);
+      const Tensor residual = cast(random_tensor(y.shape(), "r"), DType::bf16);
+      const Tensor found = conv2d_inference(x, filter, test.params, {.residual = residual, .relu = true});
+      CHECK(found.dtype() == DType::bf16);
+      const Tensor wanted = relu(y + cast(residual, DType::f32));
+      // Rounded once or, where the sums are stored before the residual is added, twice.
+      CHECK(difference(cast(found, DType::f32), wanted) < 2.0 * rounding);
+      CHECK(difference(cast(found, DType::f32), wanted) > 0.0);
+    }
+  });
+}
+
 TEST_CASE("NaN passes through the fused ReLU") {
   on_every_cpu_implementation([] {
     Tensor x = random_tensor({1, 4, 5, 16}, "x");
@@ -245,6 +275,26 @@ TEST_CASE("every model computes frozen what it computes in evaluation mode") {
       CHECK(difference((*frozen)(images), wanted) < 1e-5);
       CHECK(difference((*frozen)(fewer), (*model)(fewer)) < 1e-5);
       CHECK(difference((*frozen)(images), wanted) < 1e-5);  // nothing was overwritten
+    });
+  }
+}
+
+TEST_CASE("a frozen model in bf16 is as near to f32 as evaluation mode in bf16") {
+  const Tensor images = random_tensor({16, 13, 10, 3}, "images");
+  for (const std::string name : {"net", "resnet20", "preresnet20", "wrn_16_2", "resnet8x4"}) {
+    CAPTURE(name);
+    const ModelOptions options{.classes = 7, .image = {13, 10, 3}, .num_channels = 11, .seed = 2};
+    const auto model = make_model(name, options);
+    randomise_batch_norms(*model, images);
+    model->eval();
+    const auto frozen = make_model(name, options);
+    load_state_dict(*frozen, state_dict(*model), "the model's weights");
+    frozen->freeze();
+    on_every_bf16_implementation([&] {
+      const NoGrad guard;
+      const Tensor wanted = (*model)(images);
+      const Tensor rounded = cast(images, DType::bf16);
+      CHECK(difference((*frozen)(rounded), wanted) < 2.0 * difference((*model)(rounded), wanted));
     });
   }
 }

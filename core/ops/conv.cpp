@@ -53,6 +53,7 @@ Tensor conv2d_inference(const Tensor& x, FrozenFilter& filter, const Conv2dParam
   check_device("conv2d_inference", {&x, &filter.weight});
   check_floating("conv2d_inference", {&x});
   check_f32("conv2d_inference", {&filter.weight});
+  if (filter.bias.defined()) check_f32("conv2d_inference", {&filter.weight, &filter.bias});
   const Shape shape = output_shape(x, filter.weight, filter.bias, params);
   const Tensor& residual = epilogue.residual;
   if (residual.defined()) {
