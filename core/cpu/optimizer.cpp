@@ -12,14 +12,20 @@ void EigenBackend::sgd_step(const SgdParams& params, const Tensor& gradient, Ten
   const float* grad = gradient.data<float>().data();
   auto* v = static_cast<float*>(velocity.raw());
   float* w = parameter.data<float>().data();
-  parallel_for(parameter.numel(), elementwise_grain, [=](std::int64_t i) {
-    const float g = grad[i] + params.weight_decay * w[i];
-    float step = g;
-    if (v != nullptr) {
-      v[i] = params.momentum * v[i] + g;
-      step = params.nesterov ? g + params.momentum * v[i] : v[i];
+  parallel_ranges(parameter.numel(), elementwise_grain, [=](std::int64_t begin, std::int64_t end, int) {
+    if (v == nullptr) {
+#pragma omp simd
+      for (std::int64_t i = begin; i < end; ++i)
+        w[i] -= params.learning_rate * (grad[i] + params.weight_decay * w[i]);
+      return;
     }
-    w[i] -= params.learning_rate * step;
+#pragma omp simd
+    for (std::int64_t i = begin; i < end; ++i) {
+      const float g = grad[i] + params.weight_decay * w[i];
+      const float velocity_now = params.momentum * v[i] + g;
+      v[i] = velocity_now;
+      w[i] -= params.learning_rate * (params.nesterov ? g + params.momentum * velocity_now : velocity_now);
+    }
   });
 }
 
@@ -34,11 +40,14 @@ void EigenBackend::adam_step(const AdamParams& params, const Tensor& gradient, T
   const double correction2 = 1.0 - std::pow(static_cast<double>(params.beta2), step);
   const auto rate = static_cast<float>(static_cast<double>(params.learning_rate) / correction1);
   const auto inverse_root = static_cast<float>(1.0 / std::sqrt(correction2));
-  parallel_for(parameter.numel(), elementwise_grain, [=](std::int64_t i) {
-    const float g = grad[i] + params.weight_decay * w[i];
-    m[i] = params.beta1 * m[i] + (1.0F - params.beta1) * g;
-    v[i] = params.beta2 * v[i] + (1.0F - params.beta2) * g * g;
-    w[i] -= rate * m[i] / (std::sqrt(v[i]) * inverse_root + params.epsilon);
+  parallel_ranges(parameter.numel(), elementwise_grain, [=](std::int64_t begin, std::int64_t end, int) {
+#pragma omp simd
+    for (std::int64_t i = begin; i < end; ++i) {
+      const float g = grad[i] + params.weight_decay * w[i];
+      m[i] = params.beta1 * m[i] + (1.0F - params.beta1) * g;
+      v[i] = params.beta2 * v[i] + (1.0F - params.beta2) * g * g;
+      w[i] -= rate * m[i] / (std::sqrt(v[i]) * inverse_root + params.epsilon);
+    }
   });
 }
 
