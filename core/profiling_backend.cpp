@@ -158,22 +158,31 @@ class ProfileScope::Recorder final : public Backend {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
   }
 
-  /// Calls a kernel and notes how long it took; recorded when it returns.
-  struct Timer {
-    Recorder& recorder;
-    KernelCall call;
-    double begin = now();
-    ~Timer() {
-      call.begin = begin - recorder.start_;
-      call.seconds = now() - begin;
-      recorder.profile_.kernels.push_back(std::move(call));
+  /// Notes a kernel when it returns. Kernels that a kernel calls are a part of it.
+  class Timer {
+   public:
+    Timer(Recorder& recorder, KernelCall call) : recorder_(recorder), call_(std::move(call)) {
+      ++recorder_.depth_;
+      begin_ = now();
     }
+    ~Timer() {
+      call_.begin = begin_ - recorder_.start_;
+      call_.seconds = now() - begin_;
+      if (--recorder_.depth_ == 0) recorder_.profile_.kernels.push_back(std::move(call_));
+    }
+    Timer(const Timer&) = delete;
+    Timer& operator=(const Timer&) = delete;
+
+   private:
+    Recorder& recorder_;
+    KernelCall call_;
+    double begin_ = 0.0;
   };
 
   template <class Method, class... Arguments>
   std::invoke_result_t<Method, Backend&, Arguments...> run(std::string_view kernel, const Tensor& of,
                                                            Method method, Arguments&&... arguments) {
-    const Timer timer{*this, {.kernel = kernel, .detail = describe(of), .begin = 0.0, .seconds = 0.0}};
+    const Timer timer(*this, {.kernel = kernel, .detail = describe(of), .begin = 0.0, .seconds = 0.0});
     return (measured_.get()->*method)(std::forward<Arguments>(arguments)...);
   }
 
@@ -193,12 +202,13 @@ class ProfileScope::Recorder final : public Backend {
     call.y = y.shape();
     call.dtype = x.dtype();
     profile_.convolutions.push_back(call);
-    const Timer timer{*this, {.kernel = "convolution", .detail = call.key(), .begin = 0.0, .seconds = 0.0}};
+    const Timer timer(*this, {.kernel = "convolution", .detail = call.key(), .begin = 0.0, .seconds = 0.0});
     (measured_.get()->*method)(std::forward<Arguments>(arguments)...);
   }
 
   std::unique_ptr<Backend> measured_;
   double start_ = now();
+  int depth_ = 0;  ///< of kernels within kernels
   Profile profile_;
 };
 

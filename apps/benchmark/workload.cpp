@@ -75,13 +75,13 @@ void Workload::step() {
     (*model_)(images_);
     return;
   }
+  optimizer_->zero_grad();
   Tensor teacher_logits;
   if (teacher_ != nullptr) {
     const NoGrad no_grad;
     teacher_logits = (*teacher_)(images_);
   }
   const Tensor loss = losses().at(options_.stage)((*model_)(images_), teacher_logits, labels_);
-  optimizer_->zero_grad();
   backward(loss);
   optimizer_->step(learning_rate);
   loss.item();

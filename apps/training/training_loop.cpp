@@ -124,11 +124,11 @@ bool TrainingLoop::train_epoch() {
 
 void TrainingLoop::train_step(const Batch& batch) {
   model_.set_step(static_cast<std::uint32_t>(position_.step));
+  optimizer_.zero_grad();  // before the forward pass, which then finds the memory of the last one's
   const Tensor logits = model_(batch.images);
   const Loss loss = objective_.loss(logits, batch, position_.epoch);
   const float total = loss.total.item();
   if (!std::isfinite(total)) diverged(fmt::format("the loss became {}", total), position_.step + 1);
-  optimizer_.zero_grad();
   backward(loss.total);
   optimizer_.step(learning_rate());
 
