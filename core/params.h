@@ -85,6 +85,7 @@ struct BatchNormSaved {
   Tensor x;            ///< {..., C}
   Tensor y;            ///< the output, read only with ReLU: its sign is the mask
   Tensor gamma;        ///< {C}
+  Tensor beta;         ///< {C}; defined where y depends on x alone, so that x gives the mask as well
   Tensor mean;         ///< {C}
   Tensor inverse_std;  ///< {C}
 };

@@ -59,13 +59,37 @@ class ChannelSums {
   std::vector<double> totals_;
 };
 
-/// y = [relu](scale x + shift [+ residual]), scale and shift {C}.
+/// y = scale x + shift, both {C}.
+struct AffineMap {
+  std::vector<float> scale;
+  std::vector<float> shift;
+};
+
+/// gamma (x - mean) inverse_std + beta as such a map: the same bits forward and backward.
+AffineMap normalising_map(const Tensor& gamma, const Tensor& beta, const Tensor& mean,
+                          const Tensor& inverse_std) {
+  const auto channels = static_cast<std::size_t>(gamma.numel());
+  AffineMap map{std::vector<float>(channels), std::vector<float>(channels)};
+  for (std::size_t c = 0; c < channels; ++c) {
+    const double factor =
+        static_cast<double>(gamma.data<float>()[c]) * static_cast<double>(inverse_std.data<float>()[c]);
+    map.scale[c] = static_cast<float>(factor);
+    map.shift[c] = static_cast<float>(static_cast<double>(beta.data<float>()[c]) -
+                                      static_cast<double>(mean.data<float>()[c]) * factor);
+  }
+  return map;
+}
+
+/// y = [relu](scale x + shift [+ residual])
 template <class T>
-void normalise(const BatchNormInputs& in, bool relu, const float* scale, const float* shift, Tensor& y) {
+void normalise(const BatchNormInputs& in, bool relu, const AffineMap& map, Tensor& y) {
   const std::int64_t channels = in.x.size(-1);
   const T* x = in.x.data<T>().data();
   const auto* residual = static_cast<const T*>(in.residual.raw());
   T* out = y.data<T>().data();
+  const bool streamed = worth_streaming(y.bytes(), channels);
+  const float* scale = map.scale.data();
+  const float* shift = map.shift.data();
   for_row_blocks(in.x.numel() / channels, channels, [=](std::int64_t begin, std::int64_t end, int) {
     for_channels(channels, [=]<class V>(std::int64_t c) {
       const V a = load<V>(scale + c);
@@ -73,7 +97,7 @@ void normalise(const BatchNormInputs& in, bool relu, const float* scale, const f
       for (std::int64_t i = begin * channels + c; i < end * channels; i += channels) {
         V v = a * load<V>(x + i) + b;
         if (residual != nullptr) v += load<V>(residual + i);
-        store(out + i, relu ? rectified(v) : v);
+        store(out + i, relu ? rectified(v) : v, streamed);
       }
     });
   });
@@ -105,8 +129,6 @@ void train(const BatchNormParams& params, const BatchNormInputs& in, BatchNormSt
 
   const auto count = static_cast<double>(rows);
   const double momentum = static_cast<double>(params.momentum);
-  Tensor scale = Tensor::empty({channels});
-  Tensor shift = Tensor::empty({channels});
   for (std::int64_t c = 0; c < channels; ++c) {
     const auto i = static_cast<std::size_t>(c);
     const double offset = sums.total(0, c, threads) / count;
@@ -120,30 +142,53 @@ void train(const BatchNormParams& params, const BatchNormInputs& in, BatchNormSt
     update(running.variance.data<float>()[i], variance * count / (count - 1.0));
     mean.data<float>()[i] = static_cast<float>(mu);
     inverse_std.data<float>()[i] = static_cast<float>(inverse);
-    const double factor = static_cast<double>(in.gamma.data<float>()[i]) * inverse;
-    scale.data<float>()[i] = static_cast<float>(factor);
-    shift.data<float>()[i] = static_cast<float>(static_cast<double>(in.beta.data<float>()[i]) - mu * factor);
   }
-  normalise<T>(in, params.relu, scale.data<float>().data(), shift.data<float>().data(), y);
+  const AffineMap map = normalising_map(in.gamma, in.beta, mean, inverse_std);
+  normalise<T>(in, params.relu, map, y);
 }
 
 template <class T>
 void evaluate(const BatchNormParams& params, const BatchNormInputs& in, const BatchNormStatistics& running,
               Tensor& y) {
-  const std::int64_t channels = in.x.size(-1);
-  Tensor scale = Tensor::empty({channels});
-  Tensor shift = Tensor::empty({channels});
-  for (std::int64_t c = 0; c < channels; ++c) {
-    const auto i = static_cast<std::size_t>(c);
-    const double variance = static_cast<double>(running.variance.data<float>()[i]);
-    const double factor = static_cast<double>(in.gamma.data<float>()[i]) /
-                          std::sqrt(variance + static_cast<double>(params.epsilon));
-    scale.data<float>()[i] = static_cast<float>(factor);
-    shift.data<float>()[i] = static_cast<float>(static_cast<double>(in.beta.data<float>()[i]) -
-                                                static_cast<double>(running.mean.data<float>()[i]) * factor);
-  }
-  normalise<T>(in, params.relu, scale.data<float>().data(), shift.data<float>().data(), y);
+  Tensor inverse_std = Tensor::empty(running.variance.shape());
+  const std::span<const float> variance = running.variance.data<float>();
+  const auto inverse = [&](float v) {
+    return static_cast<float>(1.0 / std::sqrt(static_cast<double>(v) + static_cast<double>(params.epsilon)));
+  };
+  std::ranges::transform(variance, inverse_std.data<float>().begin(), inverse);
+  normalise<T>(in, params.relu, normalising_map(in.gamma, in.beta, running.mean, inverse_std), y);
 }
+
+/// dz from dy: dy where the output was positive, or dy itself without ReLU.
+template <class T>
+class Rectifier {
+ public:
+  Rectifier(const BatchNormParams& params, const BatchNormSaved& saved) : relu_(params.relu) {
+    // The same map of x as in the forward pass has the same sign, and saves reading y.
+    if (relu_ && params.training && saved.beta.defined())
+      map_ = normalising_map(saved.gamma, saved.beta, saved.mean, saved.inverse_std);
+    else
+      y_ = static_cast<const T*>(saved.y.raw());
+  }
+
+  /// For the channels of a V from c on: gate(place, x, dy) is dz, where `place` counts elements of the
+  /// tensor.
+  template <class V>
+  auto at(std::int64_t c) const {
+    const bool from_x = !map_.scale.empty();
+    const V scale = from_x ? load<V>(map_.scale.data() + c) : V{};
+    const V shift = from_x ? load<V>(map_.shift.data() + c) : V{};
+    return [relu = relu_, y = y_, scale, shift](std::int64_t place, V x, V dy) {
+      if (!relu) return dy;
+      return where_positive(y != nullptr ? load<V>(y + place) : scale * x + shift, dy);
+    };
+  }
+
+ private:
+  bool relu_;
+  const T* y_ = nullptr;
+  AffineMap map_;
+};
 
 template <class T>
 void differentiate(const BatchNormParams& params, const BatchNormSaved& saved, const Tensor& dy,
@@ -151,22 +196,23 @@ void differentiate(const BatchNormParams& params, const BatchNormSaved& saved, c
   const std::int64_t channels = saved.x.size(-1);
   const std::int64_t rows = saved.x.numel() / channels;
   const T* x = saved.x.data<T>().data();
-  const auto* y = static_cast<const T*>(saved.y.raw());
   const T* dout = dy.data<T>().data();
   const float* mean = saved.mean.data<float>().data();
+  const Rectifier<T> rectifier(params, saved);
 
   // dbeta = sum dz, dgamma = inverse_std * sum dz (x - mean), where dz = dy behind the ReLU.
   ChannelSums sums(channels);
   const int threads = for_row_blocks(rows, channels, [&](std::int64_t begin, std::int64_t end, int thread) {
     for_channels(channels, [&]<class V>(std::int64_t c) {
       const V mu = load<V>(mean + c);
+      const auto gate = rectifier.template at<V>(c);
       V sum{};
       V product{};
       for (std::int64_t i = begin * channels + c; i < end * channels; i += channels) {
-        V dz = load<V>(dout + i);
-        if (y != nullptr) dz = where_positive(load<V>(y + i), dz);
+        const V input = load<V>(x + i);
+        const V dz = gate(i, input, load<V>(dout + i));
         sum += dz;
-        product += dz * (load<V>(x + i) - mu);
+        product += dz * (input - mu);
       }
       sums.add(thread, c, sum, product);
     });
@@ -196,16 +242,18 @@ void differentiate(const BatchNormParams& params, const BatchNormSaved& saved, c
 
   T* dx = out.dx.data<T>().data();
   auto* dresidual = static_cast<T*>(out.dresidual.raw());
-  for_row_blocks(rows, channels, [=](std::int64_t begin, std::int64_t end, int) {
-    for_channels(channels, [=]<class V>(std::int64_t c) {
+  const bool streamed = worth_streaming(out.dx.bytes(), channels);
+  for_row_blocks(rows, channels, [&](std::int64_t begin, std::int64_t end, int) {
+    for_channels(channels, [&]<class V>(std::int64_t c) {
       const V scale = load<V>(a + c);
       const V slope = load<V>(b + c);
       const V offset = load<V>(shift + c);
+      const auto gate = rectifier.template at<V>(c);
       for (std::int64_t i = begin * channels + c; i < end * channels; i += channels) {
-        V dz = load<V>(dout + i);
-        if (y != nullptr) dz = where_positive(load<V>(y + i), dz);
-        store(dx + i, scale * dz + (slope * load<V>(x + i) + offset));
-        if (dresidual != nullptr) store(dresidual + i, dz);
+        const V input = load<V>(x + i);
+        const V dz = gate(i, input, load<V>(dout + i));
+        store(dx + i, scale * dz + (slope * input + offset), streamed);
+        if (dresidual != nullptr) store(dresidual + i, dz, streamed);
       }
     });
   });

@@ -111,6 +111,38 @@ void store(T* address, V value) {
   }
 }
 
+/// Whether an output {..., channels} of so many bytes will mostly have left the caches before it is read, as
+/// measured over whole training steps. Written past them, it saves reading what is overwritten. Its rows have
+/// to begin at multiples of sixteen channels.
+inline bool worth_streaming(std::size_t bytes, std::int64_t channels) {
+  constexpr std::size_t cached_bytes = 4U << 20U;
+  return bytes > cached_bytes && channels % lane_count == 0;
+}
+
+/// Like `store`; with `streamed`, past the caches where the processor can.
+template <class V, class T>
+void store(T* address, V value, bool streamed) {
+#ifdef __AVX512F__
+  if constexpr (is_pack<V>) {
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < value.part.size(); ++i)
+      store(address + i * lane_count, value.part[i], streamed);
+    return;
+  } else if constexpr (std::is_same_v<V, Lanes>) {
+    if (streamed) {
+      if constexpr (std::is_same_v<T, float>)
+        _mm512_stream_ps(address, std::bit_cast<__m512>(value));
+      else
+        _mm256_stream_si256(reinterpret_cast<__m256i*>(address), std::bit_cast<__m256i>(rounded(value)));
+      return;
+    }
+  }
+#else
+  (void)streamed;
+#endif
+  store(address, value);
+}
+
 /// max(v, 0); NaN stays NaN.
 template <class V>
 V rectified(V v) {

@@ -1,6 +1,5 @@
-// Forward convolution and the gradient of the input. Every thread takes blocks of tiles: it transforms a
-// block's inputs, multiplies it with all filters, and transforms the products back, in memory that stays in
-// its second-level cache.
+// Forward convolution and the gradient of the input, in three parts: the inputs of some tiles are
+// transformed, multiplied with all filters, and the products transformed back.
 
 #include "core/cpu/winograd.h"
 
@@ -17,6 +16,8 @@ namespace {
 constexpr std::int64_t block_tiles = 24;  // a multiple of both numbers of register_rows
 constexpr std::int64_t taps_2d = taps * taps;
 constexpr std::int64_t block_outputs = 64;  // output channels computed together
+constexpr std::int64_t part_tiles = 192;    // tiles that all threads take through one part together
+constexpr std::size_t cached_filter_bytes = 16U << 20U;  // about what a third-level cache has to spare
 
 /// Columns of a panel of the transformed filter that begins at output channel k.
 std::int64_t panel_width(std::int64_t outputs_left) { return std::min(outputs_left, block_outputs); }
@@ -29,6 +30,7 @@ struct TileStore {
   const float* bias;  ///< or nullptr
   bool relu;
   bool has_residual;
+  bool streamed;                                                ///< past the caches
   std::array<std::array<T*, outputs>, outputs> y;               ///< at the first channel of the image
   std::array<std::array<const T*, outputs>, outputs> residual;  ///< likewise
 };
@@ -43,7 +45,7 @@ void store_tile(const TileStore<T>& tile, std::int64_t k, std::int64_t width) {
         [&](std::size_t i, std::size_t j, Lanes y) {
           y += shift;
           if (tile.has_residual) y += load<Lanes>(tile.residual[i][j] + k + c);
-          store(tile.y[i][j] + k + c, tile.relu ? rectified(y) : y);
+          store(tile.y[i][j] + k + c, tile.relu ? rectified(y) : y, tile.streamed);
         });
   }
 }
@@ -144,70 +146,159 @@ Tensor winograd_filter_backward(const Tensor& weight) {
 
 namespace {
 
+/// Transformed inputs {tiles, C} and products {tiles, some output channels}, 36 planes of each.
+struct Planes {
+  float* v;
+  std::int64_t v_stride;
+  float* m;
+  std::int64_t m_stride;
+  std::int64_t m_width;  ///< output channels from one tile to the next
+};
+
+/// The three parts of a convolution, each of some tiles or output channels.
 template <class T>
-void convolve(const Tensor& x, const Tensor& filter, const Tensor& bias, const Conv2dEpilogue& epilogue,
-              Tensor& y) {
-  const Tiling tiling(x.shape());
-  const std::int64_t in = x.size(3);
-  const std::int64_t out = y.size(3);
-  const float* u = filter.data<float>().data();
-  const std::int64_t u_stride = filter.size(1);
-  T* to = y.data<T>().data();
-  const auto* residual = static_cast<const T*>(epilogue.residual.raw());
+class Convolution {
+ public:
+  Convolution(const Tensor& x, const Tensor& filter, const Tensor& bias, const Conv2dEpilogue& epilogue,
+              Tensor& y)
+      : tiling(x.shape()),
+        in(x.size(3)),
+        out(y.size(3)),
+        zeros_(Tensor::zeros({std::max(in, out)}, x.dtype())),
+        source_{x.data<T>().data(), in, zeros_.data<T>().data()},
+        u_(filter.data<float>().data()),
+        u_stride_(filter.size(1)),
+        bias_(static_cast<const float*>(bias.raw())),
+        relu_(epilogue.relu),
+        residual_(static_cast<const T*>(epilogue.residual.raw())),
+        streamed_(worth_streaming(y.bytes(), out)),
+        y_(y.data<T>().data()) {}
 
-  const std::int64_t width_of_m = panel_width(out);
+  const Tiling tiling;
+  const std::int64_t in;   ///< channels
+  const std::int64_t out;  ///< channels
+
+  /// V of the tile into row `row`.
+  void gather(std::int64_t tile, std::int64_t row, const Planes& planes) const {
+    gather_input(tiling, tile, source_, planes.v + row * in, planes.v_stride);
+  }
+
+  /// Product i of `tiles` rows with the panel of output channel k, into columns from m_column on.
+  void multiply_panel(std::int64_t i, std::int64_t tiles, std::int64_t k, const Planes& planes,
+                      std::int64_t m_column) const {
+    const std::int64_t width = panel_width(out - k);
+    multiply({.a = planes.v + i * planes.v_stride,
+              .a_row_stride = in,
+              .a_depth_stride = 1,
+              .b = u_ + i * u_stride_ + panel_offset(in, k),
+              .b_stride = width,
+              .c = planes.m + i * planes.m_stride + m_column,
+              .c_stride = planes.m_width,
+              .depth = in,
+              .add_to_c = false},
+             tiles, width);
+  }
+
+  /// The tile's outputs of channels k to k + width from the sums of row `row`. `outside` {K} takes what is
+  /// computed beyond the image.
+  void scatter(std::int64_t tile, std::int64_t row, std::int64_t k, std::int64_t width, const Planes& planes,
+               T* outside) const {
+    TileStore<T> store{.sums = planes.m + row * planes.m_width,
+                       .stride = planes.m_stride,
+                       .bias = bias_,
+                       .relu = relu_,
+                       .has_residual = residual_ != nullptr,
+                       .streamed = streamed_,
+                       .y = {},
+                       .residual = {}};
+    tiling.window(tile, 0, y_, out, outside, store.y);
+    if (residual_ != nullptr) tiling.window(tile, 0, residual_, out, source_.zeros, store.residual);
+    store_tile(store, k, width);
+  }
+
+ private:
+  Tensor zeros_;
+  TileSource<T> source_;
+  const float* u_;
+  std::int64_t u_stride_;
+  const float* bias_;
+  bool relu_;
+  const T* residual_;
+  bool streamed_;
+  T* y_;
+};
+
+/// Every thread takes blocks of tiles through all three parts, in memory that stays in its second-level
+/// cache.
+template <class T>
+void convolve_by_blocks(const Convolution<T>& convolution) {
+  const std::int64_t in = convolution.in;
+  const std::int64_t out = convolution.out;
+  const std::int64_t count = convolution.tiling.count();
   const std::int64_t v_stride = plane_stride(block_tiles, in);
-  const std::int64_t m_stride = plane_stride(block_tiles, width_of_m);
+  const std::int64_t m_stride = plane_stride(block_tiles, panel_width(out));
   const std::int64_t threads = omp_get_max_threads();
-  const Tensor zeros = Tensor::zeros({std::max(in, out)}, x.dtype());
-  Tensor planes = Tensor::empty({threads, products * (v_stride + m_stride)});
-  Tensor beyond = Tensor::empty({threads, out}, y.dtype());  // takes what is computed beyond the image
-  const TileSource<T> source{x.data<T>().data(), in, zeros.data<T>().data()};
+  Tensor memory = Tensor::empty({threads, products * (v_stride + m_stride)});
+  Tensor beyond = Tensor::empty({threads, out}, dtype_of<T>);
+  parallel_ranges((count + block_tiles - 1) / block_tiles, 1,
+                  [&](std::int64_t begin, std::int64_t end, int thread) {
+                    float* v = memory.data<float>().data() + thread * memory.size(1);
+                    T* outside = beyond.data<T>().data() + thread * out;
+                    const Planes planes{v, v_stride, v + products * v_stride, m_stride, panel_width(out)};
+                    for (std::int64_t block = begin; block < end; ++block) {
+                      const std::int64_t first = block * block_tiles;
+                      const std::int64_t tiles = std::min(block_tiles, count - first);
+                      for (std::int64_t t = 0; t < tiles; ++t) convolution.gather(first + t, t, planes);
+                      for (std::int64_t k = 0; k < out; k += block_outputs) {
+                        for (std::int64_t i = 0; i < products; ++i)
+                          convolution.multiply_panel(i, tiles, k, planes, 0);
+                        for (std::int64_t t = 0; t < tiles; ++t)
+                          convolution.scatter(first + t, t, k, panel_width(out - k), planes, outside);
+                      }
+                    }
+                  });
+}
 
-  const std::int64_t blocks = (tiling.count() + block_tiles - 1) / block_tiles;
-  parallel_ranges(blocks, 1, [&](std::int64_t begin, std::int64_t end, int thread) {
-    float* v = planes.data<float>().data() + thread * planes.size(1);
-    float* m = v + products * v_stride;
-    T* outside = beyond.data<T>().data() + thread * out;
-    for (std::int64_t block = begin; block < end; ++block) {
-      const std::int64_t first = block * block_tiles;
-      const std::int64_t tiles = std::min(block_tiles, tiling.count() - first);
-      for (std::int64_t t = 0; t < tiles; ++t) gather_input(tiling, first + t, source, v + t * in, v_stride);
-      for (std::int64_t k = 0; k < out; k += block_outputs) {
-        const std::int64_t width = panel_width(out - k);
-        for (std::int64_t i = 0; i < products; ++i)
-          multiply({.a = v + i * v_stride,
-                    .a_row_stride = in,
-                    .a_depth_stride = 1,
-                    .b = u + i * u_stride + panel_offset(in, k),
-                    .b_stride = width,
-                    .c = m + i * m_stride,
-                    .c_stride = width_of_m,
-                    .depth = in,
-                    .add_to_c = false},
-                   tiles, width);
-        for (std::int64_t t = 0; t < tiles; ++t) {
-          TileStore<T> tile{.sums = m + t * width_of_m,
-                            .stride = m_stride,
-                            .bias = static_cast<const float*>(bias.raw()),
-                            .relu = epilogue.relu,
-                            .has_residual = residual != nullptr,
-                            .y = {},
-                            .residual = {}};
-          tiling.window(first + t, 0, to, out, outside, tile.y);
-          if (residual != nullptr) tiling.window(first + t, 0, residual, out, source.zeros, tile.residual);
-          store_tile(tile, k, width);
-        }
-      }
-    }
-  });
+/// All threads take one part after the other, of many tiles at a time: a filter too large for the caches is
+/// then read a few times only, not once for every small block.
+template <class T>
+void convolve_by_parts(const Convolution<T>& convolution) {
+  const std::int64_t in = convolution.in;
+  const std::int64_t out = convolution.out;
+  const std::int64_t count = convolution.tiling.count();
+  const std::int64_t most = std::min(part_tiles, count);
+  const std::int64_t v_stride = plane_stride(most, in);
+  const std::int64_t m_stride = plane_stride(most, out);
+  Tensor v = Tensor::empty({products, v_stride});
+  Tensor m = Tensor::empty({products, m_stride});
+  Tensor beyond = Tensor::empty({omp_get_max_threads(), out}, dtype_of<T>);
+  const Planes planes{v.data<float>().data(), v_stride, m.data<float>().data(), m_stride, out};
+  const std::int64_t panels = (out + block_outputs - 1) / block_outputs;
+  for (std::int64_t first = 0; first < count; first += most) {
+    const std::int64_t tiles = std::min(most, count - first);
+    parallel_for(tiles, 1, [&](std::int64_t t) { convolution.gather(first + t, t, planes); });
+    parallel_for(products * panels, 1, [&](std::int64_t job) {
+      const std::int64_t k = job % panels * block_outputs;
+      convolution.multiply_panel(job / panels, tiles, k, planes, k);
+    });
+    parallel_ranges(tiles, 1, [&](std::int64_t begin, std::int64_t end, int thread) {
+      T* outside = beyond.data<T>().data() + thread * out;
+      for (std::int64_t t = begin; t < end; ++t) convolution.scatter(first + t, t, 0, out, planes, outside);
+    });
+  }
 }
 
 }  // namespace
 
 void winograd_convolve(const Tensor& x, const Tensor& filter, const Tensor& bias,
                        const Conv2dEpilogue& epilogue, Tensor& y) {
-  visit_floating(x.dtype(), [&]<class T>(T) { convolve<T>(x, filter, bias, epilogue, y); });
+  visit_floating(x.dtype(), [&]<class T>(T) {
+    const Convolution<T> convolution(x, filter, bias, epilogue, y);
+    if (filter.bytes() > cached_filter_bytes)
+      convolve_by_parts(convolution);
+    else
+      convolve_by_blocks(convolution);
+  });
 }
 
 }  // namespace generous

@@ -56,6 +56,7 @@ Tensor batch_norm(const BatchNormInputs& in, BatchNormStatistics& running, const
   const BatchNormSaved saved{.x = in.x.detach(),
                              .y = params.relu ? y : Tensor(),
                              .gamma = in.gamma.detach(),
+                             .beta = in.residual.defined() ? Tensor() : in.beta.detach(),
                              .mean = mean,
                              .inverse_std = inverse_std};
   const bool need_residual = needs_gradient(in.residual);
