@@ -45,7 +45,14 @@ const ConvCase layer_cases[] = {
     {{5, 7, 10, 16}, {32, 3, 3, 16}, {.stride = 1, .padding = 1}, false},
     {{3, 5, 6, 128}, {16, 3, 3, 128}, {.stride = 1, .padding = 1}, true},
     {{2, 1, 3, 32}, {112, 3, 3, 32}, {.stride = 1, .padding = 1}, false},
+    {{2, 5, 7, 512}, {272, 3, 3, 512}, {.stride = 1, .padding = 1}, true},  // a filter larger than the caches
     {{2, 224, 220, 15}, {37, 1, 1, 15}, {.stride = 2}, false},  // where oneDNN writes out of bounds
+};
+
+// Too large for naive loops: more tiles than one part has, and an output that is written past the caches.
+const ConvCase large_cases[] = {
+    {{13, 13, 15, 512}, {272, 3, 3, 512}, {.stride = 1, .padding = 1}, false},
+    {{2, 61, 70, 16}, {128, 3, 3, 16}, {.stride = 1, .padding = 1}, false},
 };
 
 std::vector<double> naive_conv(const Tensor& x, const Tensor& weight, const Tensor& bias,
@@ -94,7 +101,9 @@ TEST_CASE("convolution equals naive loops") {
 TEST_CASE("the gradients of a convolution are its adjoints, at the sizes of real layers") {
   // For y = conv(x, w), linear in each: <dy, conv(v, w)> = <dx, v> for any v, and <dy, conv(x, u)> = <dw, u>.
   on_every_cpu_implementation([] {
-    for (const ConvCase& test : layer_cases) {
+    std::vector<ConvCase> cases(std::begin(layer_cases), std::end(layer_cases));
+    cases.insert(cases.end(), std::begin(large_cases), std::end(large_cases));
+    for (const ConvCase& test : cases) {
       const std::string name = test.x.str() + " * " + test.weight.str();
       CAPTURE(name);
       Tensor x = random_tensor(test.x, "x" + name).require_grad();
