@@ -45,16 +45,19 @@ Measurement measure(const Config& config, Workload& workload, double start) {
   Measurement m;
   workload.step();
   m.first_step_s = now_seconds() - start;
-  const std::size_t allocations = host_allocator()->statistics().system_allocations;
-  workload.step();
+  const auto system_allocations = [&] {
+    return backend(workload.device()).allocator()->statistics().system_allocations;
+  };
+  const std::size_t allocations = system_allocations();
+  for (int warm_up = 0; warm_up < 3; ++warm_up) workload.step();  // the third one is recorded on a GPU
   std::vector<double> seconds;
   for (std::int64_t step = 0; step < config.steps; ++step) seconds.push_back(timed_step(workload));
-  m.system_allocations = host_allocator()->statistics().system_allocations - allocations;
+  m.system_allocations = system_allocations() - allocations;
   m.peak_rss_mib = peak_rss_mib();
   std::ranges::sort(seconds);
   m.median_s = seconds[seconds.size() / 2];
   m.min_s = seconds.front();
-  if (config.limit) m.convolutions_s = convolution_seconds(workload, chosen_convolutions(config));
+  if (config.limit) m.convolutions_s = convolution_seconds(workload, chosen_algorithms(config));
   return m;
 }
 
@@ -70,6 +73,7 @@ void print(const Config& config, const WorkloadOptions& cell, const Measurement&
   nlohmann::ordered_json line{{"model", cell.model},
                               {"stage", cell.stage},
                               {"dtype", name_of(cell.dtype)},
+                              {"device", backend(cell.device).description()},
                               {"batch", cell.batch},
                               {"threads", omp_get_max_threads()},
                               {"images_per_s", rate},
@@ -87,10 +91,12 @@ void print(const Config& config, const WorkloadOptions& cell, const Measurement&
 
 /// One step under the profiler: the table on standard output, the trace in a file.
 void profile(const Config& config, const WorkloadOptions& cell, Workload& workload) {
-  ProfileScope scope(Device::cpu);
-  workload.step();
+  ProfileScope scope(workload.device());
+  workload.compute();
   scope.take();
-  const double seconds = timed_step(workload);
+  const double begin = now_seconds();
+  workload.compute();
+  const double seconds = now_seconds() - begin;
   const Profile recorded = scope.take();
   const std::string trace = fmt::format("{}_{}_{}.trace.json", cell.model, cell.stage, name_of(cell.dtype));
   if (!config.json) fmt::print("{}", kernel_table(recorded, seconds));
@@ -98,9 +104,9 @@ void profile(const Config& config, const WorkloadOptions& cell, Workload& worklo
   fmt::print(stderr, "{}: a trace of one step\n", trace);
 }
 
-int measure_cell(const Config& config, const WorkloadOptions& cell, double start) {
-  set_up_device(config);
-  choose_dtype(std::string(name_of(cell.dtype)), Device::cpu);  // throws if there is none
+int measure_cell(const Config& config, WorkloadOptions cell, double start) {
+  cell.device = set_up_device(config);
+  choose_dtype(std::string(name_of(cell.dtype)), cell.device);  // throws if there is none
   Workload workload(cell);
   print(config, cell, measure(config, workload, start));
   if (config.profile) profile(config, cell, workload);
@@ -136,7 +142,8 @@ int benchmark(const Config& config) {
         code = std::max(code, in_own_process(config, {.model = model,
                                                       .stage = stage,
                                                       .dtype = dtype == "bf16" ? DType::bf16 : DType::f32,
-                                                      .batch = config.batch_size}));
+                                                      .batch = config.batch_size,
+                                                      .record = config.record}));
   return code;
 }
 

@@ -38,7 +38,8 @@ class Comparison:
         model, stage, dtype = cell
         o = self.options
         return json_lines([BENCHMARK, "--models", model, "--stages", stage, "--dtypes", dtype, "--batch", str(o.batch),
-                           "--steps", str(o.steps), "--threads", str(o.threads), "--json", "1", *more])[0]
+                           "--steps", str(o.steps), "--threads", str(o.threads), "--device", "cpu", "--json", "1",
+                           *more])[0]
 
     def pytorch(self, cell, layouts, modes):
         model, stage, dtype = cell

@@ -19,7 +19,7 @@ int evaluate_weights(const Config& requested) {
   const DType dtype = choose_dtype(config.dtype, device);
   const NamedTensors weights = read_safetensors(config.weights).tensors;
   const Dataset dataset = load_images(config, config.split == "train" ? Split::train : Split::test);
-  const auto model = make_model(config.model_name, model_options(config, dataset));
+  const auto model = make_model(config.model_name, model_options(config, dataset, device));
   load_state_dict(*model, weights, config.weights);
   model->freeze();
 
@@ -27,7 +27,8 @@ int evaluate_weights(const Config& requested) {
                 {.batch_size = config.batch_size,
                  .workers = static_cast<int>(config.num_workers),
                  .shuffle = false,
-                 .augment = false});
+                 .augment = false,
+                 .device = device});
   ProgressBar bar;
   const double start = now_seconds();
   const auto result = evaluate(*model, loader, dtype, [&](std::int64_t images) {

@@ -150,8 +150,10 @@ void sgd_step(State& state) {
   Tensor parameter = random_tensor({state.range(0)});
   const Tensor gradient = parameter.clone();
   Tensor velocity = Tensor::zeros({state.range(0)});
-  const SgdParams params{.learning_rate = 1e-6F, .momentum = 0.9F, .weight_decay = 5e-4F};
-  for (auto _ : state) backend(Device::cpu).sgd_step(params, gradient, velocity, parameter);
+  const SgdParams params{.momentum = 0.9F, .weight_decay = 5e-4F};
+  const Tensor learning_rate = Tensor::full({}, 1e-6F);
+  const SgdUpdate update{.gradient = gradient, .velocity = velocity, .parameter = parameter};
+  for (auto _ : state) backend(Device::cpu).sgd_step(params, learning_rate, std::span(&update, 1));
   count_bytes(state, 5 * parameter.bytes());
 }
 BENCHMARK(sgd_step)->ArgName("elements")->RangeMultiplier(16)->Range(1 << 12, 1 << 24)->UseRealTime();

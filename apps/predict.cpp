@@ -38,11 +38,13 @@ Tensor slice(const Tensor& images, std::int64_t first, std::int64_t count) {
 }
 
 int predict(const Config& config) {
-  const DType dtype = choose_dtype(config.dtype, set_up_device(config));
+  const Device device = set_up_device(config);
+  const DType dtype = choose_dtype(config.dtype, device);
   const Tensor images = read_images(config.input);
   const auto model = make_model(config.model_name, {.classes = config.classes,
                                                     .image = {images.size(1), images.size(2), images.size(3)},
-                                                    .num_channels = config.num_channels});
+                                                    .num_channels = config.num_channels,
+                                                    .device = device});
   load_state_dict(*model, read_safetensors(config.weights).tensors, config.weights);
   model->freeze();
 
@@ -51,7 +53,7 @@ int predict(const Config& config) {
   auto out = logits.data<float>().begin();
   for (std::int64_t first = 0; first < images.size(0); first += evaluation_batch) {
     const std::int64_t count = std::min(evaluation_batch, images.size(0) - first);
-    const Tensor part = (*model)(cast(slice(images, first, count), dtype));
+    const Tensor part = (*model)(cast(slice(images, first, count).to(device), dtype)).to(Device::cpu);
     out = std::copy(part.data<float>().begin(), part.data<float>().end(), out);
   }
   write_safetensors(config.output, {{"logits", logits}});

@@ -18,7 +18,7 @@ def measure(model, dtype, batch, threads):
     """'images/s, MiB' of a standard training step; small batches take more steps."""
     steps = 5 if batch >= 128 else 21
     done = subprocess.run([BENCHMARK, "--models", model, "--dtypes", dtype, "--batch", str(batch), "--threads",
-                           str(threads), "--steps", str(steps), "--json", "1"],
+                           str(threads), "--steps", str(steps), "--device", "cpu", "--json", "1"],
                           stdout=subprocess.PIPE, text=True, check=True)
     line = json.loads(done.stdout)
     return f"{line['images_per_s']:.0f}, {line['peak_rss_mib']}"

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 namespace generous {
@@ -67,6 +68,12 @@ class Storage {
 
   void* block() const { return block_; }
   Device device() const { return allocator_->device(); }
+  /// Exchanges the blocks, under everything that refers to either.
+  void swap(Storage& other) {
+    std::swap(allocator_, other.allocator_);
+    std::swap(bytes_, other.bytes_);
+    std::swap(block_, other.block_);
+  }
 
  private:
   std::shared_ptr<CachingAllocator> allocator_;

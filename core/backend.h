@@ -5,7 +5,9 @@
 // or of x; parameters, statistics and sums {C} and {K, R, S, C} stay f32, and so does the arithmetic.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "core/functors.h"
@@ -13,6 +15,17 @@
 #include "core/tensor.h"
 
 namespace generous {
+
+/// Kernel calls that were recorded once and can be run again, on the same tensors.
+class RecordedWork {
+ public:
+  RecordedWork() = default;
+  virtual ~RecordedWork() = default;
+  RecordedWork(const RecordedWork&) = delete;
+  RecordedWork& operator=(const RecordedWork&) = delete;
+  /// Runs them again, with whatever the tensors that they read now hold.
+  virtual void replay() = 0;
+};
 
 class Backend {
  public:
@@ -22,8 +35,17 @@ class Backend {
   virtual std::string description() const = 0;
   /// Empty where bf16 is faster than f32; otherwise what it is missing: "this CPU has no AVX512-BF16".
   virtual std::string why_no_bf16() const = 0;
-  /// Holds from the next convolution on.
-  virtual void choose_convolutions(ConvolutionChoice choice) = 0;
+  /// Holds from the next convolution or product on.
+  virtual void choose_algorithms(const AlgorithmChoice& choice) = 0;
+
+  // Order: kernels run one after the other, but on a GPU behind the caller's back
+
+  /// Returns when everything asked for so far is done. Throws what went wrong with it.
+  virtual void synchronize() = 0;
+  /// Runs `work` once, which may only call kernels: nothing that the host reads or waits for. What it calls
+  /// is kept: where the kernels run by themselves, `replay` repeats them without the host; on the CPU it
+  /// calls `work` again. Call the same `work` once or twice before, so that everything it needs is prepared.
+  virtual std::unique_ptr<RecordedWork> record(const std::function<void()>& work) = 0;
 
   // Memory
 
@@ -73,8 +95,9 @@ class Backend {
                                       Tensor& dx) = 0;
   /// y {B, C} = onehot(labels).
   virtual void one_hot(const Tensor& labels, Tensor& y) = 0;
-  /// How many rows have their label among the k largest logits; of equal logits the lower class index wins.
-  virtual std::int64_t count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k) = 0;
+  /// count {} = how many rows have their label among the k largest logits; of equal logits the lower class
+  /// index wins.
+  virtual void count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k, Tensor& count) = 0;
 
   // Dense and convolutional
 
@@ -122,15 +145,22 @@ class Backend {
   virtual void batch_norm_backward(const BatchNormParams& params, const BatchNormSaved& saved,
                                    const Tensor& dy, BatchNormGradients& out) = 0;
 
-  // Optimisers, in place
+  // Optimisers, in place, for all parameters at once. The learning rate is a tensor {}, so that recorded work
+  // follows a schedule.
 
   /// PyTorch's SGD (velocity starts at 0): g += decay * p; velocity = momentum * velocity + g; p -= lr *
-  /// (nesterov ? g + momentum * velocity : velocity). Without momentum, velocity is undefined.
-  virtual void sgd_step(const SgdParams& params, const Tensor& gradient, Tensor& velocity,
-                        Tensor& parameter) = 0;
+  /// (nesterov ? g + momentum * velocity : velocity).
+  virtual void sgd_step(const SgdParams& params, const Tensor& learning_rate,
+                        std::span<const SgdUpdate> updates) = 0;
   /// Kingma & Ba 2015, with the weight decay added to the gradient.
-  virtual void adam_step(const AdamParams& params, const Tensor& gradient, Tensor& first_moment,
-                         Tensor& second_moment, Tensor& parameter) = 0;
+  virtual void adam_step(const AdamParams& params, const Tensor& learning_rate,
+                         std::span<const AdamUpdate> updates) = 0;
+
+  // Images
+
+  /// y {N, H, W, C} of f32: the images that the placements name, moved and normalised as they say. With a
+  /// placement's sample outside [0, M), an error on the CPU, black on a GPU.
+  virtual void augment(const AugmentInputs& in, Tensor& y) = 0;
 };
 
 /// The backend of a device. Throws Error that says what is missing when there is none.

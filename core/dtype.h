@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "core/error.h"
+#include "core/host_device.h"
 
 namespace generous {
 
@@ -16,12 +17,14 @@ struct bfloat16 {
 
   bfloat16() = default;
   /// Rounds to nearest, ties to even; NaN stays NaN.
-  explicit bfloat16(float value) {
+  GENEROUS_HOST_DEVICE explicit bfloat16(float value) {
     const auto u = std::bit_cast<std::uint32_t>(value);
     const bool nan = (u & 0x7fffffffU) > 0x7f800000U;
     bits = static_cast<std::uint16_t>(nan ? (u >> 16) | 0x40U : (u + 0x7fffU + ((u >> 16) & 1U)) >> 16);
   }
-  explicit operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
+  GENEROUS_HOST_DEVICE explicit operator float() const {
+    return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+  }
   bool operator==(const bfloat16&) const = default;
 };
 

@@ -28,7 +28,8 @@ Tensor log(const Tensor& x);
 Tensor sqrt(const Tensor& x);
 Tensor square(const Tensor& x);
 Tensor sigmoid(const Tensor& x);
-/// Inverted dropout: zero with probability p, otherwise x / (1 - p).
+/// Inverted dropout: zero with probability p, otherwise x / (1 - p). `params.step` must not change before the
+/// gradient is computed, which draws the same mask again.
 Tensor dropout(const Tensor& x, const DropoutParams& params);
 /// f32 <-> bf16 (differentiable), u8 -> f32.
 Tensor cast(const Tensor& x, DType dtype);
@@ -57,8 +58,9 @@ Tensor log_softmax(const Tensor& x);
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels);
 /// {B, classes}, no gradient.
 Tensor one_hot(const Tensor& labels, std::int64_t classes);
-/// How many rows have their label among the k largest logits; of equal logits the lower class index wins.
-std::int64_t count_top_k(const Tensor& logits, const Tensor& labels, std::int64_t k);
+/// {}, no gradient: how many rows have their label among the k largest logits; of equal logits the lower
+/// class index wins.
+Tensor count_top_k(const Tensor& logits, const Tensor& labels, std::int64_t k);
 
 // Dense (core/ops/dense.cpp)
 

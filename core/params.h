@@ -21,6 +21,13 @@ enum class ConvolutionChoice : std::uint8_t {
   direct     ///< never one that trades accuracy for multiplications
 };
 
+/// What a backend with several algorithms for a kernel may pick.
+struct AlgorithmChoice {
+  ConvolutionChoice convolutions = ConvolutionChoice::by_rule;
+  bool deterministic = false;  ///< GPU: only algorithms that give the same bits in every run
+  bool tf32 = false;           ///< GPU: f32 products with factors of 10 mantissa bits, on tensor cores
+};
+
 /// Base of what a backend keeps with a frozen filter, so as to prepare it once and not at every call.
 struct PreparedFilter {
   PreparedFilter() = default;
@@ -57,9 +64,9 @@ struct GemmParams {
 };
 
 struct DropoutParams {
-  float p = 0.5F;          ///< probability of a zero, in [0, 1)
-  std::uint64_t key = 0;   ///< of the random stream (core/random.h)
-  std::uint32_t step = 0;  ///< a fresh mask every step
+  float p = 0.5F;         ///< probability of a zero, in [0, 1)
+  std::uint64_t key = 0;  ///< of the random stream (core/random.h)
+  Tensor step{};          ///< {} of i64 on the device of x: a fresh mask every step; undefined: step 0
 };
 
 struct BatchNormParams {
@@ -77,8 +84,9 @@ struct BatchNormInputs {
 };
 
 struct BatchNormStatistics {
-  Tensor mean;      ///< {C}
-  Tensor variance;  ///< {C}
+  Tensor mean;       ///< {C}
+  Tensor variance;   ///< {C}
+  Tensor batches{};  ///< {} of i64, counted up by training; or undefined
 };
 
 struct BatchNormSaved {
@@ -98,19 +106,39 @@ struct BatchNormGradients {
 };
 
 struct SgdParams {
-  float learning_rate = 0.1F;
   float momentum = 0.0F;
   float weight_decay = 0.0F;
   bool nesterov = false;
 };
 
+/// One parameter of a step of SGD; all tensors of the same shape.
+struct SgdUpdate {
+  Tensor gradient;
+  Tensor velocity;  ///< undefined without momentum
+  Tensor parameter;
+};
+
 struct AdamParams {
-  float learning_rate = 1e-3F;
   float beta1 = 0.9F;
   float beta2 = 0.999F;
   float epsilon = 1e-8F;
   float weight_decay = 0.0F;
-  std::int64_t step = 1;  ///< counted from 1, for the bias correction
+};
+
+/// One parameter of a step of Adam; all tensors but the last of the same shape.
+struct AdamUpdate {
+  Tensor gradient;
+  Tensor first_moment;
+  Tensor second_moment;
+  Tensor parameter;
+  Tensor step;  ///< {} of i64: the updates this parameter has had, counted up by the step
+};
+
+/// A batch of augmented, normalised images, made from a dataset where it lies (data/augment.h).
+struct AugmentInputs {
+  Tensor images;      ///< u8 {M, H, W, C}, C from 1 to 3
+  Tensor placements;  ///< i64 {N, placement_size}: for each image of the batch, as `Placement` lays it out
+  Tensor normalise;   ///< f32 {3, 256}: by channel, the value of every byte
 };
 
 }  // namespace generous

@@ -38,7 +38,11 @@ class ProfileScope::Recorder final : public Backend {
 
   std::string description() const override { return measured_->description(); }
   std::string why_no_bf16() const override { return measured_->why_no_bf16(); }
-  void choose_convolutions(ConvolutionChoice choice) override { measured_->choose_convolutions(choice); }
+  void choose_algorithms(const AlgorithmChoice& choice) override { measured_->choose_algorithms(choice); }
+  void synchronize() override { measured_->synchronize(); }
+  std::unique_ptr<RecordedWork> record(const std::function<void()>& work) override {
+    return measured_->record(work);
+  }
   const std::shared_ptr<CachingAllocator>& allocator() const override { return measured_->allocator(); }
 
   void copy_to_host(const Tensor& x, void* host) override {
@@ -87,8 +91,8 @@ class ProfileScope::Recorder final : public Backend {
     run("cross_entropy_backward", dx, &Backend::cross_entropy_backward, probabilities, labels, dloss, dx);
   }
   void one_hot(const Tensor& labels, Tensor& y) override { run("one_hot", y, &Backend::one_hot, labels, y); }
-  std::int64_t count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k) override {
-    return run("count_top_k", x, &Backend::count_top_k, x, labels, k);
+  void count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k, Tensor& count) override {
+    run("count_top_k", x, &Backend::count_top_k, x, labels, k, count);
   }
 
   void gemm(const GemmParams& params, const Tensor& a, const Tensor& b, Tensor& c) override {
@@ -143,15 +147,16 @@ class ProfileScope::Recorder final : public Backend {
     run("batch_norm_backward", dy, &Backend::batch_norm_backward, params, saved, dy, out);
   }
 
-  void sgd_step(const SgdParams& params, const Tensor& gradient, Tensor& velocity,
-                Tensor& parameter) override {
-    run("sgd_step", parameter, &Backend::sgd_step, params, gradient, velocity, parameter);
+  void sgd_step(const SgdParams& params, const Tensor& learning_rate,
+                std::span<const SgdUpdate> updates) override {
+    run("sgd_step", learning_rate, &Backend::sgd_step, params, learning_rate, updates);
   }
-  void adam_step(const AdamParams& params, const Tensor& gradient, Tensor& first_moment,
-                 Tensor& second_moment, Tensor& parameter) override {
-    run("adam_step", parameter, &Backend::adam_step, params, gradient, first_moment, second_moment,
-        parameter);
+  void adam_step(const AdamParams& params, const Tensor& learning_rate,
+                 std::span<const AdamUpdate> updates) override {
+    run("adam_step", learning_rate, &Backend::adam_step, params, learning_rate, updates);
   }
+
+  void augment(const AugmentInputs& in, Tensor& y) override { run("augment", y, &Backend::augment, in, y); }
 
  private:
   static double now() {
@@ -166,6 +171,7 @@ class ProfileScope::Recorder final : public Backend {
       begin_ = now();
     }
     ~Timer() {
+      recorder_.measured_->synchronize();  // a GPU's kernels are only asked for when their calls return
       call_.begin = begin_ - recorder_.start_;
       call_.seconds = now() - begin_;
       if (--recorder_.depth_ == 0) recorder_.profile_.kernels.push_back(std::move(call_));

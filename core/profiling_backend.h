@@ -39,8 +39,7 @@ struct Profile {
   std::vector<ConvolutionCall> convolutions;  ///< likewise
 };
 
-/// While it lives, the calls to a device's backend are recorded. Kernels still run on the calling thread and
-/// are complete when they return, as on the CPU.
+/// While it lives, the calls to a device's backend are recorded; each is waited for before the next begins.
 class ProfileScope {
  public:
   explicit ProfileScope(Device device);

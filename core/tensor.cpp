@@ -65,6 +65,11 @@ Tensor Tensor::to(Device target) const {
   return copy;
 }
 
+void Tensor::move_to(Device target) {
+  require(node_ == nullptr || !node_->gradient.defined(), "move_to: the tensor has a gradient already");
+  if (device() != target) storage_->swap(*to(target).storage_);
+}
+
 Tensor Tensor::detach() const {
   Tensor tensor = *this;
   tensor.node_ = nullptr;

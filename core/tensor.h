@@ -56,6 +56,9 @@ class Tensor {
   Tensor clone() const;
   /// The same elements on `device`: this tensor itself if it is there already. Without gradient history.
   Tensor to(Device device) const;
+  /// Moves the elements of this tensor and of all that share its storage to `device`, gradient history and
+  /// all. Throws Error if a gradient was already accumulated.
+  void move_to(Device device);
   /// The same storage without gradient history.
   Tensor detach() const;
   /// The same storage, without gradient history, under another shape of equally many elements.

@@ -52,55 +52,15 @@ void shift_and_flip(const std::uint8_t* pixels, const ImageShape& shape, const A
   }
 }
 
-// Every output pixel's centre is carried back by the inverse rotation, in 16.16 fixed point: the arithmetic
-// that Pillow's Image.rotate uses for nearest neighbours, so that the same pixels are picked.
-class InverseRotation {
- public:
-  InverseRotation(double degrees, const ImageShape& shape) {
-    const double radians = degrees * std::numbers::pi / 180.0;
-    const double cosine = std::cos(radians);
-    const double sine = std::sin(radians);
-    const double centre_x = static_cast<double>(shape.width) / 2.0;
-    const double centre_y = static_cast<double>(shape.height) / 2.0;
-    // source_x = cos (x - cx) - sin (y - cy) + cx, source_y = sin (x - cx) + cos (y - cy) + cy, at x + 1/2, y
-    // + 1/2
-    cosine_ = fixed(cosine);
-    sine_ = fixed(sine);
-    minus_sine_ = fixed(-sine);
-    offset_x_ = fixed(centre_x - cosine * centre_x + sine * centre_y + 0.5 * cosine - 0.5 * sine);
-    offset_y_ = fixed(centre_y - sine * centre_x - cosine * centre_y + 0.5 * sine + 0.5 * cosine);
-  }
-
-  std::int64_t source_x(std::int64_t x, std::int64_t y) const {
-    return (cosine_ * x + minus_sine_ * y + offset_x_) >> 16;
-  }
-  std::int64_t source_y(std::int64_t x, std::int64_t y) const {
-    return (sine_ * x + cosine_ * y + offset_y_) >> 16;
-  }
-
- private:
-  static std::int64_t fixed(double value) {
-    return static_cast<std::int64_t>(std::floor(value * 65536.0 + 0.5));
-  }
-
-  std::int64_t cosine_, sine_, minus_sine_, offset_x_, offset_y_;
-};
-
 template <int channels>
 void rotate_shift_and_flip(const std::uint8_t* pixels, const ImageShape& shape,
                            const Augmentation& augmentation, const NormaliseTable& table, float* out) {
-  const InverseRotation rotation(augmentation.rotation_degrees, shape);
-  const auto inside = [&](std::int64_t y, std::int64_t x) {
-    return y >= 0 && y < shape.height && x >= 0 && x < shape.width;
-  };
+  const Placement placement = placement_of(augmentation, shape, 0);
   for (std::int64_t y = 0; y < shape.height; ++y) {
     for (std::int64_t x = 0; x < shape.width; ++x, out += channels) {
-      const std::int64_t rotated_y = y + augmentation.shift_y;
-      const std::int64_t rotated_x = (augmentation.flip ? shape.width - 1 - x : x) + augmentation.shift_x;
-      const std::int64_t source_y = rotation.source_y(rotated_x, rotated_y);
-      const std::int64_t source_x = rotation.source_x(rotated_x, rotated_y);
-      if (inside(rotated_y, rotated_x) && inside(source_y, source_x)) {
-        write_pixel<channels>(pixels + (source_y * shape.width + source_x) * channels, table, out);
+      const std::int64_t source = source_of(placement, shape.height, shape.width, y, x);
+      if (source >= 0) {
+        write_pixel<channels>(pixels + source * channels, table, out);
       } else {
         write_black<channels>(1, table, out);
       }
@@ -134,6 +94,33 @@ Augmentation draw_augmentation(const DatasetInfo& info, const Random& random, st
   }
   drawn.flip = info.flip && random.uniform(epoch, sample, element_flip) < 0.5F;
   return drawn;
+}
+
+// Every output pixel's centre is carried back by the inverse rotation, in 16.16 fixed point: the arithmetic
+// that Pillow's Image.rotate uses for nearest neighbours, so that the same pixels are picked.
+Placement placement_of(const Augmentation& augmentation, const ImageShape& shape, std::int64_t sample) {
+  Placement placement{.sample = sample,
+                      .shift_y = augmentation.shift_y,
+                      .shift_x = augmentation.shift_x,
+                      .flip = augmentation.flip ? 1 : 0};
+  if (augmentation.rotation_degrees == 0.0) return placement;
+  const double radians = augmentation.rotation_degrees * std::numbers::pi / 180.0;
+  const double cosine = std::cos(radians);
+  const double sine = std::sin(radians);
+  const double centre_x = static_cast<double>(shape.width) / 2.0;
+  const double centre_y = static_cast<double>(shape.height) / 2.0;
+  const auto fixed = [](double value) {
+    return static_cast<std::int64_t>(std::floor(value * 65536.0 + 0.5));
+  };
+  // source_x = cos (x - cx) - sin (y - cy) + cx, source_y = sin (x - cx) + cos (y - cy) + cy, at x + 1/2, y
+  // + 1/2
+  placement.rotated = 1;
+  placement.cosine = fixed(cosine);
+  placement.sine = fixed(sine);
+  placement.minus_sine = fixed(-sine);
+  placement.offset_x = fixed(centre_x - cosine * centre_x + sine * centre_y + 0.5 * cosine - 0.5 * sine);
+  placement.offset_y = fixed(centre_y - sine * centre_x - cosine * centre_y + 0.5 * sine + 0.5 * cosine);
+  return placement;
 }
 
 NormaliseTable make_normalise_table(const DatasetInfo& info) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "core/placement.h"
 #include "core/random.h"
 #include "data/dataset.h"
 
@@ -29,6 +30,9 @@ struct Augmentation {
 /// Draws rotation, crop and flip as `info` has them. A pure function of the stream, `epoch` and `sample`.
 Augmentation draw_augmentation(const DatasetInfo& info, const Random& random, std::uint32_t epoch,
                                std::uint32_t sample);
+
+/// The same geometry as numbers that any device can apply to image `sample` of a dataset (Backend::augment).
+Placement placement_of(const Augmentation& augmentation, const ImageShape& shape, std::int64_t sample);
 
 /// Per channel, every byte's value (byte / 255 - mean) / std.
 using NormaliseTable = std::array<std::array<float, 256>, 3>;

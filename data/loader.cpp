@@ -1,11 +1,14 @@
 #include "data/loader.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <limits>
 #include <numeric>
 #include <utility>
 #include <vector>
 
+#include "core/backend.h"
 #include "core/error.h"
 #include "core/random.h"
 #include "data/augment.h"
@@ -31,6 +34,11 @@ Order epoch_order(std::int64_t samples, bool shuffle, const Random& random, std:
     std::swap(order[i], order[random.below(static_cast<std::uint32_t>(i + 1), epoch, 0, i)]);
   }
   return order;
+}
+
+void write_placement(const Placement& placement, std::size_t row, std::span<std::int64_t> rows) {
+  const auto values = std::bit_cast<std::array<std::int64_t, placement_size>>(placement);
+  std::copy(values.begin(), values.end(), rows.begin() + static_cast<std::ptrdiff_t>(row * values.size()));
 }
 
 void check(const Dataset& dataset, const DatasetInfo& info, const LoaderOptions& options) {
@@ -67,28 +75,53 @@ struct Loader::State {
         table(make_normalise_table(info)),
         augment_random(options.seed, "augment"),
         shuffle_random(options.seed, "shuffle"),
-        prefetcher(options.workers, 2 * options.workers) {}
+        prefetcher(options.workers, 2 * options.workers) {
+    if (options.device == Device::cpu) return;
+    images_on_gpu = dataset.images.to(options.device);
+    Tensor host = Tensor::empty({std::ssize(table), std::ssize(table[0])});
+    auto out = host.data<float>().begin();
+    for (const auto& channel : table) out = std::copy(channel.begin(), channel.end(), out);
+    table_on_gpu = host.to(options.device);
+  }
 
   std::int64_t batches() const { return (dataset.size() + options.batch_size - 1) / options.batch_size; }
 
-  // Batch `index` of the epoch that visits the samples in `order`.
+  // What a worker prepares of batch `index` of the epoch that visits the samples in `order`: the batch, or
+  // for a GPU its labels and, in place of the images, their placements.
   Batch assemble(const Order& order, std::uint32_t epoch, std::int64_t index) const {
     const std::int64_t begin = index * options.batch_size;
     const std::int64_t count = std::min(options.batch_size, dataset.size() - begin);
-    Batch batch{Tensor::empty({count, shape.height, shape.width, shape.channels}),
+    const bool on_host = options.device == Device::cpu;
+    Batch batch{on_host ? Tensor::empty({count, shape.height, shape.width, shape.channels})
+                        : Tensor::empty({count, placement_size}, DType::i64),
                 Tensor::empty({count}, DType::i64)};
     const auto pixels = static_cast<std::size_t>(shape.numel());
     const std::span<const std::uint8_t> source = dataset.images.data<std::uint8_t>();
-    const std::span<float> images = batch.images.data<float>();
     const std::span<std::int64_t> labels = batch.labels.data<std::int64_t>();
     for (std::size_t i = 0; i < labels.size(); ++i) {
       const std::uint32_t sample = order[static_cast<std::size_t>(begin) + i];
       const Augmentation augmentation =
           options.augment ? draw_augmentation(info, augment_random, epoch, sample) : Augmentation{};
-      augment_and_normalise(source.subspan(sample * pixels, pixels), shape, augmentation, table,
-                            images.subspan(i * pixels, pixels));
+      if (on_host)
+        augment_and_normalise(source.subspan(sample * pixels, pixels), shape, augmentation, table,
+                              batch.images.data<float>().subspan(i * pixels, pixels));
+      else
+        write_placement(placement_of(augmentation, shape, sample), i, batch.images.data<std::int64_t>());
       labels[i] = dataset.labels[sample];
     }
+    return batch;
+  }
+
+  // The batch on the GPU, from what `assemble` prepared for it.
+  Batch on_gpu(const Batch& prepared) const {
+    Batch batch{Tensor::empty({prepared.labels.size(0), shape.height, shape.width, shape.channels},
+                              DType::f32, options.device),
+                prepared.labels.to(options.device)};
+    backend(options.device)
+        .augment({.images = images_on_gpu,
+                  .placements = prepared.images.to(options.device),
+                  .normalise = table_on_gpu},
+                 batch.images);
     return batch;
   }
 
@@ -99,6 +132,8 @@ struct Loader::State {
   const NormaliseTable table;
   const Random augment_random;
   const Random shuffle_random;
+  Tensor images_on_gpu;  // undefined on the host
+  Tensor table_on_gpu;
   Prefetcher prefetcher;  // last: its threads use the rest
 };
 
@@ -123,6 +158,9 @@ void Loader::start_epoch(std::int64_t epoch, std::int64_t first) {
           std::int64_t index) { return state.assemble(order, counter, index); });
 }
 
-std::optional<Batch> Loader::next() { return state_->prefetcher.next(); }
+std::optional<Batch> Loader::next() {
+  std::optional<Batch> batch = state_->prefetcher.next();
+  return batch && state_->options.device != Device::cpu ? state_->on_gpu(*batch) : batch;
+}
 
 }  // namespace generous

@@ -16,16 +16,17 @@ struct LoaderOptions {
   std::uint64_t seed = 0;
   bool shuffle = true;
   bool augment = true;
+  Device device = Device::cpu;  ///< on a GPU the dataset's images are kept there, and augmented there
 };
 
 struct Batch {
-  Tensor images;  ///< f32 {B, H, W, C}, normalised
-  Tensor labels;  ///< i64 {B}
+  Tensor images;  ///< f32 {B, H, W, C}, normalised, on the loader's device
+  Tensor labels;  ///< i64 {B}, likewise
 };
 
 class Loader {
  public:
-  /// `dataset` must outlive the loader.
+  /// `dataset`, on the host, must outlive the loader.
   Loader(const Dataset& dataset, const DatasetInfo& info, const LoaderOptions& options);
   ~Loader();
   Loader(const Loader&) = delete;

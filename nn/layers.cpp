@@ -81,14 +81,12 @@ BatchNorm::BatchNorm(std::int64_t channels, float momentum)
       weight_(add_parameter("weight", {channels}, Init::constant(1.0F))),
       bias_(add_parameter("bias", {channels}, Init::constant(0.0F))),
       running_{.mean = add_buffer("running_mean", {channels}, DType::f32, Init::constant(0.0F)),
-               .variance = add_buffer("running_var", {channels}, DType::f32, Init::constant(1.0F))},
-      num_batches_tracked_(add_buffer("num_batches_tracked", {}, DType::i64, Init::constant(0.0F))) {}
+               .variance = add_buffer("running_var", {channels}, DType::f32, Init::constant(1.0F)),
+               .batches = add_buffer("num_batches_tracked", {}, DType::i64, Init::constant(0.0F))} {}
 
 Tensor BatchNorm::apply(const Tensor& x, const Tensor& residual, bool relu) {
-  Tensor y = batch_norm({.x = x, .gamma = weight_, .beta = bias_, .residual = residual}, running_,
-                        {.training = training(), .relu = relu, .momentum = momentum_});
-  if (training()) ++num_batches_tracked_.data<std::int64_t>()[0];
-  return y;
+  return batch_norm({.x = x, .gamma = weight_, .beta = bias_, .residual = residual}, running_,
+                    {.training = training(), .relu = relu, .momentum = momentum_});
 }
 
 ChannelMap BatchNorm::evaluation_map() const {

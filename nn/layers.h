@@ -76,7 +76,6 @@ class BatchNorm : public Module {
   Tensor weight_;
   Tensor bias_;
   BatchNormStatistics running_;
-  Tensor num_batches_tracked_;
 };
 
 // A convolution and what follows it: one op after the other, but all in one in a frozen module.

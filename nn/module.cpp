@@ -39,9 +39,14 @@ void Module::freeze() {
   for (const auto& [name, child] : children_) child->freeze();
 }
 
-void Module::set_step(std::uint32_t step) {
+void Module::to(Device device) {
+  for (StateEntry& entry : entries_) entry.tensor.move_to(device);
+  for (const auto& [name, child] : children_) child->to(device);
+}
+
+void Module::count_steps_by(const Tensor& step) {
   step_ = step;
-  for (const auto& [name, child] : children_) child->set_step(step);
+  for (const auto& [name, child] : children_) child->count_steps_by(step);
 }
 
 std::vector<StateEntry> Module::state() const {

@@ -75,9 +75,13 @@ class Module {
   /// Fills every entry by its Init; the values depend on `seed` and each entry's name alone. Sets the random
   /// keys of this module and all below it in the same way. Throws Error for a frozen module.
   void initialise(std::uint64_t seed);
-  /// Counts training steps, for this module and all below it: random layers draw anew for every step and the
-  /// same again for the same step, so a resumed run needs nothing but its step.
-  void set_step(std::uint32_t step);
+  /// Moves every parameter and buffer below this module to `device`. Before training: throws Error if there
+  /// are gradients already.
+  void to(Device device);
+  /// The tensor that counts training steps, for this module and all below it: {} of i64 on the module's
+  /// device, kept up to date by the caller. Random layers draw anew for every step and the same again for the
+  /// same step, so a resumed run needs nothing but its step. Without one it is always step 0.
+  void count_steps_by(const Tensor& step);
 
  protected:
   /// Declares a parameter of this module: f32, requires a gradient. Returns a handle to it.
@@ -94,7 +98,7 @@ class Module {
   }
   /// The key of this module's own random numbers (core/random.h), a function of seed and full name.
   std::uint64_t key() const { return key_; }
-  std::uint32_t step() const { return step_; }
+  const Tensor& step() const { return step_; }
 
  private:
   void collect(const std::string& prefix, std::vector<StateEntry>& out) const;
@@ -105,7 +109,7 @@ class Module {
   bool training_ = true;
   bool frozen_ = false;
   std::uint64_t key_ = 0;
-  std::uint32_t step_ = 0;
+  Tensor step_;
 };
 
 }  // namespace generous

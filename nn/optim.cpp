@@ -5,6 +5,15 @@
 
 namespace generous {
 
+Optimizer::Optimizer(const Module& module) : parameters_(module.parameters()) {
+  const Device device = parameters_.empty() ? Device::cpu : parameters_.front().tensor.device();
+  learning_rate_ = Tensor::zeros({}, DType::f32, device);
+}
+
+void Optimizer::set_learning_rate(float learning_rate) {
+  backend(device()).copy_from_host(&learning_rate, learning_rate_);
+}
+
 void Optimizer::zero_grad() {
   for (StateEntry& entry : parameters_) entry.tensor.clear_grad();
 }
@@ -23,7 +32,7 @@ Tensor Optimizer::add_state(std::string_view kind, const StateEntry& parameter) 
 }
 
 Tensor Optimizer::add_counter(std::string_view kind, const StateEntry& parameter) {
-  const Tensor tensor = Tensor::zeros({}, DType::i64);
+  const Tensor tensor = Tensor::zeros({}, DType::i64, parameter.tensor.device());
   state_.push_back({std::string(kind) + "." + parameter.name, tensor, false, {}, {}});
   return tensor;
 }
@@ -39,17 +48,18 @@ class Sgd : public Optimizer {
       velocities_.push_back(options.momentum == 0.0F ? Tensor() : add_state("velocity", entry));
   }
 
-  void step(float learning_rate) override {
+  void step() override {
     // A velocity starts at zero, so that after the first gradient g it is momentum * 0 + g, as it should be.
-    const SgdParams params{.learning_rate = learning_rate,
-                           .momentum = options_.momentum,
-                           .weight_decay = options_.weight_decay,
-                           .nesterov = options_.nesterov};
+    const SgdParams params{
+        .momentum = options_.momentum, .weight_decay = options_.weight_decay, .nesterov = options_.nesterov};
+    std::vector<SgdUpdate> updates;
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
-      Tensor& parameter = parameters_[i].tensor;
+      const Tensor& parameter = parameters_[i].tensor;
       if (!parameter.grad().defined()) continue;
-      backend(parameter.device()).sgd_step(params, parameter.grad(), velocities_[i], parameter);
+      updates.push_back(
+          {.gradient = parameter.grad(), .velocity = velocities_[i], .parameter = parameter.detach()});
     }
+    backend(device()).sgd_step(params, learning_rate_, updates);
   }
 
  private:
@@ -66,19 +76,22 @@ class Adam : public Optimizer {
                           .step = add_counter("step", entry)});
   }
 
-  void step(float learning_rate) override {
+  void step() override {
+    const AdamParams params{.beta1 = options_.beta1,
+                            .beta2 = options_.beta2,
+                            .epsilon = options_.epsilon,
+                            .weight_decay = options_.weight_decay};
+    std::vector<AdamUpdate> updates;
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
-      Tensor& parameter = parameters_[i].tensor;
+      const Tensor& parameter = parameters_[i].tensor;
       if (!parameter.grad().defined()) continue;
-      const AdamParams params{.learning_rate = learning_rate,
-                              .beta1 = options_.beta1,
-                              .beta2 = options_.beta2,
-                              .epsilon = options_.epsilon,
-                              .weight_decay = options_.weight_decay,
-                              .step = ++moments_[i].step.data<std::int64_t>()[0]};
-      backend(parameter.device())
-          .adam_step(params, parameter.grad(), moments_[i].first, moments_[i].second, parameter);
+      updates.push_back({.gradient = parameter.grad(),
+                         .first_moment = moments_[i].first,
+                         .second_moment = moments_[i].second,
+                         .parameter = parameter.detach(),
+                         .step = moments_[i].step});
     }
+    backend(device()).adam_step(params, learning_rate_, updates);
   }
 
  private:

@@ -1,4 +1,5 @@
-// Optimisers. Learning rates come with every step, so that schedules stay outside.
+// Optimisers. The learning rate is set from outside, so that schedules stay there; it lies on the device, so
+// that a recorded step follows it.
 #pragma once
 
 #include <memory>
@@ -12,11 +13,13 @@ namespace generous {
 class Optimizer {
  public:
   /// Steps the trainable entries of `module`, which must outlive the optimiser.
-  explicit Optimizer(const Module& module) : parameters_(module.parameters()) {}
+  explicit Optimizer(const Module& module);
   virtual ~Optimizer() = default;
 
+  /// Holds for every step from now on; 0 before the first call.
+  void set_learning_rate(float learning_rate);
   /// One update with the accumulated gradients. A parameter without a gradient is left alone.
-  virtual void step(float learning_rate) = 0;
+  virtual void step() = 0;
   void zero_grad();
 
   /// Everything an exact resume needs, as named tensors; and back (throws Error on other names or shapes).
@@ -25,11 +28,14 @@ class Optimizer {
 
  protected:
   /// Adds to the optimiser's state, as "KIND.PARAMETER": zeros of the parameter's shape; a counter {} of i64,
-  /// zero, that stays on the host.
+  /// zero. Both on the parameter's device.
   Tensor add_state(std::string_view kind, const StateEntry& parameter);
   Tensor add_counter(std::string_view kind, const StateEntry& parameter);
 
+  Device device() const { return learning_rate_.device(); }
+
   std::vector<StateEntry> parameters_;
+  Tensor learning_rate_;  ///< {} of f32 on the parameters' device
 
  private:
   std::vector<StateEntry> state_;

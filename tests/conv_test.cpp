@@ -131,7 +131,9 @@ TEST_CASE("convolution gradients, element by element") {
   on_every_cpu_implementation([] {
     for (const ConvCase& test : conv_cases) {
       const std::string name = test.x.str() + " * " + test.weight.str();
-      std::vector<Tensor> inputs{random_tensor(test.x, "x" + name), random_tensor(test.weight, "w" + name)};
+      std::vector<Tensor> inputs;
+      inputs.push_back(random_tensor(test.x, "x" + name));
+      inputs.push_back(random_tensor(test.weight, "w" + name));
       if (test.bias) inputs.push_back(random_tensor({test.weight[0]}, "b" + name));
       check_gradients(
           name,

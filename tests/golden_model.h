@@ -205,7 +205,8 @@ inline void check_golden_model(const json& file) {
   expect_none(compare_gradients(file, gradients, allowances));
 
   constexpr float learning_rate = 0.1F;
-  optimizer->step(learning_rate);
+  optimizer->set_learning_rate(learning_rate);
+  optimizer->step();
   expect_none(compare_after_step(file, model, learning_rate, allowances));
 }
 

@@ -13,6 +13,8 @@ Tensor labels_of(const std::vector<std::int64_t>& labels) {
   return Tensor::from(labels, {static_cast<std::int64_t>(labels.size())});
 }
 
+Tensor step_of(std::int64_t step) { return Tensor::from(std::vector<std::int64_t>{step}, {}); }
+
 /// Values away from the kinks of relu and relu6, and positive ones for log and sqrt.
 Tensor spread(const Shape& shape) {
   Tensor x = Tensor::empty(shape);
@@ -196,12 +198,12 @@ TEST_CASE("one_hot and count_top_k") {
   CHECK(std::vector<float>(hot.data<float>().begin(), hot.data<float>().end()) ==
         std::vector<float>{0, 0, 1, 1, 0, 0});
   const Tensor logits = Tensor::from(std::vector<float>{3, 2, 2, 0, 5, 6}, {2, 3});
-  CHECK(count_top_k(logits, labels, 1) == 0);
-  CHECK(count_top_k(logits, labels, 2) == 0);  // class 1 ties with label 2 and comes first
-  CHECK(count_top_k(logits, labels, 3) == 2);
-  CHECK(count_top_k(logits, labels_of({1, 2}), 2) == 2);
+  CHECK(count_top_k(logits, labels, 1).item() == 0.0F);
+  CHECK(count_top_k(logits, labels, 2).item() == 0.0F);  // class 1 ties with label 2 and comes first
+  CHECK(count_top_k(logits, labels, 3).item() == 2.0F);
+  CHECK(count_top_k(logits, labels_of({1, 2}), 2).item() == 2.0F);
   const Tensor broken = Tensor::full({2, 3}, NAN);
-  CHECK(count_top_k(broken, labels, 1) == 0);
+  CHECK(count_top_k(broken, labels, 1).item() == 0.0F);
   CHECK_THROWS_AS(one_hot(labels_of({3}), 3), Error);
 }
 
@@ -237,7 +239,7 @@ TEST_CASE("matmul and linear, every transpose") {
 
 TEST_CASE("dropout keeps the mean, repeats by its key and step, and has the same mask backward") {
   on_every_cpu_implementation([] {
-    const DropoutParams params{.p = 0.3F, .key = 7, .step = 5};
+    const DropoutParams params{.p = 0.3F, .key = 7, .step = step_of(5)};
     Tensor x = Tensor::full({101, 103}, 2.0F).require_grad();
     const Tensor y = dropout(x, params);
     std::int64_t zeros = 0;
@@ -250,7 +252,7 @@ TEST_CASE("dropout keeps the mean, repeats by its key and step, and has the same
     CHECK(static_cast<double>(zeros) / static_cast<double>(x.numel()) == doctest::Approx(0.3).epsilon(0.05));
     backward(y, Tensor::full(y.shape(), 1.0F));
     std::size_t differing = 0;
-    const Tensor other = dropout(x, {.p = 0.3F, .key = 7, .step = 6});
+    const Tensor other = dropout(x, {.p = 0.3F, .key = 7, .step = step_of(6)});
     for (std::size_t i = 0; i < y.data<float>().size(); ++i) {
       CHECK((x.grad().data<float>()[i] == 0.0F) == (y.data<float>()[i] == 0.0F));
       differing += (other.data<float>()[i] == 0.0F) != (y.data<float>()[i] == 0.0F) ? 1 : 0;

@@ -44,7 +44,8 @@ class Toy : public Module {
 void step(Toy& toy, Optimizer& optimizer, std::size_t i) {
   optimizer.zero_grad();
   backward(toy(Tensor::from(std::span<const float>(gradients[i]), {4})));
-  optimizer.step(learning_rates[i]);
+  optimizer.set_learning_rate(learning_rates[i]);
+  optimizer.step();
 }
 
 /// The weight after each of the four steps. Errors of single precision stay below 1e-6 here.

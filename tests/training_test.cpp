@@ -30,7 +30,8 @@ Outcome train_briefly(const Dataset& train, const Dataset& test, const DatasetIn
     const Batch batch = *loader.next();
     optimizer->zero_grad();
     backward(cross_entropy((*model)(batch.images), batch.labels));
-    optimizer->step(step < 200 ? 0.05F : 0.005F);
+    optimizer->set_learning_rate(step < 200 ? 0.05F : 0.005F);
+    optimizer->step();
   }
 
   model->eval();
@@ -40,7 +41,7 @@ Outcome train_briefly(const Dataset& train, const Dataset& test, const DatasetIn
   std::int64_t correct = 0;
   for (int i = 0; i < 8; ++i) {
     const Batch batch = *test_loader.next();
-    correct += count_top_k((*model)(batch.images), batch.labels, 1);
+    correct += static_cast<std::int64_t>(count_top_k((*model)(batch.images), batch.labels, 1).item());
   }
   return {static_cast<double>(correct) / 2000.0, state_dict(*model)};
 }

@@ -15,17 +15,24 @@ using Direction = ConvolutionCall::Direction;
 /// One convolution of a call's shapes, on zeros.
 class Replay {
  public:
-  explicit Replay(const ConvolutionCall& call)
+  Replay(const ConvolutionCall& call, Device device)
       : call_(call),
-        x_(Tensor::zeros(call.x, call.dtype)),
-        y_(Tensor::zeros(call.y, call.dtype)),
-        residual_(call.residual ? Tensor::zeros(call.y, call.dtype) : Tensor()),
-        filter_{.weight = Tensor::zeros(call.weight),
-                .bias = call.bias ? Tensor::zeros({call.weight[0]}) : Tensor(),
+        x_(Tensor::zeros(call.x, call.dtype, device)),
+        y_(Tensor::zeros(call.y, call.dtype, device)),
+        residual_(call.residual ? Tensor::zeros(call.y, call.dtype, device) : Tensor()),
+        filter_{.weight = Tensor::zeros(call.weight, DType::f32, device),
+                .bias = call.bias ? Tensor::zeros({call.weight[0]}, DType::f32, device) : Tensor(),
                 .prepared = {}} {}
 
+  /// To its end.
   void run() {
-    Backend& device = backend(Device::cpu);
+    ask();
+    backend(x_.device()).synchronize();
+  }
+
+ private:
+  void ask() {
+    Backend& device = backend(x_.device());
     switch (call_.direction) {
       case Direction::forward:
         return device.conv2d(call_.params, x_, filter_.weight, filter_.bias, y_);
@@ -39,16 +46,15 @@ class Replay {
     }
   }
 
- private:
   ConvolutionCall call_;
   Tensor x_, y_, residual_;
   FrozenFilter filter_;
 };
 
 /// Median of a few runs after a first one.
-double median_seconds(const ConvolutionCall& call) {
+double median_seconds(const ConvolutionCall& call, Device device) {
   constexpr int runs = 5;
-  Replay replay(call);
+  Replay replay(call, device);
   replay.run();
   std::vector<double> seconds;
   for (int i = 0; i < runs; ++i) {
@@ -61,24 +67,26 @@ double median_seconds(const ConvolutionCall& call) {
 }
 
 std::vector<ConvolutionCall> convolutions_of(Workload& workload) {
-  ProfileScope scope(Device::cpu);
-  workload.step();
+  ProfileScope scope(workload.device());
+  workload.compute();
   return scope.take().convolutions;
 }
 
 }  // namespace
 
-double convolution_seconds(Workload& workload, ConvolutionChoice choice) {
+double convolution_seconds(Workload& workload, const AlgorithmChoice& choice) {
   const std::vector<ConvolutionCall> calls = convolutions_of(workload);
-  backend(Device::cpu).choose_convolutions(ConvolutionChoice::measured);
+  AlgorithmChoice fastest = choice;
+  fastest.convolutions = ConvolutionChoice::measured;
+  backend(workload.device()).choose_algorithms(fastest);
   std::map<std::string, double> seconds_of;
   double total = 0.0;
   for (const ConvolutionCall& call : calls) {
     const auto [entry, is_new] = seconds_of.try_emplace(call.key(), 0.0);
-    if (is_new) entry->second = median_seconds(call);
+    if (is_new) entry->second = median_seconds(call, workload.device());
     total += entry->second;
   }
-  backend(Device::cpu).choose_convolutions(choice);
+  backend(workload.device()).choose_algorithms(choice);
   return total;
 }
 

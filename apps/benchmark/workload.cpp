@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "core/backend.h"
 #include "core/random.h"
 #include "nn/losses.h"
 
@@ -55,27 +56,46 @@ std::vector<std::string> stage_names() {
 
 Workload::Workload(const WorkloadOptions& options)
     : options_(options),
-      model_(make_model(options.model, {.classes = classes})),
-      images_(cast(random_images(options.batch), options.dtype)),
-      labels_(random_labels(options.batch)) {
+      model_(make_model(options.model, {.classes = classes, .device = options.device})),
+      images_(cast(random_images(options.batch).to(options.device), options.dtype)),
+      labels_(random_labels(options.batch).to(options.device)) {
   if (options.stage == "infer") {
     model_->freeze();
     return;
   }
   optimizer_ = make_sgd(*model_, {.momentum = 0.9F, .weight_decay = 5e-4F});
+  optimizer_->set_learning_rate(learning_rate);
   if (options.stage != "standard") {
-    teacher_ = make_model(options.model, {.classes = classes, .seed = 1});
+    teacher_ = make_model(options.model, {.classes = classes, .seed = 1, .device = options.device});
     teacher_->freeze();
   }
 }
 
 void Workload::step() {
+  const bool recording = options_.record && options_.device != Device::cpu && ++steps_ > 2;
+  if (!recording) return compute();
+  if (recorded_ == nullptr)
+    recorded_ = backend(options_.device).record([this] { ask_for_step(); });
+  else
+    recorded_->replay();
+  backend(options_.device).synchronize();
+}
+
+void Workload::compute() {
+  ask_for_step();
+  if (loss_.defined()) loss_.item();
+  backend(options_.device).synchronize();
+}
+
+/// Everything but waiting for it.
+void Workload::ask_for_step() {
   if (options_.stage == "infer") {
     const NoGrad no_grad;
     (*model_)(images_);
     return;
   }
   optimizer_->zero_grad();
+  loss_ = Tensor();
   Tensor teacher_logits;
   if (teacher_ != nullptr) {
     const NoGrad no_grad;
@@ -83,8 +103,8 @@ void Workload::step() {
   }
   const Tensor loss = losses().at(options_.stage)((*model_)(images_), teacher_logits, labels_);
   backward(loss);
-  optimizer_->step(learning_rate);
-  loss.item();
+  optimizer_->step();
+  loss_ = loss.detach();
 }
 
 }  // namespace generous

@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "core/dtype.h"
+#include "core/backend.h"
 #include "nn/models/registry.h"
 #include "nn/optim.h"
 
@@ -16,6 +16,8 @@ struct WorkloadOptions {
   std::string stage;  ///< standard, generous, kd or infer
   DType dtype = DType::f32;
   std::int64_t batch = 128;
+  Device device = Device::cpu;
+  bool record = true;  ///< on a GPU: record the step and replay it
 };
 
 /// The names that `stage` takes.
@@ -28,16 +30,24 @@ class Workload {
   explicit Workload(const WorkloadOptions& options);
 
   /// A step with SGD (momentum 0.9, weight decay 5e-4) up to the loss being read back, or for `infer` the
-  /// frozen network's forward pass.
+  /// frozen network's forward pass to its end. On a GPU recorded from the third step on.
   void step();
+  /// The same, never recorded.
+  void compute();
+  Device device() const { return options_.device; }
 
  private:
+  void ask_for_step();
+
   WorkloadOptions options_;
   std::unique_ptr<Module> model_;
   std::unique_ptr<Module> teacher_;  ///< null in stages without one
   std::unique_ptr<Optimizer> optimizer_;
   Tensor images_;
   Tensor labels_;
+  Tensor loss_;
+  int steps_ = 0;
+  std::unique_ptr<RecordedWork> recorded_;
 };
 
 }  // namespace generous

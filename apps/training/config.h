@@ -69,6 +69,9 @@ struct Config {
   std::string dtype = "f32";
   bool winograd = true;
   bool tune = false;
+  bool deterministic = false;
+  bool tf32 = false;
+  bool record = true;
   std::int64_t threads = 0;
   std::int64_t log_steps = 0;
 

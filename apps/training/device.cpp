@@ -24,15 +24,17 @@ void set_threads(std::int64_t threads) {
   omp_set_num_threads(threads > 0 ? static_cast<int>(threads) : available);
 }
 
-ConvolutionChoice chosen_convolutions(const Config& config) {
-  if (!config.winograd) return ConvolutionChoice::direct;
-  return config.tune ? ConvolutionChoice::measured : ConvolutionChoice::by_rule;
+AlgorithmChoice chosen_algorithms(const Config& config) {
+  AlgorithmChoice choice{.deterministic = config.deterministic, .tf32 = config.tf32};
+  if (config.tune) choice.convolutions = ConvolutionChoice::measured;
+  if (!config.winograd) choice.convolutions = ConvolutionChoice::direct;
+  return choice;
 }
 
 Device set_up_device(const Config& config) {
   set_threads(config.threads);
   const Device device = choose_device(config.device);
-  backend(device).choose_convolutions(chosen_convolutions(config));
+  backend(device).choose_algorithms(chosen_algorithms(config));
   return device;
 }
 

@@ -20,10 +20,10 @@ DType choose_dtype(const std::string& choice, Device device);
 /// Computes with this many threads from now on; 0: as many as the process may use cores.
 void set_threads(std::int64_t threads);
 
-/// What --winograd and --tune ask for.
-ConvolutionChoice chosen_convolutions(const Config& config);
+/// What --winograd, --tune, --deterministic and --tf32 ask for.
+AlgorithmChoice chosen_algorithms(const Config& config);
 
-/// Sets threads, device and the choice of convolutions as `config` has them; returns the device. Throws like
+/// Sets threads, device and the choice of algorithms as `config` has them; returns the device. Throws like
 /// choose_device.
 Device set_up_device(const Config& config);
 

@@ -15,8 +15,9 @@ std::optional<Evaluation> evaluate(Module& model, Loader& loader, DType dtype,
     const std::int64_t count = batch->labels.numel();
     result.loss +=
         static_cast<double>(cross_entropy(logits, batch->labels).item()) * static_cast<double>(count);
-    result.correct += count_top_k(logits, batch->labels, 1);
-    result.correct5 += count_top_k(logits, batch->labels, std::min<std::int64_t>(5, logits.size(1)));
+    result.correct += static_cast<std::int64_t>(count_top_k(logits, batch->labels, 1).item());
+    result.correct5 += static_cast<std::int64_t>(
+        count_top_k(logits, batch->labels, std::min<std::int64_t>(5, logits.size(1))).item());
     result.images += count;
     if (!go_on(result.images)) return std::nullopt;
   }

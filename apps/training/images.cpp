@@ -17,12 +17,13 @@ Shape image_shape(const Dataset& dataset) {
   return {images.size(1), images.size(2), images.size(3)};
 }
 
-ModelOptions model_options(const Config& config, const Dataset& dataset) {
+ModelOptions model_options(const Config& config, const Dataset& dataset, Device device) {
   return {.classes = static_cast<std::int64_t>(dataset.classes.size()),
           .image = image_shape(dataset),
           .num_channels = config.num_channels,
           .dropout_rate = static_cast<float>(config.dropout_rate),
-          .seed = static_cast<std::uint64_t>(config.seed)};
+          .seed = static_cast<std::uint64_t>(config.seed),
+          .device = device};
 }
 
 }  // namespace generous

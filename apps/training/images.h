@@ -14,7 +14,7 @@ Dataset load_images(Config& config, Split split);
 /// {H, W, C} of one image.
 Shape image_shape(const Dataset& dataset);
 
-/// For a model with an output per class of `dataset`.
-ModelOptions model_options(const Config& config, const Dataset& dataset);
+/// For a model on `device` with an output per class of `dataset`.
+ModelOptions model_options(const Config& config, const Dataset& dataset, Device device);
 
 }  // namespace generous

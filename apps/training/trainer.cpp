@@ -72,7 +72,7 @@ int train(const Config& requested, const MakeObjective& make_objective) {
   Config config = requested;
   const RunFolder folder{config.save_path};
   const Device device = set_up_device(config);
-  const DType dtype = choose_dtype(config.dtype, device);
+  const Placing placing{.device = device, .dtype = choose_dtype(config.dtype, device)};
   create_writable_folder(folder.path);
   const std::optional<TrainingState> state = saved_state(config, folder);
 
@@ -85,7 +85,7 @@ int train(const Config& requested, const MakeObjective& make_objective) {
   }
 
   const Data data = load_data(config);
-  const ModelOptions options = model_options(config, data.train);
+  const ModelOptions options = model_options(config, data.train, device);
   const std::unique_ptr<Module> model = make_model(config.model_name, options);
   const Objective objective = make_objective(config, options);
   const std::unique_ptr<Optimizer> optimizer = make_optimizer(config, *model);
@@ -94,7 +94,7 @@ int train(const Config& requested, const MakeObjective& make_objective) {
     const fs::path init = find_checkpoint("init", config.init, config.save_path);
     load_state_dict(*model, read_safetensors(init).tensors, init.string());
   }
-  TrainingLoop loop(config, dtype, data, *model, *optimizer, objective, log);
+  TrainingLoop loop(config, placing, data, *model, *optimizer, objective, log);
   if (state) {
     log.keep_earlier_lines();
     loop.restore(*state, folder.training_state());

@@ -11,20 +11,25 @@ namespace generous {
 
 namespace {
 
-LoaderOptions train_options(const Config& config) {
+LoaderOptions train_options(const Config& config, Device device) {
   return {.batch_size = config.batch_size,
           .workers = static_cast<int>(config.num_workers),
           .seed = static_cast<std::uint64_t>(config.seed),
           .shuffle = config.shuffle,
-          .augment = config.augmentation};
+          .augment = config.augmentation,
+          .device = device};
 }
 
-LoaderOptions test_options(const Config& config) {
+LoaderOptions test_options(const Config& config, Device device) {
   return {.batch_size = evaluation_batch,
           .workers = static_cast<int>(config.num_workers),
           .shuffle = false,
-          .augment = false};
+          .augment = false,
+          .device = device};
 }
+
+/// Steps whose metrics are read together: each at once on the CPU, where nothing waits.
+std::size_t steps_between_readings(Device device) { return device == Device::cpu ? 1 : 32; }
 
 std::vector<std::string> joined(std::vector<std::string> first, const std::vector<std::string>& middle,
                                 const std::vector<std::string>& last) {
@@ -39,10 +44,10 @@ double percent(std::int64_t part, std::int64_t whole) {
 
 }  // namespace
 
-TrainingLoop::TrainingLoop(const Config& config, DType dtype, const Data& data, Module& model,
+TrainingLoop::TrainingLoop(const Config& config, const Placing& placing, const Data& data, Module& model,
                            Optimizer& optimizer, const Objective& objective, RunLog& log)
     : config_(config),
-      dtype_(dtype),
+      placing_(placing),
       model_(model),
       optimizer_(optimizer),
       objective_(objective),
@@ -51,12 +56,17 @@ TrainingLoop::TrainingLoop(const Config& config, DType dtype, const Data& data, 
       schedule_{config.learning_rate, config.schedule, config.gamma},
       train_images_(data.train.size()),
       test_images_(data.test.size()),
-      train_loader_(data.train, data.info, train_options(config)),
-      test_loader_(data.test, data.info, test_options(config)),
+      train_loader_(data.train, data.info, train_options(config, placing.device)),
+      test_loader_(data.test, data.info, test_options(config, placing.device)),
       metrics_(folder_.metrics(), joined({"epoch", "lr"}, objective.terms,
                                          {"train_loss", "train_accuracy", "test_loss", "test_accuracy",
                                           "images_per_s", "seconds"})),
-      steps_(folder_.steps(), joined({"step", "loss"}, objective.terms, {"lr"})) {
+      steps_(folder_.steps(), joined({"step", "loss"}, objective.terms, {"lr"})),
+      step_(model, optimizer, objective,
+            {.dtype = placing.dtype,
+             .device = placing.device,
+             .record = config.record,
+             .batch_size = config.batch_size}) {
   position_.sums.terms.resize(objective.terms.size());
 }
 
@@ -109,51 +119,56 @@ bool TrainingLoop::train_epoch() {
   model_.train();
   const std::int64_t batches = train_loader_.batches();
   if (position_.step_in_epoch < batches) train_loader_.start_epoch(position_.epoch, position_.step_in_epoch);
+  step_.start_epoch(position_.epoch);
+  optimizer_.set_learning_rate(learning_rate());
   const double start = now_seconds() - position_.sums.seconds;
-  while (position_.step_in_epoch < batches) {
-    Batch batch = *train_loader_.next();
-    batch.images = cast(batch.images, dtype_);  // what the model and the teachers compute in
-    train_step(batch);
-    position_.sums.seconds = now_seconds() - start;
-    show_training();
-    if (StopSignals::received() != 0) return false;
-    if (steps_exhausted() && position_.step_in_epoch < batches) return false;
+  bool stopping = false;
+  while (position_.step_in_epoch < batches && !stopping) {
+    train_step(*train_loader_.next());
+    stopping = StopSignals::received() != 0 || (steps_exhausted() && position_.step_in_epoch < batches);
+    if (stopping || position_.step_in_epoch == batches ||
+        pending_.size() == steps_between_readings(placing_.device)) {
+      account();
+      position_.sums.seconds = now_seconds() - start;
+      show_training();
+    }
   }
-  return true;
+  return !stopping;
 }
 
 void TrainingLoop::train_step(const Batch& batch) {
-  model_.set_step(static_cast<std::uint32_t>(position_.step));
-  optimizer_.zero_grad();  // before the forward pass, which then finds the memory of the last one's
-  const Tensor logits = model_(batch.images);
-  const Loss loss = objective_.loss(logits, batch, position_.epoch);
-  const float total = loss.total.item();
-  if (!std::isfinite(total)) diverged(fmt::format("the loss became {}", total), position_.step + 1);
-  backward(loss.total);
-  optimizer_.step(learning_rate());
-
+  StepMetrics metrics = step_.run(batch, position_.step);
   ++position_.step;
   ++position_.step_in_epoch;
-  const std::int64_t count = batch.labels.numel();
-  const auto weight = static_cast<double>(count);
+  pending_.push_back({.step = position_.step, .images = batch.labels.numel(), .metrics = std::move(metrics)});
+}
+
+/// Reads the metrics of the steps since the last reading into the epoch's sums and steps.csv.
+void TrainingLoop::account() {
   EpochSums& sums = position_.sums;
-  std::vector<std::string> row = {exact(total)};
-  sums.images += count;
-  sums.correct += count_top_k(logits.detach(), batch.labels, 1);
-  sums.loss += static_cast<double>(total) * weight;
-  for (std::size_t i = 0; i < loss.terms.size(); ++i) {
-    const float term = loss.terms[i].item();
-    sums.terms[i] += static_cast<double>(term) * weight;
-    row.push_back(exact(term));
+  for (const PendingStep& pending : pending_) {
+    const float total = pending.metrics.loss.item();
+    if (!std::isfinite(total)) diverged(fmt::format("the loss became {}", total), pending.step);
+    const auto weight = static_cast<double>(pending.images);
+    std::vector<std::string> row = {exact(total)};
+    sums.images += pending.images;
+    sums.correct += static_cast<std::int64_t>(pending.metrics.correct.item());
+    sums.loss += static_cast<double>(total) * weight;
+    for (std::size_t i = 0; i < pending.metrics.terms.size(); ++i) {
+      const float term = pending.metrics.terms[i].item();
+      sums.terms[i] += static_cast<double>(term) * weight;
+      row.push_back(exact(term));
+    }
+    row.push_back(exact(learning_rate()));
+    if (config_.log_steps > 0 && pending.step % config_.log_steps == 0) steps_.add_row(pending.step, row);
   }
-  row.push_back(exact(learning_rate()));
-  if (config_.log_steps > 0 && position_.step % config_.log_steps == 0) steps_.add_row(position_.step, row);
+  pending_.clear();
 }
 
 /// Evaluates, saves and goes to the next epoch; false if a signal came first.
 bool TrainingLoop::finish_epoch() {
   const double start = now_seconds();
-  const auto test = evaluate(model_, test_loader_, dtype_, [&](std::int64_t images) {
+  const auto test = evaluate(model_, test_loader_, placing_.dtype, [&](std::int64_t images) {
     show_evaluation(images);
     return StopSignals::received() == 0;
   });

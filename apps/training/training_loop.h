@@ -6,9 +6,16 @@
 #include "apps/training/evaluation.h"
 #include "apps/training/log.h"
 #include "apps/training/objective.h"
+#include "apps/training/train_step.h"
 #include "nn/schedule.h"
 
 namespace generous {
+
+/// Where and in which precision to compute.
+struct Placing {
+  Device device = Device::cpu;
+  DType dtype = DType::f32;
+};
 
 /// Both splits of a dataset.
 struct Data {
@@ -19,9 +26,9 @@ struct Data {
 
 class TrainingLoop {
  public:
-  /// Everything must outlive the loop. Networks compute in `dtype`.
-  TrainingLoop(const Config& config, DType dtype, const Data& data, Module& model, Optimizer& optimizer,
-               const Objective& objective, RunLog& log);
+  /// Everything must outlive the loop. Model and optimiser are on placing.device.
+  TrainingLoop(const Config& config, const Placing& placing, const Data& data, Module& model,
+               Optimizer& optimizer, const Objective& objective, RunLog& log);
 
   /// Goes on from a saved state instead of from the beginning.
   void restore(const TrainingState& state, const std::filesystem::path& source);
@@ -33,9 +40,17 @@ class TrainingLoop {
   int run();
 
  private:
+  /// A step whose metrics were not read yet.
+  struct PendingStep {
+    std::int64_t step = 0;  ///< counted from 1
+    std::int64_t images = 0;
+    StepMetrics metrics;
+  };
+
   int run_epochs();
   bool train_epoch();
   void train_step(const Batch& batch);
+  void account();
   bool finish_epoch();
   void finish_row(const Evaluation& test, double evaluation_seconds);
   int stop();
@@ -49,7 +64,7 @@ class TrainingLoop {
   float learning_rate() const { return schedule_.learning_rate(position_.epoch); }
 
   const Config& config_;
-  DType dtype_;
+  Placing placing_;
   Module& model_;
   Optimizer& optimizer_;
   const Objective& objective_;
@@ -63,8 +78,10 @@ class TrainingLoop {
   CsvFile metrics_;
   CsvFile steps_;
   ProgressBar bar_;
+  TrainStep step_;
   Position position_;
-  double last_epoch_seconds_ = 0.0;  ///< of the last whole epoch, evaluation included; 0: none yet
+  std::vector<PendingStep> pending_;  ///< on a GPU reading every step's metrics would make it wait
+  double last_epoch_seconds_ = 0.0;   ///< of the last whole epoch, evaluation included; 0: none yet
 };
 
 }  // namespace generous

@@ -265,6 +265,7 @@ void EigenBackend::batch_norm_train(const BatchNormParams& params, const BatchNo
                                     BatchNormStatistics& running, Tensor& mean, Tensor& inverse_std,
                                     Tensor& y) {
   visit_floating(in.x.dtype(), [&]<class T>(T) { train<T>(params, in, running, mean, inverse_std, y); });
+  if (running.batches.defined()) ++running.batches.data<std::int64_t>()[0];
 }
 
 void EigenBackend::batch_norm_eval(const BatchNormParams& params, const BatchNormInputs& in,

@@ -10,7 +10,9 @@ class EigenBackend : public Backend {
  public:
   std::string description() const override;
   std::string why_no_bf16() const override;
-  void choose_convolutions(ConvolutionChoice) override {}  // there is one algorithm
+  void choose_algorithms(const AlgorithmChoice&) override {}  // there is one algorithm
+  void synchronize() override {}                              // kernels are complete when they return
+  std::unique_ptr<RecordedWork> record(const std::function<void()>& work) override;
 
   const std::shared_ptr<CachingAllocator>& allocator() const override { return host_allocator(); }
   void copy_to_host(const Tensor& x, void* host) override;
@@ -37,7 +39,7 @@ class EigenBackend : public Backend {
   void cross_entropy_backward(const Tensor& probabilities, const Tensor& labels, const Tensor& dloss,
                               Tensor& dx) override;
   void one_hot(const Tensor& labels, Tensor& y) override;
-  std::int64_t count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k) override;
+  void count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k, Tensor& count) override;
 
   void gemm(const GemmParams& params, const Tensor& a, const Tensor& b, Tensor& c) override;
   void conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight, const Tensor& bias,
@@ -61,10 +63,12 @@ class EigenBackend : public Backend {
   void batch_norm_backward(const BatchNormParams& params, const BatchNormSaved& saved, const Tensor& dy,
                            BatchNormGradients& out) override;
 
-  void sgd_step(const SgdParams& params, const Tensor& gradient, Tensor& velocity,
-                Tensor& parameter) override;
-  void adam_step(const AdamParams& params, const Tensor& gradient, Tensor& first_moment,
-                 Tensor& second_moment, Tensor& parameter) override;
+  void sgd_step(const SgdParams& params, const Tensor& learning_rate,
+                std::span<const SgdUpdate> updates) override;
+  void adam_step(const AdamParams& params, const Tensor& learning_rate,
+                 std::span<const AdamUpdate> updates) override;
+
+  void augment(const AugmentInputs& in, Tensor& y) override;
 
  protected:
   /// y = [relu](y [+ residual]) in one pass, or none.

@@ -50,7 +50,7 @@ class OneDnnBackend final : public EigenBackend {
  public:
   std::string description() const override;
   std::string why_no_bf16() const override;
-  void choose_convolutions(ConvolutionChoice choice) override { choice_ = choice; }
+  void choose_algorithms(const AlgorithmChoice& choice) override { choice_ = choice.convolutions; }
 
   void gemm(const GemmParams& params, const Tensor& a, const Tensor& b, Tensor& c) override;
   void conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight, const Tensor& bias,

@@ -93,11 +93,11 @@ void EigenBackend::one_hot(const Tensor& labels, Tensor& y) {
     out[row * classes + checked_label(label, row, classes)] = 1.0F;
 }
 
-std::int64_t EigenBackend::count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k) {
+void EigenBackend::count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k, Tensor& count) {
   const float* in = x.data<float>().data();
   const std::int64_t* label = labels.data<std::int64_t>().data();
   const std::int64_t classes = x.size(1);
-  std::int64_t count = 0;
+  std::int64_t rows = 0;
   for (std::int64_t row = 0; row < x.size(0); ++row) {
     const float* logits = in + row * classes;
     const std::int64_t wanted = checked_label(label, row, classes);
@@ -106,9 +106,9 @@ std::int64_t EigenBackend::count_top_k(const Tensor& x, const Tensor& labels, st
     for (std::int64_t c = 0; c < classes && ahead < k; ++c)
       if (c != wanted && (!(logits[c] <= logits[wanted]) || (logits[c] == logits[wanted] && c < wanted)))
         ++ahead;
-    if (ahead < k) ++count;
+    if (ahead < k) ++rows;
   }
-  return count;
+  count.data<float>()[0] = static_cast<float>(rows);
 }
 
 }  // namespace generous

@@ -86,6 +86,12 @@ Tensor sigmoid(const Tensor& x) { return unary("sigmoid", Unary::sigmoid, x); }
 Tensor dropout(const Tensor& x, const DropoutParams& params) {
   check_floating("dropout", {&x});
   require(params.p >= 0.0F && params.p < 1.0F, "dropout: the probability {} is not in [0, 1)", params.p);
+  if (params.step.defined()) {
+    check_device("dropout", {&x, &params.step});
+    require(params.step.dtype() == DType::i64 && params.step.numel() == 1,
+            "dropout: the step is {} {}, expected i64 with one element", name_of(params.step.dtype()),
+            params.step.shape().str());
+  }
   Tensor y = empty_like(x);
   backend_of(x).dropout(x, params, y);
   return record("dropout", y, {x}, [params](const Tensor& dy) -> Gradients {

@@ -62,6 +62,7 @@ std::unique_ptr<Module> make_model(const std::string& name, const ModelOptions& 
   check_options(options);
   std::unique_ptr<Module> model = build(name, options);
   model->initialise(options.seed);
+  model->to(options.device);
   return model;
 }
 

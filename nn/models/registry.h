@@ -14,7 +14,8 @@ struct ModelOptions {
   Shape image{32, 32, 3};          ///< {H, W, C} of one input
   std::int64_t num_channels = 32;  ///< `net` only: width of its first convolution
   float dropout_rate = 0.0F;       ///< `net` only
-  std::uint64_t seed = 0;          ///< of the initial weights and of dropout
+  std::uint64_t seed = 0;          ///< of the initial weights and of dropout; the same values on every device
+  Device device = Device::cpu;
 };
 
 /// Builds and initialises a model. Throws Error that names the nearest known model for an unknown name, and

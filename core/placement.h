@@ -1,0 +1,60 @@
+// Where the pixels of an augmented image come from: geometry drawn on the host, applied on any device.
+#pragma once
+
+#include <cstdint>
+
+#include "core/host_device.h"
+
+namespace generous {
+
+/// One image of a batch. Without rotation, pixel (y, x) shows the source's pixel (y + shift_y, x' + shift_x),
+/// where x' is x or, flipped, width - 1 - x. With rotation that place is carried on by the inverse rotation,
+/// in 16.16 fixed point. Places outside the image are black.
+struct Placement {
+  std::int64_t sample = 0;  ///< index of the image in its dataset
+  std::int64_t shift_y = 0;
+  std::int64_t shift_x = 0;
+  std::int64_t flip = 0;     ///< 1: mirrored horizontally
+  std::int64_t rotated = 0;  ///< 1: the rest counts
+  std::int64_t cosine = 65536;
+  std::int64_t sine = 0;
+  std::int64_t minus_sine = 0;  ///< rounded by itself, so not always -sine
+  std::int64_t offset_x = 0;
+  std::int64_t offset_y = 0;
+};
+
+/// A row of i64 for each image: the members in their order.
+inline constexpr std::int64_t placement_size = sizeof(Placement) / sizeof(std::int64_t);
+
+/// Row `index` of {N, placement_size}.
+GENEROUS_HOST_DEVICE inline Placement placement_at(const std::int64_t* rows, std::int64_t index) {
+  const std::int64_t* row = rows + index * placement_size;
+  return {.sample = row[0],
+          .shift_y = row[1],
+          .shift_x = row[2],
+          .flip = row[3],
+          .rotated = row[4],
+          .cosine = row[5],
+          .sine = row[6],
+          .minus_sine = row[7],
+          .offset_x = row[8],
+          .offset_y = row[9]};
+}
+
+/// The source pixel's index y * width + x that pixel (y, x) of the output shows, or -1: black.
+GENEROUS_HOST_DEVICE inline std::int64_t source_of(const Placement& placement, std::int64_t height,
+                                                   std::int64_t width, std::int64_t y, std::int64_t x) {
+  std::int64_t source_y = y + placement.shift_y;
+  std::int64_t source_x = (placement.flip != 0 ? width - 1 - x : x) + placement.shift_x;
+  if (source_y < 0 || source_y >= height || source_x < 0 || source_x >= width) return -1;
+  if (placement.rotated != 0) {
+    const std::int64_t rotated_y = source_y;
+    const std::int64_t rotated_x = source_x;
+    source_x = (placement.cosine * rotated_x + placement.minus_sine * rotated_y + placement.offset_x) >> 16;
+    source_y = (placement.sine * rotated_x + placement.cosine * rotated_y + placement.offset_y) >> 16;
+    if (source_y < 0 || source_y >= height || source_x < 0 || source_x >= width) return -1;
+  }
+  return source_y * width + source_x;
+}
+
+}  // namespace generous
