@@ -1,0 +1,110 @@
+// The CUDA backend: cuDNN for convolutions, cuBLAS for matrix products, own kernels for the rest. Contracts:
+// core/backend.h. The kernels are in the .cu files named after them beside this one; every one of them is started
+// on one stream, in the order of the calls.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <memory>
+
+#include "core/backend.h"
+#include "cuda/launch.h"
+
+namespace generous::cuda {
+
+class CudaBackend final : public Backend {
+ public:
+  /// Throws Error that says what is missing when there is no GPU, or none that this build or its libraries fit.
+  CudaBackend();
+  ~CudaBackend() override;
+
+  // cuda_backend.cpp, memory.cpp, graph.cpp
+  std::string description() const override;
+  std::string why_no_bf16() const override;
+  void choose_algorithms(const AlgorithmChoice& choice) override;
+  void synchronize() override;
+  std::unique_ptr<RecordedWork> record(const std::function<void()>& work) override;
+  const std::shared_ptr<CachingAllocator>& allocator() const override;
+  void copy_to_host(const Tensor& x, void* host) override;
+  void copy_from_host(const void* host, Tensor& y) override;
+  void copy(const Tensor& x, Tensor& y) override;
+
+  // elementwise.cu
+  void fill(Tensor& y, double value) override;
+  void cast(const Tensor& x, Tensor& y) override;
+  void unary(Unary op, const Tensor& x, Tensor& y) override;
+  void unary_backward(Unary op, const Tensor& x, const Tensor& y, const Tensor& dy, Tensor& dx) override;
+  void binary(Binary op, const Tensor& a, const Tensor& b, Tensor& y) override;
+  void binary_backward(Binary op, const Tensor& a, const Tensor& b, const Tensor& dy, Tensor& da,
+                       Tensor& db) override;
+  void affine(const Tensor& x, float scale, float shift, Tensor& y) override;
+  void accumulate(const Tensor& x, Tensor& y) override;
+  void dropout(const Tensor& x, const DropoutParams& params, Tensor& y) override;
+
+  // reduce.cu
+  void broadcast(const Tensor& x, Tensor& y) override;
+  void sum_to(const Tensor& x, Tensor& y) override;
+
+  // softmax.cu
+  void log_softmax(const Tensor& x, Tensor& y) override;
+  void log_softmax_backward(const Tensor& y, const Tensor& dy, Tensor& dx) override;
+  void cross_entropy(const Tensor& x, const Tensor& labels, Tensor& probabilities, Tensor& loss) override;
+  void cross_entropy_backward(const Tensor& probabilities, const Tensor& labels, const Tensor& dloss,
+                              Tensor& dx) override;
+  void one_hot(const Tensor& labels, Tensor& y) override;
+  void count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k, Tensor& count) override;
+
+  // gemm.cpp, conv.cpp, epilogue.cu
+  void gemm(const GemmParams& params, const Tensor& a, const Tensor& b, Tensor& c) override;
+  void conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight, const Tensor& bias,
+              Tensor& y) override;
+  void conv2d_inference(const Conv2dParams& params, const Tensor& x, FrozenFilter& filter,
+                        const Conv2dEpilogue& epilogue, Tensor& y) override;
+  void conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
+                            Tensor& dx) override;
+  void conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
+                              Tensor& dweight) override;
+
+  // pool.cu
+  void max_pool(const Pool2dParams& params, const Tensor& x, Tensor& y, Tensor& chosen) override;
+  void max_pool_backward(const Pool2dParams& params, const Tensor& dy, const Tensor& chosen,
+                         Tensor& dx) override;
+  void avg_pool(const Pool2dParams& params, const Tensor& x, Tensor& y) override;
+  void avg_pool_backward(const Pool2dParams& params, const Tensor& dy, Tensor& dx) override;
+
+  // batch_norm.cu
+  void batch_norm_train(const BatchNormParams& params, const BatchNormInputs& in,
+                        BatchNormStatistics& running, Tensor& mean, Tensor& inverse_std, Tensor& y) override;
+  void batch_norm_eval(const BatchNormParams& params, const BatchNormInputs& in,
+                       const BatchNormStatistics& running, Tensor& y) override;
+  void batch_norm_backward(const BatchNormParams& params, const BatchNormSaved& saved, const Tensor& dy,
+                           BatchNormGradients& out) override;
+
+  // optimizer.cu
+  void sgd_step(const SgdParams& params, const Tensor& learning_rate,
+                std::span<const SgdUpdate> updates) override;
+  void adam_step(const AdamParams& params, const Tensor& learning_rate,
+                 std::span<const AdamUpdate> updates) override;
+
+  // augment.cu
+  void augment(const AugmentInputs& in, Tensor& y) override;
+
+ private:
+  /// The stream of every kernel.
+  cudaStream_t stream() const;
+  /// Starts a kernel for the op named so, and notes the op for errors that show later.
+  template <class... Parameters, class... Arguments>
+  void run(std::string_view op, const LaunchShape& shape, void (*kernel)(Parameters...),
+           Arguments&&... arguments) {
+    launch(op, stream(), shape, kernel, std::forward<Arguments>(arguments)...);
+    launched(op);
+  }
+  void launched(std::string_view op);
+  /// y += bias {K} (if defined) and [relu](y [+ residual]), in one pass (epilogue.cu).
+  void apply_epilogue(const Tensor& bias, const Conv2dEpilogue& epilogue, Tensor& y);
+
+  struct Parts;  ///< device, stream, memory, libraries: cuda_backend.cpp
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace generous::cuda
