@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cstdlib>
+#include <string>
 
 #include "core/error.h"
 
@@ -36,6 +37,27 @@ class HostMemory : public MemorySource {
   void release(void* block, std::size_t) override { std::free(block); }
 };
 
+/// Another allocator's blocks. That one throws when there are none, so a pool gives nothing back on the way
+/// to an error: its blocks belong to the recorded work.
+class ParentMemory : public MemorySource {
+ public:
+  explicit ParentMemory(std::shared_ptr<CachingAllocator> parent) : parent_(std::move(parent)) {}
+  Device device() const override { return parent_->device(); }
+  void* acquire(std::size_t bytes) override { return parent_->allocate(bytes); }
+  void release(void* block, std::size_t bytes) override { parent_->free(block, bytes); }
+  std::optional<std::size_t> free_bytes() const override { return parent_->free_bytes(); }
+
+ private:
+  std::shared_ptr<CachingAllocator> parent_;
+};
+
+std::string in_units(std::size_t bytes) {
+  const auto size = static_cast<double>(bytes);
+  if (bytes >= std::size_t{1} << 30U) return fmt::format("{:.2f} GiB", size / (1U << 30U));
+  if (bytes >= std::size_t{1} << 20U) return fmt::format("{:.2f} MiB", size / (1U << 20U));
+  return fmt::format("{} bytes", bytes);
+}
+
 }  // namespace
 
 CachingAllocator::~CachingAllocator() { release_cached_locked(); }
@@ -52,14 +74,22 @@ void* CachingAllocator::allocate(std::size_t bytes) {
   } else {
     block = source_->acquire(size);
     if (block == nullptr) {
+      const std::size_t cached = statistics_.cached_bytes;
       release_cached_locked();
       block = source_->acquire(size);
+      if (block == nullptr) complain(size, cached);
     }
-    require(block != nullptr, "out of memory: {} bytes requested, {} in use", size, statistics_.in_use_bytes);
     ++statistics_.system_allocations;
   }
   statistics_.in_use_bytes += size;
   return block;
+}
+
+void CachingAllocator::complain(std::size_t requested, std::size_t cached) const {
+  const std::optional<std::size_t> free = source_->free_bytes();
+  fail("out of memory{}: {} requested, {} free, {} in use, {} were cached and given back first",
+       device() == Device::cuda ? " of the GPU" : "", in_units(requested),
+       free ? in_units(*free) : "unknown bytes", in_units(statistics_.in_use_bytes), in_units(cached));
 }
 
 void CachingAllocator::free(void* block, std::size_t bytes) {
@@ -86,6 +116,10 @@ void CachingAllocator::release_cached_locked() {
 CachingAllocator::Statistics CachingAllocator::statistics() const {
   const std::lock_guard lock(mutex_);
   return statistics_;
+}
+
+std::shared_ptr<CachingAllocator> make_private_pool(std::shared_ptr<CachingAllocator> parent) {
+  return std::make_shared<CachingAllocator>(std::make_unique<ParentMemory>(std::move(parent)));
 }
 
 const std::shared_ptr<CachingAllocator>& host_allocator() {

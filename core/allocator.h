@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -22,6 +23,8 @@ class MemorySource {
   /// At least `bytes` bytes aligned to 64, or nullptr when there are none.
   virtual void* acquire(std::size_t bytes) = 0;
   virtual void release(void* block, std::size_t bytes) = 0;
+  /// For people: how many bytes `acquire` could still give, where somebody knows.
+  virtual std::optional<std::size_t> free_bytes() const { return std::nullopt; }
 };
 
 /// Thread-safe. Blocks are rounded up to one of eight sizes per power of two, so at most an eighth is wasted.
@@ -33,7 +36,7 @@ class CachingAllocator {
   CachingAllocator& operator=(const CachingAllocator&) = delete;
 
   /// A block of at least `bytes` bytes. When the source is exhausted, cached blocks go back to it and the
-  /// request is tried once more; then throws Error with the bytes requested and in use.
+  /// request is tried once more; then throws Error with the bytes requested, in use, cached and free.
   void* allocate(std::size_t bytes);
   /// Takes back a block that `allocate(bytes)` returned.
   void free(void* block, std::size_t bytes);
@@ -46,16 +49,25 @@ class CachingAllocator {
     std::size_t system_allocations = 0;  ///< blocks taken from the source so far
   };
   Statistics statistics() const;
+  /// What the source could still give, where it knows.
+  std::optional<std::size_t> free_bytes() const { return source_->free_bytes(); }
   Device device() const { return source_->device(); }
 
  private:
   void release_cached_locked();
+  [[noreturn]] void complain(std::size_t requested, std::size_t cached) const;
 
   std::unique_ptr<MemorySource> source_;
   mutable std::mutex mutex_;
   std::map<std::size_t, std::vector<void*>> cached_;
   Statistics statistics_;
 };
+
+/// An allocator of its own, whose blocks come from `parent` and go back there when it is destroyed, not
+/// before. Work that was recorded on a device writes to the same addresses at every replay. Whoever keeps the
+/// work keeps the pool that it allocated from: within the pool a block is handed out again when it is free,
+/// but nobody else gets it. A tensor that outlives the work keeps the whole pool.
+std::shared_ptr<CachingAllocator> make_private_pool(std::shared_ptr<CachingAllocator> parent);
 
 /// A block that returns to its allocator when the last Tensor sharing it goes.
 class Storage {

@@ -1,9 +1,13 @@
 #include "core/backend.h"
 
 #include <array>
+#include <mutex>
 #include <utility>
 
 #include "core/cpu/cpu_backend.h"
+#ifdef GENEROUS_WITH_CUDA
+#include "cuda/make_cuda_backend.h"
+#endif
 
 namespace generous {
 namespace {
@@ -13,18 +17,39 @@ std::unique_ptr<Backend>& slot(Device device) {
   return backends[static_cast<std::size_t>(device)];
 }
 
-}  // namespace
+#ifndef GENEROUS_WITH_CUDA
+std::unique_ptr<Backend> make_cuda_backend() {
+  fail(
+      "no CUDA backend: this build has none (built with GENEROUS_CUDA=OFF, or where nvcc, cuBLAS or cuDNN "
+      "was not "
+      "found); the device cpu is available");
+}
+#endif
 
-Backend& backend(Device device) {
-  Backend* found = slot(device).get();
-  require(found != nullptr, "no CUDA backend: this build has none; the device cpu is available");
+/// The backend of the GPU is made when it is first asked for: it takes seconds and GPU memory.
+Backend& cuda_backend() {
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
+  std::unique_ptr<Backend>& found = slot(Device::cuda);
+  if (found == nullptr) found = make_cuda_backend();
   return *found;
 }
+
+}  // namespace
+
+Backend& backend(Device device) { return device == Device::cuda ? cuda_backend() : *slot(Device::cpu); }
 
 std::unique_ptr<Backend> register_backend(Device device, std::unique_ptr<Backend> backend) {
   return std::exchange(slot(device), std::move(backend));
 }
 
-bool has_backend(Device device) { return slot(device) != nullptr; }
+bool has_backend(Device device) {
+  try {
+    backend(device);
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
 
 }  // namespace generous
