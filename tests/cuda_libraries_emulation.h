@@ -84,7 +84,6 @@ class Owned {
   Object object_ = nullptr;
 };
 
-using Stream = Owned<cudaStream_t, [](cudaStream_t* stream) { return cudaStreamCreate(stream); },
-                     [](cudaStream_t stream) { return cudaStreamDestroy(stream); }>;
+using Stream = Owned<cudaStream_t, cudaStreamCreate, cudaStreamDestroy>;
 
 }  // namespace generous::testing

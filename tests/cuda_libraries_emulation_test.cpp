@@ -14,8 +14,7 @@ using testing::DeviceArray;
 using testing::scattered;
 using testing::Stream;
 
-using Handle = testing::Owned<cublasHandle_t, [](cublasHandle_t* handle) { return cublasCreate(handle); },
-                              [](cublasHandle_t handle) { return cublasDestroy(handle); }>;
+using Handle = testing::Owned<cublasHandle_t, cublasCreate, cublasDestroy>;
 
 constexpr float nan = std::numeric_limits<float>::quiet_NaN();
 
