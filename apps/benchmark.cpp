@@ -21,6 +21,7 @@ namespace {
 using namespace generous;
 
 struct Measurement {
+  double set_up_s = 0.0;      ///< from the start of the process to the start of the first step
   double first_step_s = 0.0;  ///< from the start of the process to the end of the first step
   double median_s = 0.0;
   double min_s = 0.0;
@@ -43,6 +44,7 @@ std::int64_t peak_rss_mib() {
 
 Measurement measure(const Config& config, Workload& workload, double start) {
   Measurement m;
+  m.set_up_s = now_seconds() - start;
   workload.step();
   m.first_step_s = now_seconds() - start;
   const auto system_allocations = [&] {
@@ -81,6 +83,7 @@ void print(const Config& config, const WorkloadOptions& cell, const Measurement&
                               {"fastest_step_ms", 1e3 * m.min_s},
                               {"peak_rss_mib", m.peak_rss_mib},
                               {"system_allocations_after_first_step", m.system_allocations},
+                              {"set_up_s", m.set_up_s},
                               {"first_step_s", m.first_step_s}};
   if (config.limit) {
     line["convolutions_ms"] = 1e3 * m.convolutions_s;

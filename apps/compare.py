@@ -67,6 +67,7 @@ class Comparison:
             "pytorch_images_per_s": statistics.median(t["pytorch"]["images_per_s"] for t in turns),
             "peak_rss_mib": max(t["ours"]["peak_rss_mib"] for t in turns),
             "pytorch_peak_rss_mib": min(t["pytorch"]["peak_rss_mib"] for t in turns),
+            "set_up_s": max(t["ours"]["set_up_s"] for t in turns),
             "first_step_s": max(t["ours"]["first_step_s"] for t in turns),
         }
         if cell[1] == "standard":

@@ -85,11 +85,11 @@ bool winograd_applies(const Conv2dParams& params, const Tensor& x, const Shape& 
 }
 
 // Direct convolution multiplies bf16 twice as fast as f32, so Winograd's fewer f32 products pay only where
-// transforms are a small part: not with few channels, nor with more filters than tiles.
+// transforms are a small part: not with few channels, nor with many more filters than tiles.
 bool winograd_convolves_faster(const Tensor& x, const Shape& weight) {
   const std::int64_t fewest = std::min(weight[0], weight[3]);
   const std::int64_t most = std::max(weight[0], weight[3]);
-  return x.dtype() == DType::f32 || (fewest >= 32 && Tiling(x.shape()).count() > most);
+  return x.dtype() == DType::f32 || (fewest >= 32 && 4 * Tiling(x.shape()).count() >= most);
 }
 
 Tensor winograd_filter(const Tensor& weight) {
