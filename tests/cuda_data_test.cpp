@@ -1,0 +1,77 @@
+// Batches that are augmented on the device from images that stay there: the same bits as the host's.
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+#include "core/backend.h"
+#include "core/placement.h"
+#include "data/loader.h"
+
+namespace generous {
+namespace {
+
+/// N images of 6 x 5 pixels.
+Dataset make_dataset(std::int64_t count, std::int64_t channels) {
+  Dataset dataset;
+  dataset.classes = {"a", "b", "c"};
+  dataset.images = Tensor::empty({count, 6, 5, channels}, DType::u8);
+  std::size_t i = 0;
+  for (std::uint8_t& byte : dataset.images.data<std::uint8_t>())
+    byte = static_cast<std::uint8_t>(7 * i + i / 90), ++i;
+  for (std::int64_t n = 0; n < count; ++n) dataset.labels.push_back(n % 3);
+  return dataset;
+}
+
+TEST_CASE("a loader on the device delivers the host's batches, cropped, flipped and rotated") {
+  for (const std::int64_t channels : {1, 2, 3})
+    for (const float degrees : {0.0F, 20.0F}) {
+      CAPTURE(channels);
+      CAPTURE(degrees);
+      const DatasetInfo info{.name = "test",
+                             .mean = {0.5F, 0.25F, 0.125F},
+                             .std = {0.5F, 0.25F, 0.2F},
+                             .crop_padding = 2,
+                             .rotation_degrees = degrees,
+                             .flip = true,
+                             .default_folder = {}};
+      const Dataset dataset = make_dataset(23, channels);
+      Loader host(dataset, info, {.batch_size = 9, .seed = 3});
+      Loader device(dataset, info, {.batch_size = 9, .workers = 2, .seed = 3, .device = Device::cuda});
+      for (const std::int64_t epoch : {0, 5}) {
+        host.start_epoch(epoch);
+        device.start_epoch(epoch);
+        while (const std::optional<Batch> wanted = host.next()) {
+          const std::optional<Batch> found = device.next();
+          REQUIRE(found.has_value());
+          REQUIRE(found->images.device() == Device::cuda);
+          CHECK(
+              std::ranges::equal(found->images.to(Device::cpu).data<float>(), wanted->images.data<float>()));
+          CHECK(std::ranges::equal(found->labels.to(Device::cpu).data<std::int64_t>(),
+                                   wanted->labels.data<std::int64_t>()));
+        }
+        CHECK_FALSE(device.next().has_value());
+      }
+    }
+}
+
+TEST_CASE("a placement outside the dataset shows black, and reads nothing") {
+  const Dataset dataset = make_dataset(2, 3);
+  std::vector<float> table(3 * 256);
+  for (std::size_t i = 0; i < table.size(); ++i) table[i] = static_cast<float>(i);
+  std::vector<std::int64_t> rows(2 * placement_size);
+  rows[0] = 2;
+  rows[placement_size] = -1;
+  Tensor y = Tensor::empty({2, 6, 5, 3}, DType::f32, Device::cuda);
+  backend(Device::cuda)
+      .augment({.images = dataset.images.to(Device::cuda),
+                .placements = Tensor::from(rows, {2, placement_size}).to(Device::cuda),
+                .normalise = Tensor::from(table, {3, 256}).to(Device::cuda)},
+               y);
+  std::size_t i = 0;
+  for (const float value : y.to(Device::cpu).data<float>())
+    CHECK(value == static_cast<float>(256 * (i++ % 3)));
+}
+
+}  // namespace
+}  // namespace generous
