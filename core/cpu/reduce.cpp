@@ -1,38 +1,14 @@
-// Broadcasting and its transpose, summing. Neighbouring axes that behave alike are folded into one, so that a
-// shape pair becomes a short list of alternating "shared" and "stretched" extents.
+// Broadcasting and its transpose, summing, over the folded axes of a pair of shapes.
 
 #include <array>
 #include <vector>
 
 #include "core/cpu/eigen_backend.h"
 #include "core/cpu/parallel.h"
+#include "core/fold.h"
 
 namespace generous {
 namespace {
-
-struct Fold {
-  struct Axis {
-    std::int64_t extent;
-    bool stretched;  ///< the smaller shape has extent 1 here
-  };
-  std::array<Axis, Shape::max_rank> axes{};  ///< from the outermost
-  int rank = 0;
-};
-
-Fold fold(const Shape& smaller, const Shape& larger) {
-  Fold result;
-  for (int axis = 0; axis < larger.rank(); ++axis) {
-    const std::int64_t extent = larger[axis];
-    if (extent == 1) continue;
-    const int own = axis - (larger.rank() - smaller.rank());
-    const bool stretched = own < 0 || smaller[own] == 1;
-    if (result.rank > 0 && result.axes[static_cast<std::size_t>(result.rank - 1)].stretched == stretched)
-      result.axes[static_cast<std::size_t>(result.rank - 1)].extent *= extent;
-    else
-      result.axes[static_cast<std::size_t>(result.rank++)] = {extent, stretched};
-  }
-  return result;
-}
 
 /// Calls f(large, small) for every element of the larger tensor, in order, with both flat indices.
 template <class F>

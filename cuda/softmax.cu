@@ -1,0 +1,174 @@
+// Kernels on rows of logits {B, C}, a warp for each row. Sums are in double, as on the CPU: rows are short
+// and losses sensitive. A GPU cannot throw in the middle of its work: where a label is not in [0, C), what
+// depends on it is NaN.
+
+#include <cmath>
+
+#include "cuda/block_reduce.h"
+#include "cuda/cuda_backend.h"
+
+namespace generous::cuda {
+namespace {
+
+constexpr int row_threads = 128;
+
+LaunchShape warps_of(std::int64_t rows) { return grid_of(rows * warp_size, row_threads); }
+
+__device__ float not_a_number() { return nanf(""); }
+
+/// Calls f(row, lane) in every thread of a warp, for each row once.
+template <class F>
+__device__ void for_each_row(std::int64_t rows, F&& f) {
+  const std::int64_t warps = static_cast<std::int64_t>(gridDim.x) * (blockDim.x / warp_size);
+  const std::int64_t first =
+      static_cast<std::int64_t>(blockIdx.x) * (blockDim.x / warp_size) + threadIdx.x / warp_size;
+  for (std::int64_t row = first; row < rows; row += warps) f(row, static_cast<int>(threadIdx.x % warp_size));
+}
+
+/// What a row is normalised by: log sum_c exp(x_c) = largest + rest.
+struct Normaliser {
+  float largest;
+  double rest;
+};
+
+__device__ Normaliser normaliser_of(const float* logits, std::int64_t classes, int lane) {
+  float largest = -INFINITY;
+  for (std::int64_t c = lane; c < classes; c += warp_size) largest = fmaxf(largest, logits[c]);
+  largest = warp_max(largest);
+  double sum = 0.0;
+  for (std::int64_t c = lane; c < classes; c += warp_size)
+    sum += static_cast<double>(std::exp(logits[c] - largest));
+  return {.largest = largest, .rest = std::log(warp_sum(sum))};
+}
+
+__device__ bool is_class(std::int64_t label, std::int64_t classes) { return label >= 0 && label < classes; }
+
+__global__ void log_softmax_kernel(std::int64_t rows, std::int64_t classes, const float* __restrict__ x,
+                                   float* __restrict__ y) {
+  for_each_row(rows, [&](std::int64_t row, int lane) {
+    const float* logits = x + row * classes;
+    const auto [largest, rest] = normaliser_of(logits, classes, lane);
+    for (std::int64_t c = lane; c < classes; c += warp_size)
+      y[row * classes + c] = logits[c] - largest - static_cast<float>(rest);
+  });
+}
+
+__global__ void log_softmax_backward_kernel(std::int64_t rows, std::int64_t classes,
+                                            const float* __restrict__ y, const float* __restrict__ dy,
+                                            float* __restrict__ dx) {
+  for_each_row(rows, [&](std::int64_t row, int lane) {
+    const std::int64_t first = row * classes;
+    double sum = 0.0;
+    for (std::int64_t c = lane; c < classes; c += warp_size) sum += static_cast<double>(dy[first + c]);
+    const auto total = static_cast<float>(warp_sum(sum));
+    for (std::int64_t c = lane; c < classes; c += warp_size)
+      dx[first + c] = dy[first + c] - std::exp(y[first + c]) * total;
+  });
+}
+
+/// losses {B}, one a row.
+__global__ void cross_entropy_kernel(std::int64_t rows, std::int64_t classes, const float* __restrict__ x,
+                                     const std::int64_t* __restrict__ labels,
+                                     float* __restrict__ probabilities, float* __restrict__ losses) {
+  for_each_row(rows, [&](std::int64_t row, int lane) {
+    const float* logits = x + row * classes;
+    const std::int64_t label = labels[row];
+    const bool valid = is_class(label, classes);
+    const auto [largest, rest] = normaliser_of(logits, classes, lane);
+    for (std::int64_t c = lane; c < classes; c += warp_size)
+      probabilities[row * classes + c] =
+          valid ? std::exp(logits[c] - largest - static_cast<float>(rest)) : not_a_number();
+    if (lane == 0)
+      losses[row] =
+          valid ? static_cast<float>(rest - static_cast<double>(logits[label] - largest)) : not_a_number();
+  });
+}
+
+__global__ void cross_entropy_backward_kernel(std::int64_t rows, std::int64_t classes,
+                                              const float* __restrict__ probabilities,
+                                              const std::int64_t* __restrict__ labels,
+                                              const float* __restrict__ dloss, float* __restrict__ dx) {
+  const float scale = *dloss / static_cast<float>(rows);
+  for_each_row(rows, [&](std::int64_t row, int lane) {
+    const std::int64_t label = labels[row];
+    for (std::int64_t c = lane; c < classes; c += warp_size)
+      dx[row * classes + c] = scale * (probabilities[row * classes + c] - (c == label ? 1.0F : 0.0F));
+  });
+}
+
+__global__ void one_hot_kernel(std::int64_t rows, std::int64_t classes,
+                               const std::int64_t* __restrict__ labels, float* __restrict__ y) {
+  for_each_row(rows, [&](std::int64_t row, int lane) {
+    const std::int64_t label = labels[row];
+    const float elsewhere = is_class(label, classes) ? 0.0F : not_a_number();
+    for (std::int64_t c = lane; c < classes; c += warp_size)
+      y[row * classes + c] = c == label ? 1.0F : elsewhere;
+  });
+}
+
+/// hits {B}: 1 where the row's label is among its k largest logits, otherwise 0.
+__global__ void top_k_kernel(std::int64_t rows, std::int64_t classes, std::int64_t k,
+                             const float* __restrict__ x, const std::int64_t* __restrict__ labels,
+                             float* __restrict__ hits) {
+  for_each_row(rows, [&](std::int64_t row, int lane) {
+    const float* logits = x + row * classes;
+    const std::int64_t label = labels[row];
+    const bool valid = is_class(label, classes);
+    const float wanted = valid ? logits[label] : not_a_number();
+    int ahead = 0;
+    for (std::int64_t c = lane; c < classes; c += warp_size)
+      // Not "greater": a logit that is NaN is ahead of every number.
+      ahead += c != label && (!(logits[c] <= wanted) || (logits[c] == wanted && c < label)) ? 1 : 0;
+    ahead = warp_sum(ahead);
+    // A row whose label's logit is NaN has no ranking: it counts as wrong.
+    if (lane == 0) hits[row] = !valid ? not_a_number() : ahead < k && !std::isnan(wanted) ? 1.0F : 0.0F;
+  });
+}
+
+/// total {} = the sum of x {count} / divisor, by one block.
+__global__ void total_kernel(std::int64_t count, const float* __restrict__ x, double divisor,
+                             float* __restrict__ total) {
+  double sum = 0.0;
+  for (std::int64_t i = threadIdx.x; i < count; i += blockDim.x) sum += static_cast<double>(x[i]);
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) *total = static_cast<float>(sum / divisor);
+}
+
+}  // namespace
+
+void CudaBackend::log_softmax(const Tensor& x, Tensor& y) {
+  run("log_softmax", warps_of(x.size(0)), log_softmax_kernel, x.size(0), x.size(1), x.raw(), y.raw());
+}
+
+void CudaBackend::log_softmax_backward(const Tensor& y, const Tensor& dy, Tensor& dx) {
+  run("log_softmax_backward", warps_of(y.size(0)), log_softmax_backward_kernel, y.size(0), y.size(1), y.raw(),
+      dy.raw(), dx.raw());
+}
+
+void CudaBackend::cross_entropy(const Tensor& x, const Tensor& labels, Tensor& probabilities, Tensor& loss) {
+  const std::int64_t rows = x.size(0);
+  const Tensor losses = Tensor::empty({rows}, DType::f32, Device::cuda);
+  run("cross_entropy", warps_of(rows), cross_entropy_kernel, rows, x.size(1), x.raw(), labels.raw(),
+      probabilities.raw(), losses.raw());
+  run("cross_entropy", {}, total_kernel, rows, losses.raw(), static_cast<double>(rows), loss.raw());
+}
+
+void CudaBackend::cross_entropy_backward(const Tensor& probabilities, const Tensor& labels,
+                                         const Tensor& dloss, Tensor& dx) {
+  const std::int64_t rows = probabilities.size(0);
+  run("cross_entropy_backward", warps_of(rows), cross_entropy_backward_kernel, rows, probabilities.size(1),
+      probabilities.raw(), labels.raw(), dloss.raw(), dx.raw());
+}
+
+void CudaBackend::one_hot(const Tensor& labels, Tensor& y) {
+  run("one_hot", warps_of(y.size(0)), one_hot_kernel, y.size(0), y.size(1), labels.raw(), y.raw());
+}
+
+void CudaBackend::count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k, Tensor& count) {
+  const std::int64_t rows = x.size(0);
+  const Tensor hits = Tensor::empty({rows}, DType::f32, Device::cuda);
+  run("count_top_k", warps_of(rows), top_k_kernel, rows, x.size(1), k, x.raw(), labels.raw(), hits.raw());
+  run("count_top_k", {}, total_kernel, rows, hits.raw(), 1.0, count.raw());
+}
+
+}  // namespace generous::cuda
