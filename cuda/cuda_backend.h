@@ -1,6 +1,6 @@
 // The CUDA backend: cuDNN for convolutions, cuBLAS for matrix products, own kernels for the rest. Contracts:
-// core/backend.h. The kernels are in the .cu files named after them beside this one; every one of them is started
-// on one stream, in the order of the calls.
+// core/backend.h. The kernels are in the .cu files named after them beside this one; every one of them is
+// started on one stream, in the order of the calls.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -12,9 +12,13 @@
 
 namespace generous::cuda {
 
+struct ConvolutionProblem;
+struct ConvolutionOperands;
+
 class CudaBackend final : public Backend {
  public:
-  /// Throws Error that says what is missing when there is no GPU, or none that this build or its libraries fit.
+  /// Throws Error that says what is missing when there is no GPU, or none that this build or its libraries
+  /// fit.
   CudaBackend();
   ~CudaBackend() override;
 
@@ -100,6 +104,10 @@ class CudaBackend final : public Backend {
     launched(op);
   }
   void launched(std::string_view op);
+  /// f32 weights in the type of the images: themselves, or rounded to bf16.
+  Tensor rounded(const Tensor& weight, DType dtype);
+  /// By the library, or directly where it can't.
+  void convolve(const ConvolutionProblem& problem, const ConvolutionOperands& operands);
   /// y += bias {K} (if defined) and [relu](y [+ residual]), in one pass (epilogue.cu).
   void apply_epilogue(const Tensor& bias, const Conv2dEpilogue& epilogue, Tensor& y);
 

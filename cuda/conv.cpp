@@ -1,0 +1,95 @@
+// Convolution by cuDNN, which wants all three tensors in one type; what it has no algorithm for goes to a
+// kernel of our own (conv_direct.cu).
+
+#include "cuda/conv_direct.h"
+#include "cuda/cuda_backend.h"
+#include "cuda/parts.h"
+
+namespace generous::cuda {
+namespace {
+
+/// A frozen filter as its images need it.
+struct RoundedFilter final : PreparedFilter {
+  Tensor weight;  ///< bf16
+};
+
+}  // namespace
+
+Tensor CudaBackend::rounded(const Tensor& weight, DType dtype) {
+  if (weight.dtype() == dtype) return weight;
+  Tensor result = Tensor::empty(weight.shape(), dtype, Device::cuda);
+  cast(weight, result);
+  return result;
+}
+
+void CudaBackend::convolve(const ConvolutionProblem& problem, const ConvolutionOperands& operands) {
+  if (parts_->convolutions.can(problem, parts_->recording()))
+    parts_->convolutions.run(problem, operands);
+  else
+    convolve_directly(problem, operands, stream());
+  launched(name_of(problem.direction));
+}
+
+void CudaBackend::conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight,
+                         const Tensor& bias, Tensor& y) {
+  if (y.numel() == 0) return;
+  const Tensor filter = rounded(weight, x.dtype());
+  convolve({.direction = Direction::forward,
+            .dtype = x.dtype(),
+            .params = params,
+            .x = x.shape(),
+            .weight = weight.shape(),
+            .y = y.shape()},
+           {.x = x.raw(), .weight = filter.raw(), .y = y.raw()});
+  if (bias.defined()) apply_epilogue(bias, {}, y);
+}
+
+void CudaBackend::conv2d_inference(const Conv2dParams& params, const Tensor& x, FrozenFilter& filter,
+                                   const Conv2dEpilogue& epilogue, Tensor& y) {
+  if (y.numel() == 0) return;
+  Tensor weight = filter.weight;
+  if (x.dtype() != weight.dtype()) {
+    const auto* prepared = dynamic_cast<const RoundedFilter*>(filter.prepared.get());
+    weight = prepared != nullptr ? prepared->weight : rounded(weight, x.dtype());
+    // What is recorded has not run yet, and may never.
+    if (prepared == nullptr && !parts_->recording()) {
+      const auto fresh = std::make_shared<RoundedFilter>();
+      fresh->weight = weight;
+      filter.prepared = fresh;
+    }
+  }
+  conv2d(params, x, weight, {}, y);
+  if (filter.bias.defined() || epilogue.relu || epilogue.residual.defined())
+    apply_epilogue(filter.bias, epilogue, y);
+}
+
+void CudaBackend::conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
+                                       Tensor& dx) {
+  if (dx.numel() == 0) return;
+  const Tensor filter = rounded(weight, dy.dtype());
+  convolve({.direction = Direction::backward_data,
+            .dtype = dy.dtype(),
+            .params = params,
+            .x = dx.shape(),
+            .weight = weight.shape(),
+            .y = dy.shape()},
+           {.x = dx.raw(), .weight = filter.raw(), .y = dy.raw()});
+}
+
+void CudaBackend::conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
+                                         Tensor& dweight) {
+  if (dy.numel() == 0) return fill(dweight, 0.0);
+  const bool f32 = x.dtype() == DType::f32;
+  // With bf16 images the library's sums are f32's and its result is bf16.
+  Tensor result = f32 ? dweight : Tensor::empty(dweight.shape(), x.dtype(), Device::cuda);
+  convolve({.direction = Direction::backward_weight,
+            .dtype = x.dtype(),
+            .params = params,
+            .x = x.shape(),
+            .weight = dweight.shape(),
+            .y = dy.shape()},
+           {.x = x.raw(), .weight = result.raw(), .y = dy.raw()});
+  if (!f32) cast(result, dweight);
+}
+
+}  // namespace generous::cuda

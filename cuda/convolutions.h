@@ -1,0 +1,62 @@
+// Convolutions by a library, behind an interface that does not show which: cudnn_*.cpp implement it and are
+// alone in including cudnn.h.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "core/params.h"
+
+namespace generous::cuda {
+
+/// What is computed from what: y from x and weight, dx from dy and weight, or dweight from x and dy.
+enum class Direction : std::uint8_t { forward, backward_data, backward_weight };
+
+std::string_view name_of(Direction direction);
+
+/// What a plan is made for.
+struct ConvolutionProblem {
+  Direction direction = Direction::forward;
+  DType dtype = DType::f32;  ///< of all three tensors, f32 or bf16; the sums are f32's
+  Conv2dParams params;
+  Shape x;       ///< {N, H, W, C}
+  Shape weight;  ///< {K, R, S, C/groups}
+  Shape y;       ///< {N, P, Q, K}
+};
+
+/// Addresses on the device, of x or dx, weight or dweight, y or dy; the direction says which is written.
+struct ConvolutionOperands {
+  void* x = nullptr;
+  void* weight = nullptr;
+  void* y = nullptr;
+};
+
+class Convolutions {
+ public:
+  explicit Convolutions(cudaStream_t stream);
+  ~Convolutions();
+  Convolutions(const Convolutions&) = delete;
+  Convolutions& operator=(const Convolutions&) = delete;
+
+  /// "cuDNN 9.19"
+  static std::string library();
+
+  /// Forgets all plans.
+  void choose(const AlgorithmChoice& choice);
+  /// Whether the library has an algorithm for it that the choice allows. The first question for a problem
+  /// makes the plan, which takes a while; where algorithms are to be measured, it throws Error while work is
+  /// recorded.
+  bool can(const ConvolutionProblem& problem, bool recording);
+  /// Computes it; its output, where `can`.
+  void run(const ConvolutionProblem& problem, const ConvolutionOperands& operands);
+
+ private:
+  struct Library;
+  std::unique_ptr<Library> library_;
+};
+
+}  // namespace generous::cuda

@@ -1,0 +1,91 @@
+#include "cuda/cuda_backend.h"
+
+#include "cuda/graph.h"
+#include "cuda/make_cuda_backend.h"
+#include "cuda/parts.h"
+
+namespace generous {
+
+std::unique_ptr<Backend> make_cuda_backend() { return std::make_unique<cuda::CudaBackend>(); }
+
+namespace cuda {
+namespace {
+
+void require_outside_recording(bool recording, std::string_view op) {
+  require(!recording,
+          "{}: recorded work may not wait for the GPU or read host memory: a replay would not repeat it", op);
+}
+
+}  // namespace
+
+CudaBackend::CudaBackend() : parts_(std::make_unique<Parts>()) {}
+
+CudaBackend::~CudaBackend() = default;
+
+std::string CudaBackend::description() const {
+  const Gpu& gpu = parts_->gpu;
+  return fmt::format("{} (sm_{}{}, CUDA {}, {})", gpu.name, gpu.major, gpu.minor, gpu.runtime,
+                     Convolutions::library());
+}
+
+std::string CudaBackend::why_no_bf16() const { return ""; }  // choose_gpu() takes none without it
+
+void CudaBackend::choose_algorithms(const AlgorithmChoice& choice) {
+  parts_->choice = choice;
+  parts_->convolutions.choose(choice);
+}
+
+cudaStream_t CudaBackend::stream() const { return parts_->stream.get(); }
+
+void CudaBackend::launched(std::string_view op) {
+  // In a graph the mark would be written again by every replay, and so far for nothing: it names no call.
+  if (!parts_->recording()) parts_->log.note(op);
+}
+
+void CudaBackend::synchronize() {
+  require_outside_recording(parts_->recording(), "synchronize");
+  check(cudaStreamSynchronize(stream()), "synchronize", "cudaStreamSynchronize");
+}
+
+std::unique_ptr<RecordedWork> CudaBackend::record(const std::function<void()>& work) {
+  require_outside_recording(parts_->recording(), "record");
+  synchronize();  // what went wrong before is not put down to the recording
+  struct Recording {
+    std::shared_ptr<CachingAllocator>& pool;
+    explicit Recording(Parts& parts) : pool(parts.pool) { pool = make_private_pool(parts.memory); }
+    ~Recording() { pool = nullptr; }
+  };
+  std::unique_ptr<RecordedGraph> recorded;
+  {
+    const Recording recording(*parts_);
+    Graph graph = capture(stream(), work);
+    recorded = std::make_unique<RecordedGraph>(std::move(graph), recording.pool, stream(), parts_->log);
+  }
+  recorded->replay();  // capturing has run nothing
+  return recorded;
+}
+
+const std::shared_ptr<CachingAllocator>& CudaBackend::allocator() const {
+  return parts_->recording() ? parts_->pool : parts_->memory;
+}
+
+void CudaBackend::copy_to_host(const Tensor& x, void* host) {
+  require_outside_recording(parts_->recording(), "copy_to_host");
+  parts_->staging.to_host("copy_to_host", x.raw(), host, x.bytes());
+}
+
+void CudaBackend::copy_from_host(const void* host, Tensor& y) {
+  require_outside_recording(parts_->recording(), "copy_from_host");
+  parts_->staging.to_device("copy_from_host", host, y.raw(), y.bytes());
+  launched("copy_from_host");
+}
+
+void CudaBackend::copy(const Tensor& x, Tensor& y) {
+  if (x.bytes() == 0) return;
+  check(cudaMemcpyAsync(y.raw(), x.raw(), x.bytes(), cudaMemcpyDeviceToDevice, stream()), "copy",
+        "cudaMemcpyAsync");
+  launched("copy");
+}
+
+}  // namespace cuda
+}  // namespace generous

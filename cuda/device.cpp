@@ -1,0 +1,62 @@
+#include "cuda/device.h"
+
+#include <cuda_runtime.h>
+
+#include "core/error.h"
+#include "cuda/check.h"
+
+namespace generous::cuda {
+namespace {
+
+constexpr int oldest_major = 8;  // bf16 and TF32 on tensor cores
+
+/// CUDA numbers its versions 1000 * major + 10 * minor.
+std::string version(int number) { return fmt::format("{}.{}", number / 1000, number % 1000 / 10); }
+
+}  // namespace
+
+Gpu choose_gpu() {
+  int driver = 0;  // the newest CUDA that it knows; stays 0 without a driver
+  int runtime = 0;
+  check(cudaDriverGetVersion(&driver), "no CUDA backend", "cudaDriverGetVersion");
+  check(cudaRuntimeGetVersion(&runtime), "no CUDA backend", "cudaRuntimeGetVersion");
+  const std::string built_for = version(runtime);
+  if (driver == 0)
+    fail(
+        "no CUDA backend: there is no NVIDIA driver on this machine (this build needs one for CUDA {}); the "
+        "device "
+        "cpu is available",
+        built_for);
+  const std::string known = version(driver);
+  // Within a major version, a program runs with an older driver than it was built for.
+  if (driver / 1000 < runtime / 1000)
+    fail(
+        "no CUDA backend: the NVIDIA driver is for CUDA {} and too old for this build, which needs one for "
+        "CUDA {}; "
+        "the device cpu is available",
+        known, built_for);
+
+  int count = 0;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status != cudaSuccess || count == 0) {
+    cudaGetLastError();
+    fail(
+        "no CUDA backend: the driver finds no GPU: {} (driver for CUDA {}, this build for CUDA {}); is one "
+        "hidden "
+        "by CUDA_VISIBLE_DEVICES? the device cpu is available",
+        cudaGetErrorString(status == cudaSuccess ? cudaErrorNoDevice : status), known, built_for);
+  }
+  check(cudaSetDevice(0), "no CUDA backend", "cudaSetDevice");
+  cudaDeviceProp properties{};
+  check(cudaGetDeviceProperties(&properties, 0), "no CUDA backend", "cudaGetDeviceProperties");
+  const std::string name = properties.name;
+  if (properties.major < oldest_major)
+    fail(
+        "no CUDA backend: {} has compute capability {}.{}, and this build needs {}.0 or more; the device cpu "
+        "is "
+        "available",
+        name, properties.major, properties.minor, oldest_major);
+  return {.name = name, .major = properties.major, .minor = properties.minor, .runtime = built_for};
+}
+
+}  // namespace generous::cuda

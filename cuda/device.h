@@ -1,0 +1,19 @@
+// Which GPU, and whether it and its driver fit this build.
+#pragma once
+
+#include <string>
+
+namespace generous::cuda {
+
+struct Gpu {
+  std::string name;  ///< "NVIDIA H200"
+  int major = 0;     ///< compute capability: 9.0 is sm_90
+  int minor = 0;
+  std::string runtime;  ///< of CUDA, "13.0"
+};
+
+/// Makes the first visible GPU current (CUDA_VISIBLE_DEVICES changes which that is). Throws Error that says
+/// what is missing: a driver, one that is new enough, a GPU, or one of compute capability 8.0 or more.
+Gpu choose_gpu();
+
+}  // namespace generous::cuda
