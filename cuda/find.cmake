@@ -53,8 +53,9 @@ elseif(NOT GENEROUS_CUDA STREQUAL OFF)
     # those that came later.
     set(CMAKE_CUDA_ARCHITECTURES 80-real 90 CACHE STRING "The GPUs to build for")
     enable_language(CUDA)
-    set(CMAKE_CUDA_STANDARD 20)
-    set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+    if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know that nvcc can do C++20
+      set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+    endif()
     find_package(CUDAToolkit REQUIRED)
     message(STATUS "CUDA: nvcc ${CMAKE_CUDA_COMPILER_VERSION}, ${CUBLAS_LIBRARY}, ${CUDNN_LIBRARY}")
   else()
