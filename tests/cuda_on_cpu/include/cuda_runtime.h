@@ -17,7 +17,7 @@ namespace generous::emulation {
 /// A kernel with the arguments of one launch.
 struct Kernel {
   const void* function = nullptr;
-  std::function<void()> thread;                     ///< what every thread of the grid runs
+  std::function<void()> thread{};                   ///< what every thread of the grid runs
   std::array<const volatile void*, 32> pointers{};  ///< the arguments that are pointers to data, then null
 };
 
