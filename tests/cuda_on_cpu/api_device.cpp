@@ -1,5 +1,6 @@
 // Calls about the device, and the launch of kernels.
 #include <dlfcn.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -36,11 +37,8 @@ std::string name_of(const void* function) {
   if (dladdr(function, &info) == 0) return "kernel";
   std::string file = info.dli_fname;
   file.erase(0, file.find_last_of('/') + 1);
-  char text[32];
-  std::snprintf(text, sizeof text, "+0x%zx",
-                static_cast<std::size_t>(static_cast<const char*>(function) -
-                                         static_cast<const char*>(info.dli_fbase)));
-  return "kernel (" + file + text + ")";
+  const auto offset = static_cast<const char*>(function) - static_cast<const char*>(info.dli_fbase);
+  return fmt::format("kernel ({}+{:#x})", file, offset);
 }
 
 /// A GPU would only find out when the pointer is followed; here the kernel would get away with it.
@@ -69,10 +67,10 @@ cudaError_t generous::emulation::launch(const cudaLaunchConfig_t* config, Kernel
     };
     work.describe = [shared] {
       const auto text = [](const uint3& index) {
-        return "(" + std::to_string(index.x) + ", " + std::to_string(index.y) + ", " +
-               std::to_string(index.z) + ")";
+        return fmt::format("({}, {}, {})", index.x, index.y, index.z);
       };
-      return name_of(shared->function) + ", thread " + text(threadIdx) + " of block " + text(blockIdx);
+      return fmt::format("{}, thread {} of block {}", name_of(shared->function), text(threadIdx),
+                         text(blockIdx));
     };
     return runtime().submit(config->stream, std::move(work));
   });
