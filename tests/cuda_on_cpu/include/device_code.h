@@ -19,6 +19,7 @@
 #define __shared__ static
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
+#define __grid_constant__
 
 // Set by the executor for the thread that runs.
 extern uint3 threadIdx;
