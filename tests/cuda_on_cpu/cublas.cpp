@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "enqueue.h"
+#include "libraries.h"
 #include "library_arithmetic.h"
 
 struct cublasContext {
@@ -81,25 +81,25 @@ cublasStatus_t gemm(cublasContext& handle, cublasOperation_t op_a, cublasOperati
   if (c == nullptr || (reads_factors && (a.data == nullptr || b.data == nullptr)))
     return CUBLAS_STATUS_INVALID_VALUE;
 
-  enqueue(handle.stream, "cublas gemm",
-          [=, factor = *alpha, kept = *beta, workspace = handle.workspace,
-           workspace_bytes = std::min(handle.workspace_bytes, most_workspace)] {
-            poison(workspace, workspace_bytes);
-            multiply(m, n, k, factor, a, b, kept, c, c_type, c_leading, tf32);
-            poison(workspace, workspace_bytes);
-          });
-  return CUBLAS_STATUS_SUCCESS;
+  const bool accepted = submit(handle.stream, "cublas gemm",
+                               [=, factor = *alpha, kept = *beta, workspace = handle.workspace,
+                                workspace_bytes = std::min(handle.workspace_bytes, most_workspace)] {
+                                 poison(workspace, workspace_bytes);
+                                 multiply(m, n, k, factor, a, b, kept, c, c_type, c_leading, tf32);
+                                 poison(workspace, workspace_bytes);
+                               });
+  return accepted ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
 }
 
 }  // namespace
 }  // namespace generous::emulation
 
-using generous::emulation::Matrix;
+using namespace generous::emulation;
 
 cublasStatus_t cublasCreate_v2(cublasHandle_t* handle) {
   if (handle == nullptr) return CUBLAS_STATUS_INVALID_VALUE;
-  int devices = 0;
-  if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) return CUBLAS_STATUS_NOT_INITIALIZED;
+  if (const int status = planned_failure("cublasCreate")) return static_cast<cublasStatus_t>(status);
+  if (!has_device()) return CUBLAS_STATUS_NOT_INITIALIZED;
   *handle = new cublasContext;
   return CUBLAS_STATUS_SUCCESS;
 }
@@ -171,9 +171,10 @@ cublasStatus_t cublasSgemm_v2(cublasHandle_t handle, cublasOperation_t transa, c
                               int m, int n, int k, const float* alpha, const float* A, int lda,
                               const float* B, int ldb, const float* beta, float* C, int ldc) {
   if (handle == nullptr) return CUBLAS_STATUS_NOT_INITIALIZED;
-  return generous::emulation::gemm(
-      *handle, transa, transb, m, n, k, alpha, {A, CUDA_R_32F, lda, transa != CUBLAS_OP_N},
-      {B, CUDA_R_32F, ldb, transb != CUBLAS_OP_N}, beta, C, CUDA_R_32F, ldc, allows_tf32(handle->math));
+  if (const int status = planned_failure("cublasSgemm")) return static_cast<cublasStatus_t>(status);
+  return gemm(*handle, transa, transb, m, n, k, alpha, {A, CUDA_R_32F, lda, transa != CUBLAS_OP_N},
+              {B, CUDA_R_32F, ldb, transb != CUBLAS_OP_N}, beta, C, CUDA_R_32F, ldc,
+              allows_tf32(handle->math));
 }
 
 cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t transa, cublasOperation_t transb, int m,
@@ -182,16 +183,15 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t transa, cub
                             cudaDataType Ctype, int ldc, cublasComputeType_t computeType,
                             cublasGemmAlgo_t algo) {
   if (handle == nullptr) return CUBLAS_STATUS_NOT_INITIALIZED;
+  if (const int status = planned_failure("cublasGemmEx")) return static_cast<cublasStatus_t>(status);
   if (algo != CUBLAS_GEMM_DEFAULT && algo != CUBLAS_GEMM_DEFAULT_TENSOR_OP)
     return CUBLAS_STATUS_INVALID_VALUE;
-  if (!generous::emulation::is_supported(Atype, Btype, Ctype, computeType))
-    return CUBLAS_STATUS_NOT_SUPPORTED;
+  if (!is_supported(Atype, Btype, Ctype, computeType)) return CUBLAS_STATUS_NOT_SUPPORTED;
   const bool tf32 = Atype == CUDA_R_32F && (computeType == CUBLAS_COMPUTE_32F_FAST_TF32 ||
                                             (computeType == CUBLAS_COMPUTE_32F && allows_tf32(handle->math)));
-  return generous::emulation::gemm(*handle, transa, transb, m, n, k, static_cast<const float*>(alpha),
-                                   {A, Atype, lda, transa != CUBLAS_OP_N},
-                                   {B, Btype, ldb, transb != CUBLAS_OP_N}, static_cast<const float*>(beta), C,
-                                   Ctype, ldc, tf32);
+  return gemm(*handle, transa, transb, m, n, k, static_cast<const float*>(alpha),
+              {A, Atype, lda, transa != CUBLAS_OP_N}, {B, Btype, ldb, transb != CUBLAS_OP_N},
+              static_cast<const float*>(beta), C, Ctype, ldc, tf32);
 }
 
 const char* cublasGetStatusName(cublasStatus_t status) {

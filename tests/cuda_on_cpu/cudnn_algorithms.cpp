@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "cudnn_problem.h"
-#include "enqueue.h"
+#include "libraries.h"
 
 namespace generous::emulation {
 namespace {
@@ -114,8 +114,10 @@ cudnnStatus_t find(std::string_view call, Direction direction, cudnnHandle_t han
       continue;
     }
     const int algorithm = record.algo;
-    enqueue(handle->stream, call, [problem, algorithm, operands] { run(problem, algorithm, operands); });
-    if (cudaStreamSynchronize(handle->stream) != cudaSuccess) record.status = CUDNN_STATUS_EXECUTION_FAILED;
+    const bool accepted =
+        submit(handle->stream, call, [problem, algorithm, operands] { run(problem, algorithm, operands); });
+    if (!accepted || cudaStreamSynchronize(handle->stream) != cudaSuccess)
+      record.status = CUDNN_STATUS_EXECUTION_FAILED;
     record.time = time += 0.125F;
   }
   std::stable_partition(records.begin(), records.end(),

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "cudnn_problem.h"
-#include "enqueue.h"
+#include "libraries.h"
 
 namespace generous::emulation {
 namespace {
@@ -50,7 +50,10 @@ cudnnStatus_t convolve(std::string_view call, Direction direction, cudnnHandle_t
                           .filter = const_cast<void*>(pointers.filter),
                           .y = const_cast<void*>(pointers.y),
                           .workspace = workspace};
-  enqueue(handle->stream, call, [problem, algorithm, operands] { run(problem, algorithm, operands); });
+  const bool accepted =
+      submit(handle->stream, call, [problem, algorithm, operands] { run(problem, algorithm, operands); });
+  if (!accepted)
+    return refuse(CUDNN_STATUS_EXECUTION_FAILED, fmt::format("{}: the stream takes no work", call));
   return CUDNN_STATUS_SUCCESS;
 }
 

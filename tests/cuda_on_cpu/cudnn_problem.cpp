@@ -6,6 +6,8 @@
 
 #include <utility>
 
+#include "libraries.h"
+
 namespace generous::emulation {
 namespace {
 
@@ -115,6 +117,8 @@ bool needs_other_math(const Problem& problem) {
 }
 
 cudnnStatus_t examine(std::string_view call, Direction direction, const Descriptors& d, Problem& problem) {
+  if (const int status = planned_failure(call))
+    return refuse_call(static_cast<cudnnStatus_t>(status), call, "a failure that a test asked for");
   int y[4] = {};
   if (const cudnnStatus_t status = output_extents(call, d.convolution, d.x, d.filter, y);
       status != CUDNN_STATUS_SUCCESS)
@@ -127,6 +131,9 @@ cudnnStatus_t examine(std::string_view call, Direction direction, const Descript
   if (const cudnnStatus_t status = check_types(call, d); status != CUDNN_STATUS_SUCCESS) return status;
   if (!fits_format(*d.x, d.filter->format) || !fits_format(*d.y, d.filter->format))
     return refuse_call(CUDNN_STATUS_NOT_SUPPORTED, call, "images are not laid out as the filter is");
+
+  if (!libraries().convolutions)
+    return refuse_call(CUDNN_STATUS_NOT_SUPPORTED, call, "a test wants no convolution to be taken");
 
   const cudnnConvolutionStruct& conv = *d.convolution;
   problem = {.direction = direction,

@@ -1,11 +1,32 @@
 #include "library_arithmetic.h"
 
+#include <fmt/format.h>
+
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <stdexcept>
+
+#include "memory.h"
 
 namespace generous::emulation {
 namespace {
+
+/// A library's kernels see the device's memory alone; here they could read any.
+void require_device_memory(const void* data, std::size_t bytes) {
+  if (bytes != 0 && memory().containing(data, bytes) == nullptr)
+    throw std::runtime_error(
+        fmt::format("{} bytes from {} on: not all of them in {}", bytes, data, memory().describe(data)));
+}
+
+/// Bytes from the first element to behind the last.
+std::size_t span_of(const Layout4d& layout, Element element) {
+  if (layout.elements() == 0) return 0;
+  std::int64_t last = 0;
+  for (std::size_t axis = 0; axis < 4; ++axis) last += (layout.extents[axis] - 1) * layout.strides[axis];
+  return static_cast<std::size_t>(last + 1) *
+         (element == Element::f32 ? sizeof(float) : sizeof(std::uint16_t));
+}
 
 float value_of(float stored) { return stored; }
 
@@ -82,6 +103,7 @@ float to_tf32(float value) {
 }
 
 std::vector<float> load(const void* data, Element element, const Layout4d& layout, bool tf32) {
+  require_device_memory(data, span_of(layout, element));
   std::vector<float> values(static_cast<std::size_t>(layout.elements()));
   if (element == Element::f32)
     load_as(static_cast<const float*>(data), layout, values);
@@ -94,6 +116,7 @@ std::vector<float> load(const void* data, Element element, const Layout4d& layou
 
 void store(const std::vector<float>& values, float alpha, float beta, void* data, Element element,
            const Layout4d& layout) {
+  require_device_memory(data, span_of(layout, element));
   if (element == Element::f32)
     store_as(values, alpha, beta, static_cast<float*>(data), layout);
   else
@@ -109,8 +132,9 @@ void add_products(std::int64_t count, Factors factors, const float* rows, std::i
   for (; j < width; ++j) add_columns<1>(count, factors, rows + j, row_stride, out + j);
 }
 
-void poison(void* memory, std::size_t bytes) {
-  if (bytes != 0) std::memset(memory, 0xFF, bytes);
+void poison(void* scratch, std::size_t bytes) {
+  require_device_memory(scratch, bytes);
+  if (bytes != 0) std::memset(scratch, 0xFF, bytes);
 }
 
 }  // namespace generous::emulation

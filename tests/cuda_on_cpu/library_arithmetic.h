@@ -1,5 +1,7 @@
 // What the emulated cuBLAS and cuDNN compute with: operands read from device memory into packed f32, sums of
 // products in f32, results written back. Written from what the libraries promise, not from our CPU kernels.
+// What reaches beyond one allocation of device memory (or of pinned memory) throws, which fails the device
+// work.
 #pragma once
 
 #include <array>
@@ -42,6 +44,6 @@ void add_products(std::int64_t count, Factors factors, const float* rows, std::i
                   std::int64_t width, float* out);
 
 /// Overwrites scratch memory with NaN, as a library may leave anything there.
-void poison(void* memory, std::size_t bytes);
+void poison(void* scratch, std::size_t bytes);
 
 }  // namespace generous::emulation
