@@ -44,8 +44,13 @@ TEST_CASE("whole models: logits, loss and every gradient are the CPU's") {
     REQUIRE(ours.size() == theirs.size());
     for (std::size_t i = 0; i < ours.size(); ++i) {
       CAPTURE(ours[i].name);
-      // A ReLU whose input is near zero may open in one and stay shut in the other.
-      CHECK(relative_error(ours[i].tensor.grad(), theirs[i].tensor.grad()) < 2e-3);
+      const Tensor gradient = theirs[i].tensor.grad();
+      double largest = 0.0;
+      for (const float value : gradient.data<float>())
+        largest = std::max(largest, std::abs(static_cast<double>(value)));
+      // The gradient of a bias in front of a batch norm is zero but for rounding errors. A ReLU whose input
+      // is near zero may open in one and stay shut in the other.
+      if (largest > 1e-5) CHECK(relative_error(ours[i].tensor.grad(), gradient) < 2e-3);
     }
     for (std::size_t i = 0; i < model->state().size(); ++i)
       if (const StateEntry entry = model->state()[i]; !entry.trainable && entry.tensor.dtype() == DType::f32)
@@ -100,7 +105,7 @@ struct Training {
 /// Ten steps in two epochs, the last batch of each smaller, with a learning rate that falls.
 Training ten_steps(const std::string& stage, Device device, bool record, bool adam) {
   constexpr std::int64_t batch_size = 4;
-  const auto model = model_on(device, "net");
+  const auto model = model_on(device, "resnet8");
   const auto optimizer = adam ? make_adam(*model, {.weight_decay = 1e-3F})
                               : make_sgd(*model, {.momentum = 0.9F, .weight_decay = 5e-4F, .nesterov = true});
   const Objective objective = objective_of(stage, device);
@@ -109,7 +114,7 @@ Training ten_steps(const std::string& stage, Device device, bool record, bool ad
   Training training;
   for (std::int64_t epoch = 0; epoch < 2; ++epoch) {
     step.start_epoch(epoch);
-    optimizer->set_learning_rate(epoch == 0 ? 0.01F : 0.002F);
+    optimizer->set_learning_rate((adam ? 0.1F : 1.0F) * (epoch == 0 ? 0.01F : 0.002F));
     for (std::int64_t i = 0; i < 5; ++i) {
       const std::int64_t number = 5 * epoch + i;
       const Batch batch = random_batch(i < 4 ? batch_size : 3, "step " + std::to_string(number));
@@ -127,7 +132,7 @@ Training ten_steps(const std::string& stage, Device device, bool record, bool ad
   return training;
 }
 
-void check_equal(const Training& found, const Training& wanted, double tolerance) {
+void check_close(const Training& found, const Training& wanted, double tolerance) {
   REQUIRE(found.metrics.size() == wanted.metrics.size());
   for (std::size_t i = 0; i < wanted.metrics.size(); ++i) {
     CAPTURE(i);
@@ -150,8 +155,10 @@ TEST_CASE("ten steps of every stage are the CPU's, and the same bits recorded an
       CAPTURE(adam);
       const Training wanted = ten_steps(stage, Device::cpu, false, adam);
       const Training stepwise = ten_steps(stage, Device::cuda, false, adam);
-      check_equal(stepwise, wanted, 2e-3);
-      check_equal(ten_steps(stage, Device::cuda, true, adam), stepwise, 0.0);
+      check_close(stepwise, wanted, 2e-3);
+      const Training recorded = ten_steps(stage, Device::cuda, true, adam);
+      CHECK(recorded.metrics == stepwise.metrics);
+      CHECK(recorded.weights == stepwise.weights);
     }
   backend(Device::cuda).choose_algorithms({});
 }
