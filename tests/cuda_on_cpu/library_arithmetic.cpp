@@ -16,7 +16,8 @@ namespace {
 void require_device_memory(const void* data, std::size_t bytes) {
   if (bytes != 0 && memory().containing(data, bytes) == nullptr)
     throw std::runtime_error(
-        fmt::format("{} bytes from {} on: not all of them in {}", bytes, data, memory().describe(data)));
+        fmt::format("an operand of {} bytes at {} ({}) is not in one allocation of device memory", bytes,
+                    data, memory().describe(data)));
 }
 
 /// Bytes from the first element to behind the last.
