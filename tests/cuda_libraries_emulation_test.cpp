@@ -116,6 +116,25 @@ TEST_CASE("every transpose and every type, with leading dimensions larger than t
         }
 }
 
+TEST_CASE("bf16 results are rounded to nearest, halves to even") {
+  const Handle handle;
+  const Product one{
+      .m = 1, .n = 1, .k = 1, .lda = 1, .ldb = 1, .ldc = 1, .in = DType::bf16, .out = DType::bf16};
+  const auto product = [&](float alpha) {
+    const DeviceArray factor({1.0F}, DType::bf16);
+    DeviceArray c = DeviceArray::of_nan(1, DType::bf16);
+    Product scaled = one;
+    scaled.alpha = alpha;
+    REQUIRE(run(handle, scaled, factor, factor, c) == CUBLAS_STATUS_SUCCESS);
+    return c.read()[0];
+  };
+  CHECK(product(1 + 0x1p-8F) == 1);
+  CHECK(product(1 + 0x1.01p-8F) == 1 + 0x1p-7F);
+  CHECK(product(1 + 0x3p-8F) == 1 + 0x1p-6F);
+  CHECK(product(-1 - 0x3p-8F) == -1 - 0x1p-6F);
+  CHECK(std::isnan(product(nan)));
+}
+
 TEST_CASE("long sums keep their precision") {
   const Handle handle;
   const int k = 100'000;
