@@ -17,18 +17,19 @@ struct LaunchShape {
   int threads = 256;
 };
 
-/// One thread for each of `count` elements, or fewer threads that each take several in strides of the whole grid.
+/// One thread for each of `count` elements, or fewer threads that each take several in strides of the whole
+/// grid.
 inline LaunchShape grid_of(std::int64_t count, int threads = 256) {
   constexpr std::int64_t most_blocks = 16384;
   return {.blocks = std::clamp<std::int64_t>((count + threads - 1) / threads, 1, most_blocks),
           .threads = threads};
 }
 
-/// Starts `kernel` on `stream`. Throws Error that names `op` if the launch is refused; what goes wrong inside the
-/// kernel shows later, when something waits for the stream (LaunchLog).
+/// Starts `kernel` on `stream`. Throws Error that names `op` if the launch is refused; what goes wrong inside
+/// the kernel shows later, when something waits for the stream (LaunchLog).
 template <class... Parameters, class... Arguments>
-void launch(std::string_view op, cudaStream_t stream, const LaunchShape& shape,
-            void (*kernel)(Parameters...), Arguments&&... arguments) {
+void launch(std::string_view op, cudaStream_t stream, const LaunchShape& shape, void (*kernel)(Parameters...),
+            Arguments&&... arguments) {
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<unsigned>(shape.blocks));
   config.blockDim = dim3(static_cast<unsigned>(shape.threads));

@@ -90,7 +90,8 @@ struct Described {
 };
 
 enum class Direction { forward, backward_data, backward_filter };
-inline constexpr std::array directions{Direction::forward, Direction::backward_data, Direction::backward_filter};
+inline constexpr std::array directions{Direction::forward, Direction::backward_data,
+                                       Direction::backward_filter};
 
 inline cudnnStatus_t workspace_size(cudnnHandle_t handle, Direction direction, const Described& d,
                                     int algorithm, std::size_t* bytes) {
