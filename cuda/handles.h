@@ -47,7 +47,7 @@ inline Event make_event() {
 
 inline PinnedMemory pinned_memory(std::string_view purpose, std::size_t bytes) {
   void* memory = nullptr;
-  check(cudaMallocHost(&memory, bytes), purpose, "cudaMallocHost");
+  check(cudaHostAlloc(&memory, bytes, cudaHostAllocDefault), purpose, "cudaHostAlloc");
   return PinnedMemory(memory);
 }
 
