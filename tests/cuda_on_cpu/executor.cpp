@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <numeric>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -38,9 +38,10 @@ struct Meeting {
 
   /// By the place in the source: the code for one place may be there more than once.
   bool is_same_as(const Meeting& other) const {
-    return std::string_view(function) == other.function && mask == other.mask &&
-           source.line() == other.source.line() && source.column() == other.source.column() &&
-           std::string_view(source.file_name()) == other.source.file_name();
+    const auto same = [](const char* a, const char* b) { return a == b || std::strcmp(a, b) == 0; };
+    return mask == other.mask && source.line() == other.source.line() &&
+           source.column() == other.source.column() && same(function, other.function) &&
+           same(source.file_name(), other.source.file_name());
   }
 };
 
@@ -80,7 +81,8 @@ class Block {
   unsigned waiting_ = 0;     ///< threads that wait, wherever
   unsigned at_barrier_ = 0;  ///< those that wait for the whole block
   unsigned current_ = 0;
-  bool depth_first_ = false;  ///< let those run on that met last
+  std::array<unsigned, 1024 / lanes> arrived_{};  ///< by warp: the lanes that wait for lanes of it
+  bool depth_first_ = false;                      ///< let those run on that met last
   std::vector<Thread> threads_;
   std::vector<unsigned> order_;
   std::vector<unsigned> runnable_;  ///< that have met
@@ -139,6 +141,7 @@ void Block::run(const std::function<void()>& thread, Random& random) {
   random_ = &random;
   size_ = blockDim.x * blockDim.y * blockDim.z;
   ended_ = begun_ = waiting_ = at_barrier_ = 0;
+  arrived_ = {};
   threads_.resize(size_);
   runnable_.clear();
   shuffle_order();
@@ -238,15 +241,14 @@ void Block::meet_in_warp(const Meeting& meeting) {
     for (unsigned mask = meeting.mask; mask != 0; mask &= mask - 1)
       f(static_cast<unsigned>(std::countr_zero(mask)));
   };
-  bool complete = true;
+  unsigned& arrived = arrived_[first / lanes];
+  arrived |= 1U << (current_ - first);
+  if ((arrived & meeting.mask) != meeting.mask) return;
   each_lane([&](unsigned other) {
-    const Meeting& theirs = threads_[first + other].meeting;
-    if (theirs.function == nullptr)
-      complete = false;
-    else if (!theirs.is_same_as(meeting))
-      divergence_ = describe_waiting();
+    if (!threads_[first + other].meeting.is_same_as(meeting)) divergence_ = describe_waiting();
   });
-  if (!complete || !divergence_.empty()) return;
+  if (!divergence_.empty()) return;
+  arrived &= ~meeting.mask;
 
   std::uint64_t votes = 0;
   std::array<std::uint64_t, lanes> results{};
