@@ -1,6 +1,6 @@
 # What the CUDA backend is built with. Sets WITH_CUDA to OFF, EMULATED (on the host, for tests) or REAL, and then
 # CUBLAS_*, CUDNN_* and the language CUDA.
-set(GENEROUS_CUDA OFF CACHE STRING
+set(GENEROUS_CUDA AUTO CACHE STRING
     "The CUDA backend: AUTO (where nvcc, cuBLAS and cuDNN are found), ON, OFF, or EMULATED on the host, for tests")
 set_property(CACHE GENEROUS_CUDA PROPERTY STRINGS AUTO ON OFF EMULATED)
 option(GENEROUS_CUDA_COVERAGE "Count which lines of the emulated CUDA backend run" OFF)

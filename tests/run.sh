@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds everything and runs every test; the last line is the runner's own.
+# Builds everything and runs every test; the last line is the runner's own. The CUDA backend is tested on its
+# emulation, and on the GPU where there is one; with -DGENEROUS_CUDA=OFF not at all.
 #   bash tests/run.sh [BUILD_FOLDER [CMAKE_OPTION ...]]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -8,4 +9,11 @@ build=${1:-build}
 bash apps/setup.sh "$build" all "$@"
 # On a machine that other programs keep busy, threads that spin for long while they wait slow each other down.
 export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-10000}
-ctest --test-dir "$build" --output-on-failure
+on_gpu=()
+nvidia-smi -L >/dev/null 2>&1 || on_gpu=(--exclude-regex '^cuda_')
+ctest --test-dir "$build" --output-on-failure "${on_gpu[@]}"
+
+[[ " $* " == *" -DGENEROUS_CUDA=OFF "* ]] && exit
+echo "== the CUDA backend on its emulation"
+bash apps/setup.sh "$build/emulated" cuda_suites "$@" -DGENEROUS_CUDA=EMULATED
+ctest --test-dir "$build/emulated" --output-on-failure --tests-regex '^cuda_'
