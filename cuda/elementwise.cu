@@ -1,8 +1,6 @@
 // Elementwise kernels: bound by memory, so every thread moves 16 bytes at a time. The mathematics is in
 // core/functors.h. An output may be one of the inputs.
 
-#include <string>
-
 #include "core/random.h"
 #include "cuda/cuda_backend.h"
 #include "cuda/vector_access.h"
@@ -114,7 +112,7 @@ __global__ void dropout_kernel(std::int64_t count, float p, std::uint64_t key, c
         bits =
             philox(key, {static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32), now, 0});
       }
-      // Whole vectors start at a multiple of four.
+      // Whole vectors start at a multiple of four, and single elements anywhere.
       const auto word = static_cast<std::size_t>(width == 1 ? i % 4 : k % 4);
       values[k] = uniform01(bits[word]) >= p ? values[k] * scale : 0.0F;
     }
@@ -147,9 +145,7 @@ void CudaBackend::cast(const Tensor& x, Tensor& y) {
   if (x.dtype() == DType::f32 && y.dtype() == DType::bf16) return cast_as(float{}, bfloat16{});
   if (x.dtype() == DType::bf16 && y.dtype() == DType::f32) return cast_as(bfloat16{}, float{});
   if (x.dtype() == DType::u8 && y.dtype() == DType::f32) return cast_as(std::uint8_t{}, float{});
-  // Put together by hand: nvcc cannot check a format string while it compiles.
-  throw Error("cast: no conversion from " + std::string(name_of(x.dtype())) + " to " +
-              std::string(name_of(y.dtype())));
+  fail("cast: no conversion from {} to {}", name_of(x.dtype()), name_of(y.dtype()));
 }
 
 void CudaBackend::unary(Unary op, const Tensor& x, Tensor& y) {

@@ -12,6 +12,7 @@ namespace generous::cuda {
 namespace {
 
 constexpr int most_threads = 256;
+constexpr std::int64_t most_blocks = 8192;  // more are no faster: these take several shares each
 
 /// The index in the smaller tensor of element `large` of the larger one.
 __device__ std::int64_t smaller_index(const Fold& folded, std::int64_t large) {
@@ -48,7 +49,7 @@ struct Tiling {
   int lanes;
   int threads;
 
-  std::int64_t blocks() const { return outer * chunks * tiles; }
+  GENEROUS_HOST_DEVICE std::int64_t blocks() const { return outer * chunks * tiles; }
 };
 
 Tiling tiling_of(std::int64_t outer, std::int64_t rows, std::int64_t columns, int width) {
@@ -85,8 +86,7 @@ __global__ void __launch_bounds__(most_threads)
   const int thread = static_cast<int>(threadIdx.x);
   const int line = thread / tiling.lanes;
   const int lines = static_cast<int>(blockDim.x) / tiling.lanes;
-  const std::int64_t blocks = tiling.outer * tiling.chunks * tiling.tiles;
-  for (std::int64_t block = blockIdx.x; block < blocks; block += gridDim.x) {
+  for (std::int64_t block = blockIdx.x; block < tiling.blocks(); block += gridDim.x) {
     const std::int64_t tile = block % tiling.tiles;
     const std::int64_t part = block / tiling.tiles;  // in {outer, chunks}
     const std::int64_t chunk = part % tiling.chunks;
@@ -102,14 +102,16 @@ __global__ void __launch_bounds__(most_threads)
       for (std::int64_t row = first + line; row < end; row += lines)
         sum += load<width>(from + row * tiling.columns);
     }
-    // The lower half of the lines is added to the upper one until the first line has everything.
+    // The lower half of the lines is added to the upper one until the first line has everything. A level
+    // writes where the level before did not read, so that one barrier is enough for both.
     for (int half = lines / 2; half > 0; half /= 2) {
-      for (int i = 0; i < width; ++i) sums[i][thread] = sum[i];
+      if (line >= half && line < 2 * half)
+        for (int i = 0; i < width; ++i) sums[i][thread] = sum[i];
       __syncthreads();
       if (line < half)
         for (int i = 0; i < width; ++i) sum[i] += sums[i][thread + half * tiling.lanes];
-      __syncthreads();
     }
+    __syncthreads();  // before the next block writes
     if (line == 0 && !idle) store(y + part * tiling.columns + column, sum);
   }
 }
@@ -136,8 +138,7 @@ void CudaBackend::sum_to(const Tensor& x, Tensor& y) {
         done = tiling.chunks == 1;
         const Tensor sums =
             done ? to : Tensor::empty({outer, tiling.chunks, columns}, DType::f32, Device::cuda);
-        const LaunchShape shape{.blocks = std::min<std::int64_t>(tiling.blocks(), 1 << 20),
-                                .threads = tiling.threads};
+        const LaunchShape shape{.blocks = std::min(tiling.blocks(), most_blocks), .threads = tiling.threads};
         run("sum_to", shape, whole ? sum_rows_kernel<vector_width<T>, T> : sum_rows_kernel<1, T>, tiling,
             from.raw(), sums.raw());
         from = sums;
