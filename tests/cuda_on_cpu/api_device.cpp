@@ -2,8 +2,9 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
 
 #include "executor.h"
 #include "memory.h"

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "fiber.h"
 #include "memory.h"
 
 namespace generous::emulation {
@@ -25,6 +26,7 @@ void handle(int signal, siginfo_t* info, void*) {
   if (running) {
     if (memory().open(info->si_addr)) return;
     fault_address = info->si_addr;
+    Fiber::abandon();
     siglongjmp(escape, 1);
   }
   if (memory().owns(info->si_addr)) {

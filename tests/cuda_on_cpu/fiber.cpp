@@ -17,15 +17,16 @@ namespace context = boost::context::detail;
 constexpr std::size_t page = 4096;
 constexpr std::size_t stack_bytes = std::size_t{256} << 10;  // parameters of a kernel can be 32 KiB
 
-// One fiber runs at a time.
+// One fiber runs at a time; null outside.
 Fiber* running = nullptr;
 context::fcontext_t outside = nullptr;
 
-#ifdef __SANITIZE_ADDRESS__
 void* outside_fake_stack = nullptr;
 const void* outside_stack = nullptr;
 std::size_t outside_stack_bytes = 0;
 
+// The address sanitizer wants to know which stack is in use.
+#ifdef __SANITIZE_ADDRESS__
 void start_switch(void** fake_stack, const void* stack, std::size_t bytes) {
   __sanitizer_start_switch_fiber(fake_stack, stack, bytes);
 }
@@ -34,10 +35,6 @@ void finish_switch(void* fake_stack, const void** from, std::size_t* from_bytes)
 }
 void forget(const void* stack, std::size_t bytes) { __asan_unpoison_memory_region(stack, bytes); }
 #else
-void* outside_fake_stack = nullptr;
-const void* outside_stack = nullptr;
-std::size_t outside_stack_bytes = 0;
-
 void start_switch(void**, const void*, std::size_t) {}
 void finish_switch(void*, const void**, std::size_t*) {}
 void forget(const void*, std::size_t) {}
@@ -73,6 +70,14 @@ void Fiber::enter() {
   start_switch(&outside_fake_stack, stack_ + page, stack_bytes);
   context_ = context::jump_fcontext(context_, nullptr).fctx;
   finish_switch(outside_fake_stack, nullptr, nullptr);
+  running = nullptr;
+}
+
+void Fiber::abandon() {
+  if (running == nullptr) return;
+  start_switch(nullptr, outside_stack, outside_stack_bytes);
+  finish_switch(outside_fake_stack, nullptr, nullptr);
+  running = nullptr;
 }
 
 void Fiber::leave() {

@@ -18,6 +18,9 @@ class Fiber {
   void enter();
   /// Back to who called enter(). To be called by the fiber that runs.
   static void leave();
+  /// To be called on the way out of the fiber that runs, if one does, when something else than leave() ends
+  /// it.
+  static void abandon();
   /// Forgets where the fiber is: it begins anew. What was on its stack is not destroyed.
   void restart();
 
