@@ -53,6 +53,5 @@ template <class T>
 __device__ inline T block_sum(T value) {
   return block_reduce(value, SumOf{});
 }
-__device__ inline float block_max(float value) { return block_reduce(value, LargerOf{}); }
 
 }  // namespace generous::cuda
