@@ -21,8 +21,7 @@ std::unique_ptr<Backend>& slot(Device device) {
 std::unique_ptr<Backend> make_cuda_backend() {
   fail(
       "no CUDA backend: this build has none (built with GENEROUS_CUDA=OFF, or where nvcc, cuBLAS or cuDNN "
-      "was not "
-      "found); the device cpu is available");
+      "was not found); the device cpu is available");
 }
 #endif
 

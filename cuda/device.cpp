@@ -23,17 +23,15 @@ Gpu choose_gpu() {
   const std::string built_for = version(runtime);
   if (driver == 0)
     fail(
-        "no CUDA backend: there is no NVIDIA driver on this machine (this build needs one for CUDA {}); the "
-        "device "
-        "cpu is available",
+        "no CUDA backend: there is no NVIDIA driver on this machine (this build needs one for CUDA {}); "
+        "the device cpu is available",
         built_for);
   const std::string known = version(driver);
   // Within a major version, a program runs with an older driver than it was built for.
   if (driver / 1000 < runtime / 1000)
     fail(
         "no CUDA backend: the NVIDIA driver is for CUDA {} and too old for this build, which needs one for "
-        "CUDA {}; "
-        "the device cpu is available",
+        "CUDA {}; the device cpu is available",
         known, built_for);
 
   int count = 0;
@@ -42,8 +40,7 @@ Gpu choose_gpu() {
     cudaGetLastError();
     fail(
         "no CUDA backend: the driver finds no GPU: {} (driver for CUDA {}, this build for CUDA {}); is one "
-        "hidden "
-        "by CUDA_VISIBLE_DEVICES? the device cpu is available",
+        "hidden by CUDA_VISIBLE_DEVICES? the device cpu is available",
         cudaGetErrorString(status == cudaSuccess ? cudaErrorNoDevice : status), known, built_for);
   }
   check(cudaSetDevice(0), "no CUDA backend", "cudaSetDevice");
@@ -53,8 +50,7 @@ Gpu choose_gpu() {
   if (properties.major < oldest_major)
     fail(
         "no CUDA backend: {} has compute capability {}.{}, and this build needs {}.0 or more; the device cpu "
-        "is "
-        "available",
+        "is available",
         name, properties.major, properties.minor, oldest_major);
   return {.name = name, .major = properties.major, .minor = properties.minor, .runtime = built_for};
 }
