@@ -64,7 +64,7 @@ TEST_CASE("addresses beyond an allocation are not the device's") {
   const FreshRuntime fresh;
   const DeviceInts y(1);
   SUBCASE("reading far behind") {
-    const DeviceInts x(64);
+    const DeviceInts x(64), next(64);
     launch(1, 1, nullptr, read_at, x.data(), 64, y.data());
     CHECK(outcome() == cudaErrorIllegalAddress);
     CHECK(contains(last_fault(), "touched 0 bytes behind device memory of 256 bytes"));
