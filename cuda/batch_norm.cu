@@ -26,17 +26,19 @@ struct Channels {
 /// forward and backward.
 template <int width>
 struct NormalisingMap {
-  float scale[width];
-  float shift[width];
+  Floats<width> scale;
+  Floats<width> shift;
 
   NormalisingMap() = default;
   __device__ NormalisingMap(const Channels& in, std::int64_t channel) {
-    for (std::int64_t i = 0; i < width; ++i) {
-      const std::int64_t c = channel + i;
-      const double factor = static_cast<double>(in.gamma[c]) * static_cast<double>(in.inverse_std[c]);
+    const auto gamma = load<width>(in.gamma + channel);
+    const auto beta = load<width>(in.beta + channel);
+    const auto mean = load<width>(in.mean + channel);
+    const auto inverse_std = load<width>(in.inverse_std + channel);
+    for (int i = 0; i < width; ++i) {
+      const double factor = static_cast<double>(gamma[i]) * static_cast<double>(inverse_std[i]);
       scale[i] = static_cast<float>(factor);
-      shift[i] =
-          static_cast<float>(static_cast<double>(in.beta[c]) - static_cast<double>(in.mean[c]) * factor);
+      shift[i] = static_cast<float>(static_cast<double>(beta[i]) - static_cast<double>(mean[i]) * factor);
     }
   }
   /// Rounded once, whatever the compiler makes of the code around it.
@@ -60,14 +62,15 @@ __global__ void __launch_bounds__(block_threads)
     const auto common = load<width>(from);
     Floats<width> sum{};
     Floats<width> squares{};
-    for (std::int64_t row = share.row; row < share.end; row += tiling.lines) {
-      const auto values = load<width>(from + row * tiling.channels);
-      for (int i = 0; i < width; ++i) {
-        const float d = values[i] - origin[i];
-        sum[i] += d;
-        squares[i] += d * d;
-      }
-    }
+    for_each_row(
+        tiling, share, [=](std::int64_t place) { return load<width>(x + place); },
+        [&](std::int64_t, const Floats<width>& values) {
+          for (int i = 0; i < width; ++i) {
+            const float d = values[i] - origin[i];
+            sum[i] += d;
+            squares[i] += d * d;
+          }
+        });
     const auto count = static_cast<double>((share.end - share.row + tiling.lines - 1) / tiling.lines);
     for (int i = 0; i < width; ++i) {
       const double shift = static_cast<double>(origin[i]) - static_cast<double>(common[i]);
@@ -120,6 +123,12 @@ __global__ void inverse_std_kernel(std::int64_t channels, float epsilon, const f
       static_cast<float>(1.0 / std::sqrt(static_cast<double>(variance[c]) + static_cast<double>(epsilon)));
 }
 
+/// What a row of a normalisation needs; `residual` is zeros where there is none.
+template <int width>
+struct NormaliseInputs {
+  Floats<width> x, residual;
+};
+
 template <int width, class T>
 __global__ void __launch_bounds__(block_threads)
     normalise_kernel(Tiling tiling, Channels in, bool relu, const T* __restrict__ x,
@@ -127,15 +136,20 @@ __global__ void __launch_bounds__(block_threads)
   const Share share = share_of<width>(tiling);
   if (share.idle) return;
   const NormalisingMap<width> map(in, share.channel);
-  for (std::int64_t row = share.row; row < share.end; row += tiling.lines) {
-    const std::int64_t place = row * tiling.channels + share.channel;
-    auto values = load<width>(x + place);
-    for (int i = 0; i < width; ++i) values[i] = map(i, values[i]);
-    if (residual != nullptr) values += load<width>(residual + place);
-    if (relu)
-      for (int i = 0; i < width; ++i) values[i] = Relu::forward(values[i]);
-    store(y + place, values);
-  }
+  for_each_row(
+      tiling, share,
+      [=](std::int64_t place) {
+        return NormaliseInputs<width>{load<width>(x + place),
+                                      residual != nullptr ? load<width>(residual + place) : Floats<width>{}};
+      },
+      [&](std::int64_t place, const NormaliseInputs<width>& row) {
+        Floats<width> out;
+        for (int i = 0; i < width; ++i) {
+          const float v = map(i, row.x[i]) + row.residual[i];
+          out[i] = relu ? Relu::forward(v) : v;
+        }
+        store(y + place, out);
+      });
 }
 
 // Backward
@@ -147,44 +161,56 @@ enum class Gate : std::uint8_t {
   input    ///< the same, with y worked out again from x, which saves reading y
 };
 
-Gate gate_of(const BatchNormParams& params, const BatchNormSaved& saved) {
-  if (!params.relu) return Gate::open;
-  return params.training && saved.beta.defined() ? Gate::input : Gate::output;
+/// Calls f with a constant: the gate.
+template <class F>
+void visit_gate(const BatchNormParams& params, const BatchNormSaved& saved, F&& f) {
+  if (!params.relu) return f(std::integral_constant<Gate, Gate::open>{});
+  if (params.training && saved.beta.defined()) return f(std::integral_constant<Gate, Gate::input>{});
+  return f(std::integral_constant<Gate, Gate::output>{});
 }
 
 template <class T>
 struct Saved {
-  Gate gate;
   Channels channels;
   const T* x;
   const T* y;
 };
 
-/// dz of a thread's channels, from x and dy at `place`.
-template <int width, class T>
+/// What a row of a gradient needs; `y` is read only where the gate asks for it.
+template <int width>
+struct GradientInputs {
+  Floats<width> x, y, dy;
+};
+
+template <Gate gate, int width, class T>
+__device__ GradientInputs<width> load_row(const Saved<T>& saved, const T* __restrict__ dy,
+                                          std::int64_t place) {
+  GradientInputs<width> row;
+  row.x = load<width>(saved.x + place);
+  if constexpr (gate == Gate::output) row.y = load<width>(saved.y + place);
+  row.dy = load<width>(dy + place);
+  return row;
+}
+
+/// Makes dz of dy for a thread's channels.
+template <Gate gate, int width>
 class Rectifier {
  public:
-  __device__ Rectifier(const Saved<T>& saved, std::int64_t channel) : gate_(saved.gate), y_(saved.y) {
-    if (gate_ == Gate::input) map_ = NormalisingMap<width>(saved.channels, channel);
+  __device__ Rectifier(const Channels& channels, std::int64_t channel) {
+    if constexpr (gate == Gate::input) map_ = NormalisingMap<width>(channels, channel);
   }
-  __device__ Floats<width> operator()(std::int64_t place, const Floats<width>& x, Floats<width> dy) const {
-    if (gate_ == Gate::output) {
-      const auto y = load<width>(y_ + place);
-      for (int i = 0; i < width; ++i) dy[i] = y[i] > 0.0F ? dy[i] : 0.0F;
-    } else if (gate_ == Gate::input) {
-      for (int i = 0; i < width; ++i) dy[i] = map_(i, x[i]) > 0.0F ? dy[i] : 0.0F;
-    }
-    return dy;
+  __device__ float operator()(int i, const GradientInputs<width>& row) const {
+    if constexpr (gate == Gate::output) return row.y[i] > 0.0F ? row.dy[i] : 0.0F;
+    if constexpr (gate == Gate::input) return map_(i, row.x[i]) > 0.0F ? row.dy[i] : 0.0F;
+    return row.dy[i];
   }
 
  private:
-  Gate gate_;
-  const T* __restrict__ y_;
   NormalisingMap<width> map_;
 };
 
 /// Partial sums of dz and dz (x - mean).
-template <int width, class T>
+template <Gate gate, int width, class T>
 __global__ void __launch_bounds__(block_threads)
     gradient_sums_kernel(Tiling tiling, Saved<T> saved, const T* __restrict__ dy,
                          double* __restrict__ partial) {
@@ -192,20 +218,19 @@ __global__ void __launch_bounds__(block_threads)
   double first[width] = {};
   double second[width] = {};
   if (share.row < share.end) {
-    const T* __restrict__ x = saved.x;
     const auto mean = load<width>(saved.channels.mean + share.channel);
-    const Rectifier<width, T> rectified(saved, share.channel);
+    const Rectifier<gate, width> rectified(saved.channels, share.channel);
     Floats<width> sum{};
     Floats<width> product{};
-    for (std::int64_t row = share.row; row < share.end; row += tiling.lines) {
-      const std::int64_t place = row * tiling.channels + share.channel;
-      const auto input = load<width>(x + place);
-      const auto dz = rectified(place, input, load<width>(dy + place));
-      for (int i = 0; i < width; ++i) {
-        sum[i] += dz[i];
-        product[i] += dz[i] * (input[i] - mean[i]);
-      }
-    }
+    for_each_row(
+        tiling, share, [=](std::int64_t place) { return load_row<gate, width>(saved, dy, place); },
+        [&](std::int64_t, const GradientInputs<width>& row) {
+          for (int i = 0; i < width; ++i) {
+            const float dz = rectified(i, row);
+            sum[i] += dz;
+            product[i] += dz * (row.x[i] - mean[i]);
+          }
+        });
     for (int i = 0; i < width; ++i) {
       first[i] = static_cast<double>(sum[i]);
       second[i] = static_cast<double>(product[i]);
@@ -233,28 +258,29 @@ __global__ void __launch_bounds__(block_threads)
   coefficients[2 * tiling.channels + c] = training ? static_cast<float>(-share * totals.first) : 0.0F;
 }
 
-template <int width, class T>
+template <Gate gate, int width, class T>
 __global__ void __launch_bounds__(block_threads)
     differentiate_kernel(Tiling tiling, Saved<T> saved, const float* __restrict__ coefficients,
                          const T* __restrict__ dy, T* __restrict__ dx, T* __restrict__ dresidual) {
   const Share share = share_of<width>(tiling);
   if (share.idle) return;
-  const T* __restrict__ x = saved.x;
   const auto mean = load<width>(saved.channels.mean + share.channel);
   const auto scale = load<width>(coefficients + share.channel);
   const auto slope = load<width>(coefficients + tiling.channels + share.channel);
   const auto offset = load<width>(coefficients + 2 * tiling.channels + share.channel);
-  const Rectifier<width, T> rectified(saved, share.channel);
-  for (std::int64_t row = share.row; row < share.end; row += tiling.lines) {
-    const std::int64_t place = row * tiling.channels + share.channel;
-    const auto input = load<width>(x + place);
-    const auto dz = rectified(place, input, load<width>(dy + place));
-    Floats<width> gradient;
-    for (int i = 0; i < width; ++i)
-      gradient[i] = scale[i] * dz[i] + (slope[i] * (input[i] - mean[i]) + offset[i]);
-    store(dx + place, gradient);
-    if (dresidual != nullptr) store(dresidual + place, dz);
-  }
+  const Rectifier<gate, width> rectified(saved.channels, share.channel);
+  for_each_row(
+      tiling, share, [=](std::int64_t place) { return load_row<gate, width>(saved, dy, place); },
+      [&](std::int64_t place, const GradientInputs<width>& row) {
+        Floats<width> dz;
+        Floats<width> gradient;
+        for (int i = 0; i < width; ++i) {
+          dz[i] = rectified(i, row);
+          gradient[i] = scale[i] * dz[i] + (slope[i] * (row.x[i] - mean[i]) + offset[i]);
+        }
+        store(dx + place, gradient);
+        if (dresidual != nullptr) store(dresidual + place, dz);
+      });
 }
 
 const float* channel_data(const Tensor& x) { return static_cast<const float*>(x.raw()); }
@@ -318,23 +344,26 @@ void CudaBackend::batch_norm_backward(const BatchNormParams& params, const Batch
   const std::int64_t rows = saved.x.numel() / channels;
   const Tensor coefficients = Tensor::empty({3, channels}, DType::f32, Device::cuda);
   auto* factors = static_cast<float*>(coefficients.raw());
-  visit_groups(dy.dtype(), channels, [&]<class T, int width>(T, Width<width>) {
-    const Saved<T> forward{.gate = gate_of(params, saved),
-                           .channels = channels_of(saved.gamma, saved.beta, saved.mean, saved.inverse_std),
+  const auto differentiate = [&]<Gate gate, class T, int width>(std::integral_constant<Gate, gate>, T,
+                                                                Width<width>) {
+    const Saved<T> forward{.channels = channels_of(saved.gamma, saved.beta, saved.mean, saved.inverse_std),
                            .x = static_cast<const T*>(saved.x.raw()),
                            .y = static_cast<const T*>(saved.y.raw())};
     const auto* gradient = static_cast<const T*>(dy.raw());
     const Tiling summing = tiling_of(rows, channels, width, most_summing_blocks);
     const Tensor partial = partial_sums(summing);
     auto* sums = static_cast<double*>(partial.raw());
-    run("batch_norm backward", summing.shape(), gradient_sums_kernel<width, T>, summing, forward, gradient,
-        sums);
+    run("batch_norm backward", summing.shape(), gradient_sums_kernel<gate, width, T>, summing, forward,
+        gradient, sums);
     run("batch_norm backward", shape_of_totals(channels), coefficients_kernel, summing, params.training, sums,
         forward.channels, static_cast<float*>(out.dgamma.raw()), static_cast<float*>(out.dbeta.raw()),
         factors);
     const Tiling mapping = tiling_of(rows, channels, width, most_mapping_blocks);
-    run("batch_norm backward", mapping.shape(), differentiate_kernel<width, T>, mapping, forward, factors,
-        gradient, static_cast<T*>(out.dx.raw()), static_cast<T*>(out.dresidual.raw()));
+    run("batch_norm backward", mapping.shape(), differentiate_kernel<gate, width, T>, mapping, forward,
+        factors, gradient, static_cast<T*>(out.dx.raw()), static_cast<T*>(out.dresidual.raw()));
+  };
+  visit_gate(params, saved, [&](auto gate) {
+    visit_groups(dy.dtype(), channels, [&](auto type, auto width) { differentiate(gate, type, width); });
   });
 }
 

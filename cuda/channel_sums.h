@@ -76,6 +76,23 @@ __device__ Share share_of(const Tiling& tiling) {
   return share;
 }
 
+/// Calls use(place, load(place)) for a thread's rows in turn; `place` is the index in {M, C} of the first of
+/// its channels. The loads of several rows are on their way before the first is used: a GPU has too few
+/// threads to keep its memory busy with one row each.
+template <class Load, class Use>
+__device__ inline void for_each_row(const Tiling& tiling, const Share& share, Load&& load, Use&& use) {
+  constexpr int at_once = 4;  // of three tensors of eight channels each: room for two blocks
+  const std::int64_t step = tiling.lines * tiling.channels;
+  const std::int64_t end = share.end * tiling.channels;
+  std::int64_t place = share.row * tiling.channels + share.channel;
+  for (; place + (at_once - 1) * step < end; place += at_once * step) {
+    decltype(load(place)) loaded[at_once];
+    for (int i = 0; i < at_once; ++i) loaded[i] = load(place + i * step);
+    for (int i = 0; i < at_once; ++i) use(place + i * step, loaded[i]);
+  }
+  for (; place < end; place += step) use(place, load(place));
+}
+
 /// The values that each thread of a block has to be added to those of other threads.
 template <int count>
 using BlockSums = double[count][block_threads];
