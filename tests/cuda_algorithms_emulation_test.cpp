@@ -72,7 +72,9 @@ TEST_CASE("what the library has no algorithm for is convolved directly") {
       {{3, 5, 4, 8}, {12, 3, 3, 2}, {3, 5, 4, 12}, {.stride = 1, .padding = 1, .groups = 4}},
       {{2, 4, 5, 6}, {6, 3, 3, 1}, {2, 2, 3, 6}, {.stride = 2, .padding = 1, .groups = 6}},
       {{2, 6, 5, 3}, {7, 1, 1, 3}, {2, 3, 3, 7}, {.stride = 2}},
-      {{1, 3, 9, 2}, {2, 3, 1, 2}, {1, 3, 7, 2}, {.stride = 2, .padding = 2}}};
+      {{1, 3, 9, 2}, {2, 3, 1, 2}, {1, 3, 7, 2}, {.stride = 2, .padding = 2}},
+      // More weights than a grid has blocks: some blocks make two of their gradients.
+      {{1, 7, 9, 140}, {130, 1, 1, 140}, {1, 7, 9, 130}, {}}};
   const FreshMachine machine;
   emulation::libraries().convolutions = false;
   for (const ConvCase& test : cases)
