@@ -24,12 +24,13 @@ __device__ float value(int round, int block, int thread) {
 __global__ void reduce_repeatedly(float* sums, float* maxima) {
   const int block = static_cast<int>(blockIdx.x);
   const int thread = static_cast<int>(threadIdx.x);
-  for (int round = 0; round < rounds; ++round) {
-    const int place = (round * static_cast<int>(gridDim.x) + block) * threads + thread;
-    const float x = value(round, block, thread);
-    sums[place] = block_reduce(x, SumOf{});
-    maxima[place] = block_reduce(x, LargerOf{});
-  }
+  const auto place = [=](int round) {
+    return (round * static_cast<int>(gridDim.x) + block) * threads + thread;
+  };
+  for (int round = 0; round < rounds; ++round)
+    sums[place(round)] = block_reduce(value(round, block, thread), SumOf{});
+  for (int round = 0; round < rounds; ++round)
+    maxima[place(round)] = block_reduce(value(round, block, thread), LargerOf{});
 }
 
 TEST_CASE("every thread of a block gets the sum and the maximum, call after call") {
