@@ -72,7 +72,8 @@ PYTHON
     return
   fi
   echo "noticed    $name"
-  sed -n 's/^TEST CASE: *//p' "$folder/test.log" | sort -u | sed 's/^/             /'
+  sed -n 's/^TEST CASE: *//p' "$folder/test.log" | sort -u |
+    awk '{ if (NR <= 8) print "             " $0 } END { if (NR > 8) print "             and " NR - 8 " more" }'
 }
 
 restore
