@@ -40,11 +40,16 @@ compile() {
     { echo "$1: does not compile: $folder/build.log"; tail -n 40 "$folder/build.log"; exit 2; }
 }
 
-# Whether all suites pass; what they say is in test.log.
+# Whether all suites pass; what they say is in test.log, those that fail or do not end in `red`.
+red=()
 passes() {
-  local names
-  names=$(IFS='|' && echo "${suites[*]}")
-  ctest --test-dir "$build" --tests-regex "^($names)\$" --output-on-failure --timeout 120 >"$folder/test.log" 2>&1
+  local suite
+  red=()
+  : >"$folder/test.log"
+  for suite in "${suites[@]}"; do
+    timeout 120 "$build/tests/$suite" >>"$folder/test.log" 2>&1 || red+=("$suite")
+  done
+  [ ${#red[@]} -eq 0 ]
 }
 
 unnoticed=0
@@ -71,7 +76,7 @@ PYTHON
     unnoticed=1
     return
   fi
-  echo "noticed    $name"
+  echo "noticed    $name: red: ${red[*]}"
   sed -n 's/^TEST CASE: *//p' "$folder/test.log" | sort -u |
     awk '{ if (NR <= 8) print "             " $0 } END { if (NR > 8) print "             and " NR - 8 " more" }'
 }
