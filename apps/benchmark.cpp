@@ -14,6 +14,7 @@
 #include "apps/training/device.h"
 #include "apps/training/log.h"
 #include "apps/training/program.h"
+#include "core/console.h"
 #include "core/files.h"
 
 namespace {
@@ -66,10 +67,11 @@ Measurement measure(const Config& config, Workload& workload, double start) {
 void print(const Config& config, const WorkloadOptions& cell, const Measurement& m) {
   const double rate = static_cast<double>(cell.batch) / m.median_s;
   if (!config.json) {
-    fmt::print("{:<14} {:<9} {:<5} batch {:<5} {:>9.1f} images/s {:>9.2f} ms a step {:>6} MiB", cell.model,
-               cell.stage, name_of(cell.dtype), cell.batch, rate, 1e3 * m.median_s, m.peak_rss_mib);
-    if (config.limit) fmt::print("  {:.2f} times its convolutions", m.median_s / m.convolutions_s);
-    fmt::print("\n");
+    std::string line = fmt::format(
+        "{:<14} {:<9} {:<5} batch {:<5} {:>9.1f} images/s {:>9.2f} ms a step {:>6} MiB", cell.model,
+        cell.stage, name_of(cell.dtype), cell.batch, rate, 1e3 * m.median_s, m.peak_rss_mib);
+    if (config.limit) line += fmt::format("  {:.2f} times its convolutions", m.median_s / m.convolutions_s);
+    print_line(line);
     return;
   }
   nlohmann::ordered_json line{{"model", cell.model},
@@ -89,7 +91,7 @@ void print(const Config& config, const WorkloadOptions& cell, const Measurement&
     line["convolutions_ms"] = 1e3 * m.convolutions_s;
     line["ratio_to_convolutions"] = m.median_s / m.convolutions_s;
   }
-  fmt::print("{}\n", line.dump());
+  print_line(line.dump());
 }
 
 /// One step under the profiler: the table on standard output, the trace in a file.
@@ -102,9 +104,9 @@ void profile(const Config& config, const WorkloadOptions& cell, Workload& worklo
   const double seconds = now_seconds() - begin;
   const Profile recorded = scope.take();
   const std::string trace = fmt::format("{}_{}_{}.trace.json", cell.model, cell.stage, name_of(cell.dtype));
-  if (!config.json) fmt::print("{}", kernel_table(recorded, seconds));
+  if (!config.json) print_lines(kernel_table(recorded, seconds));
   write_file_atomically(trace, chrome_trace(recorded));
-  fmt::print(stderr, "{}: a trace of one step\n", trace);
+  print_error(fmt::format("{}: a trace of one step", trace));
 }
 
 int measure_cell(const Config& config, WorkloadOptions cell, double start) {
@@ -118,7 +120,6 @@ int measure_cell(const Config& config, WorkloadOptions cell, double start) {
 
 /// In a process of its own, so that peak memory and start-up are this measurement's. Returns its exit code.
 int in_own_process(const Config& config, const WorkloadOptions& cell) {
-  std::fflush(nullptr);
   const double start = now_seconds();
   const pid_t child = ::fork();
   require(child >= 0, "benchmark: cannot start a process");
@@ -127,9 +128,8 @@ int in_own_process(const Config& config, const WorkloadOptions& cell) {
     try {
       code = measure_cell(config, cell, start);
     } catch (const std::exception& error) {
-      fmt::print(stderr, "benchmark: {}\n", error.what());
+      print_error(fmt::format("benchmark: {}", error.what()));
     }
-    std::fflush(nullptr);
     ::_exit(code);
   }
   int status = 0;

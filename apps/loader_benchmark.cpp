@@ -8,6 +8,7 @@
 #include "apps/training/images.h"
 #include "apps/training/log.h"
 #include "apps/training/program.h"
+#include "core/console.h"
 #include "data/loader.h"
 
 namespace {
@@ -80,14 +81,14 @@ int benchmark(const Config& requested) {
   const double cost = median(cpu_us_per_image);
   const auto peak_mib = usage().ru_maxrss / 1024;
   if (config.json) {
-    fmt::print(
-        "{{\"dataset\": \"{}\", \"batch\": {}, \"workers\": {}, \"images_per_s\": {:.0f}, "
-        "\"cpu_us_per_image\": {:.2f}, \"peak_rss_mib\": {}}}\n",
-        config.dataset, config.batch_size, config.num_workers, rate, cost, peak_mib);
+    print_line(
+        fmt::format("{{\"dataset\": \"{}\", \"batch\": {}, \"workers\": {}, \"images_per_s\": {:.0f}, "
+                    "\"cpu_us_per_image\": {:.2f}, \"peak_rss_mib\": {}}}",
+                    config.dataset, config.batch_size, config.num_workers, rate, cost, peak_mib));
   } else {
-    fmt::print(
-        "{}, {} images at a time, {} workers: {:.0f} images/s, {:.2f} us of CPU time an image, {} MiB\n",
-        config.dataset, config.batch_size, config.num_workers, rate, cost, peak_mib);
+    print_line(fmt::format(
+        "{}, {} images at a time, {} workers: {:.0f} images/s, {:.2f} us of CPU time an image, {} MiB",
+        config.dataset, config.batch_size, config.num_workers, rate, cost, peak_mib));
   }
   return 0;
 }

@@ -2,10 +2,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "apps/training/device.h"
 #include "apps/training/evaluation.h"
 #include "apps/training/program.h"
+#include "core/console.h"
+#include "core/finite.h"
 #include "core/safetensors.h"
 #include "nn/models/registry.h"
 #include "nn/state_dict.h"
@@ -23,6 +26,8 @@ Tensor read_images(const std::string& path) {
     require(tensor.dtype() == DType::f32 && tensor.shape().rank() == 4 && tensor.numel() > 0,
             "{}: 'input' is {} {}, expected f32 {{N, C, H, W}} with at least one image", path,
             name_of(tensor.dtype()), tensor.shape().str());
+    if (const auto bad = first_not_finite(tensor))
+      fail("{}: 'input' has {} of {}", path, bad->str(), tensor.shape().str());
     return nchw_to_nhwc(tensor);
   }
   fail("{}: there is no tensor 'input', only: {}", path, names.empty() ? "none" : names);
@@ -37,7 +42,17 @@ Tensor slice(const Tensor& images, std::int64_t first, std::int64_t count) {
       {count, images.size(1), images.size(2), images.size(3)});
 }
 
+/// Throws UsageError if `output` is the same file as the one that `key` reads, by whatever path or link.
+void require_other_file(const std::string& output, std::string_view key, const std::string& input) {
+  std::error_code not_there;
+  if (std::filesystem::equivalent(output, input, not_there))
+    throw UsageError(
+        fmt::format("--output {} is the file that --{} reads ({}): give another one", output, key, input));
+}
+
 int predict(const Config& config) {
+  require_other_file(config.output, "input", config.input);
+  require_other_file(config.output, "weights", config.weights);
   const Device device = set_up_device(config);
   const DType dtype = choose_dtype(config.dtype, device);
   const Tensor images = read_images(config.input);
@@ -45,7 +60,9 @@ int predict(const Config& config) {
                                                     .image = {images.size(1), images.size(2), images.size(3)},
                                                     .num_channels = config.num_channels,
                                                     .device = device});
-  load_state_dict(*model, read_safetensors(config.weights).tensors, config.weights);
+  const NamedTensors weights = read_safetensors(config.weights).tensors;
+  require_finite(weights, config.weights);
+  load_state_dict(*model, weights, config.weights);
   model->freeze();
 
   const NoGrad no_grad;
@@ -56,8 +73,12 @@ int predict(const Config& config) {
     const Tensor part = (*model)(cast(slice(images, first, count).to(device), dtype)).to(Device::cpu);
     out = std::copy(part.data<float>().begin(), part.data<float>().end(), out);
   }
+  if (const auto bad = first_not_finite(logits))
+    fail("{}: the logits have {} of {}; nothing is written", config.weights, bad->str(),
+         logits.shape().str());
   write_safetensors(config.output, {{"logits", logits}});
-  fmt::print("{}: logits of {} images, {} classes\n", config.output, images.size(0), config.classes);
+  print_line(
+      fmt::format("{}: logits of {} images, {} classes", config.output, images.size(0), config.classes));
   return 0;
 }
 

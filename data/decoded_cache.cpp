@@ -5,12 +5,12 @@
 #include <zlib.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <optional>
 #include <string_view>
 
+#include "core/console.h"
 #include "core/files.h"
 #include "data/folder.h"
 
@@ -127,8 +127,7 @@ std::vector<fs::path> cache_paths(const fs::path& root, Split split) {
   return paths;
 }
 
-// Not fmt::print, which throws when standard error cannot be written.
-void note(const std::string& text) { std::fputs(fmt::format("note: {}\n", text).c_str(), stderr); }
+void note(const std::string& text) { print_error(fmt::format("note: {}", text)); }
 
 }  // namespace
 

@@ -9,6 +9,7 @@
 #include <zlib.h>
 
 #include <fstream>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -43,6 +44,9 @@ class RunningProgram {
   struct Options {
     std::filesystem::path working_folder = {};
     rlim_t largest_file = RLIM_INFINITY;  ///< bytes; writing beyond fails as on a full disk
+    std::optional<int> out = {};          ///< a descriptor to be its standard output, -1: none
+    std::optional<int> err = {};          ///< the same for standard error
+    bool hangup_ignored = false;          ///< as nohup does
   };
 
   RunningProgram(const std::string& name, const Arguments& arguments)
@@ -58,10 +62,14 @@ class RunningProgram {
     require(process_ >= 0, "fork failed");
     if (process_ > 0) return;
     // In the child: nothing but system calls.
-    const int out_file = ::open(out.c_str(), O_WRONLY | O_CREAT, 0600);
-    const int err_file = ::open(err.c_str(), O_WRONLY | O_CREAT, 0600);
+    const int out_file = options.out.value_or(::open(out.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    const int err_file = options.err.value_or(::open(err.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
     const rlimit limit = {options.largest_file, RLIM_INFINITY};
-    const bool ready = ::dup2(out_file, STDOUT_FILENO) >= 0 && ::dup2(err_file, STDERR_FILENO) >= 0 &&
+    if (options.hangup_ignored) ::signal(SIGHUP, SIG_IGN);
+    const auto put = [](int descriptor, int place) {
+      return descriptor < 0 ? ::close(place) == 0 : ::dup2(descriptor, place) >= 0;
+    };
+    const bool ready = put(out_file, STDOUT_FILENO) && put(err_file, STDERR_FILENO) &&
                        ::setrlimit(RLIMIT_FSIZE, &limit) == 0 &&
                        (options.working_folder.empty() || ::chdir(options.working_folder.c_str()) == 0);
     if (ready) ::execv(program.c_str(), argv.data());
@@ -74,6 +82,13 @@ class RunningProgram {
   RunningProgram& operator=(const RunningProgram&) = delete;
 
   void send(int signal) const { ::kill(process_, signal); }
+
+  /// Whether it has not ended yet.
+  bool running() const {
+    siginfo_t info{};
+    return ::waitid(P_PID, static_cast<id_t>(process_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           info.si_pid == 0;
+  }
 
   /// Its exit code, or minus the signal that killed it.
   int wait() {

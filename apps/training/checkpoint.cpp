@@ -28,6 +28,10 @@ void for_each_number(Position& position, F&& f) {
   f("step", position.step);
   f("best_epoch", position.best_epoch);
   f("best_accuracy", position.best_accuracy);
+  if (position.paper_best) {
+    f("paper_best_epoch", position.paper_best->epoch);
+    f("paper_best_accuracy", position.paper_best->accuracy);
+  }
   f("sum_images", position.sums.images);
   f("sum_correct", position.sums.correct);
   f("sum_loss", position.sums.loss);
@@ -85,6 +89,7 @@ TrainingState read_training_state(const std::filesystem::path& path) {
   read_number(file.metadata, "terms", path, terms);
   require(terms <= 16, "{}: 'terms' is {}, at most 16 are possible", path.string(), terms);
   state.position.sums.terms.resize(static_cast<std::size_t>(terms));
+  if (file.metadata.contains("paper_best_epoch")) state.position.paper_best.emplace();
   for_each_number(state.position,
                   [&](const std::string& key, auto& value) { read_number(file.metadata, key, path, value); });
   for (const auto& [name, tensor] : file.tensors) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,13 +36,20 @@ struct EpochSums {
   double seconds = 0.0;  ///< of training, evaluation excluded
 };
 
+/// The best epoch as the paper's program chooses it: the latest of equals, by its own accuracy.
+struct PaperBest {
+  std::int64_t epoch = 0;  ///< counted from 1; 0: none yet
+  double accuracy = 0.0;   ///< Evaluation::paper_accuracy
+};
+
 /// Where a run is.
 struct Position {
-  std::int64_t epoch = 0;          ///< epochs completed
-  std::int64_t step_in_epoch = 0;  ///< steps of the epoch under way
-  std::int64_t step = 0;           ///< steps since the run began
-  std::int64_t best_epoch = 0;     ///< counted from 1; 0: none yet
-  double best_accuracy = 0.0;      ///< top-1 in percent
+  std::int64_t epoch = 0;               ///< epochs completed
+  std::int64_t step_in_epoch = 0;       ///< steps of the epoch under way
+  std::int64_t step = 0;                ///< steps since the run began
+  std::int64_t best_epoch = 0;          ///< counted from 1; 0: none yet
+  double best_accuracy = 0.0;           ///< top-1 in percent
+  std::optional<PaperBest> paper_best;  ///< with --paper_metrics 1
   EpochSums sums;
 };
 

@@ -8,10 +8,12 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/training/config_keys.h"
+#include "core/console.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
 #include "core/nearest.h"
+#include "core/printable.h"
 
 namespace generous {
 
@@ -122,6 +124,16 @@ void read(const Given& given, std::vector<std::int64_t>& out) {
     if (!given.value.is_array()) reject(given);
     for (const json& item : given.value) out.push_back(read_integer(given, item));
   }
+  if (std::set(out.begin(), out.end()).size() != out.size()) reject(given);
+}
+
+/// A training program writes its settings into JSON, which is UTF-8.
+void check_writable(Program program, const std::vector<Given>& values) {
+  if (find_key(program, "save_path") == nullptr) return;
+  for (const Given& given : values)
+    if (given.flag && given.key->role != Role::call && !is_utf8(given.value.get<std::string>()))
+      throw UsageError(
+          fmt::format("{} must be in UTF-8, not '{}'", given.where, given.value.get<std::string>()));
 }
 
 void set_values(Config& config, const std::vector<Given>& values) {
@@ -183,7 +195,7 @@ std::optional<std::vector<Given>> read_flags(Program program, std::vector<std::s
   try {
     app.parse(std::move(arguments));
   } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app.help());
+    print_lines(app.help());
     return std::nullopt;
   } catch (const CLI::ParseError& error) {
     throw UsageError(error.what());
@@ -242,6 +254,7 @@ std::optional<Config> read_configuration(Program program, const std::vector<std:
 
   Config config = default_config(program, asked.model_name, asked.dataset);
   set_values(config, values);
+  check_writable(program, values);
   check_required(config);
   return config;
 }
@@ -251,10 +264,12 @@ std::vector<Setting> settings(const Config& config) {
   for (const Key& key : all_keys()) {
     if (!key.is_for(config.program) || key.role == Role::call) continue;
     if (key.role == Role::unused && !config.given.contains(key.name)) continue;
+    const json value = to_json_value(config, key);
     all.push_back({.key = std::string(key.name),
-                   .json = to_json_value(config, key).dump(),
+                   .json = value.dump(),
                    .may_change = key.role != Role::setting,
-                   .unused = key.role == Role::unused});
+                   .unused = key.role == Role::unused,
+                   .left_out = key.left_out && value == to_json_value(Config{}, key)});
   }
   return all;
 }
@@ -262,7 +277,7 @@ std::vector<Setting> settings(const Config& config) {
 std::string to_json(const Config& config) {
   std::vector<std::string> lines;
   for (const Setting& setting : settings(config))
-    lines.push_back(fmt::format("    \"{}\": {}", setting.key, setting.json));
+    if (!setting.left_out) lines.push_back(fmt::format("    \"{}\": {}", setting.key, setting.json));
   return fmt::format("{{\n{}\n}}\n", fmt::join(lines, ",\n"));
 }
 

@@ -74,6 +74,7 @@ struct Config {
   bool record = true;
   std::int64_t threads = 0;
   std::int64_t log_steps = 0;
+  bool paper_metrics = false;
 
   std::string weights;
   std::string split = "test";
@@ -105,13 +106,14 @@ struct Setting {
   std::string json;
   bool may_change = false;  ///< a resumed run may have another value
   bool unused = false;      ///< without effect
+  bool left_out = false;    ///< of params.json
 };
 
-/// What params.json holds, in its order: every key of the program except those of one call alone (save_path,
-/// resume, max_steps), and unused keys only where they were given.
+/// What decides a run, in the order of params.json: every key of the program except those of one call alone
+/// (save_path, resume, max_steps), and unused keys only where they were given.
 std::vector<Setting> settings(const Config& config);
 
-/// `settings` as the text of a params.json.
+/// `settings` as the text of a params.json, without those that are left out.
 std::string to_json(const Config& config);
 
 /// DIR/params.json.

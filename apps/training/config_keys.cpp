@@ -42,6 +42,11 @@ Key required(Key key) {
   return key;
 }
 
+Key left_out(Key key) {
+  key.left_out = true;
+  return key;
+}
+
 std::vector<Key> make_keys() {
   using enum Role;
   using C = Config;
@@ -150,6 +155,8 @@ std::vector<Key> make_keys() {
       between(0, most,
               {"log_steps", training, flexible, &C::log_steps,
                "a row in steps.csv every so many steps; 0: none"}),
+      left_out({"paper_metrics", training | evaluation, setting, &C::paper_metrics,
+                "also measure as the paper's program does: mean over batches, the latest best epoch"}),
   };
 }
 
@@ -200,7 +207,7 @@ std::string expected_value(const Key& key) {
   const auto max = static_cast<std::int64_t>(key.max);
   if (std::holds_alternative<std::int64_t Config::*>(key.member))
     return fmt::format("an integer from {} to {}", min, max);
-  return fmt::format("a list of integers from {} to {}", min, max);
+  return fmt::format("a list of integers from {} to {}, each once", min, max);
 }
 
 Config default_config(Program program, const std::string& model_name, const std::string& dataset) {

@@ -32,6 +32,7 @@ struct Key {
   double max = 0.0;
   std::vector<std::string> choices = {};  ///< text and lists of it: accepted values; empty for any
   bool required = false;
+  bool left_out = false;  ///< of params.json while it has its default: most people never hear of it
 
   bool is_for(Program program) const { return (programs >> static_cast<unsigned>(program) & 1U) != 0; }
 };

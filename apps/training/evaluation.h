@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <string>
 
 #include "data/loader.h"
 #include "nn/module.h"
@@ -15,9 +16,11 @@ inline constexpr std::int64_t evaluation_batch = 250;
 
 struct Evaluation {
   std::int64_t images = 0;
-  double loss = 0.0;          ///< mean cross-entropy
-  std::int64_t correct = 0;   ///< images whose label is the largest logit
-  std::int64_t correct5 = 0;  ///< among the five largest, or among all of fewer classes
+  double loss = 0.0;            ///< mean cross-entropy
+  std::int64_t correct = 0;     ///< images whose label is the largest logit
+  std::int64_t correct5 = 0;    ///< among the five largest, or among all of fewer classes
+  double paper_accuracy = 0.0;  ///< top-1 in percent as the paper's program has it, see PaperAccuracy
+  std::string not_finite;  ///< "nan for class 2 of image 17": the first such logit; all else is void then
 
   double top1() const { return percent(correct); }
   double top5() const { return percent(correct5); }
@@ -28,8 +31,23 @@ struct Evaluation {
   }
 };
 
-/// Computes in `dtype`. Leaves the model in evaluation mode. `go_on` is asked after every batch, with the
-/// number of images done; nothing is returned if it said no.
+/// The paper's program averages the accuracies of batches of 128 images: the last, smaller one counts like a
+/// full one.
+class PaperAccuracy {
+ public:
+  void add(bool correct);
+  /// Of all images so far; 0 for none.
+  double percent() const;
+
+ private:
+  std::int64_t images_ = 0;   ///< of the batch under way
+  std::int64_t correct_ = 0;  ///< likewise
+  std::int64_t batches_ = 0;  ///< that are full
+  double sum_ = 0.0;          ///< of their accuracies
+};
+
+/// Stops at the first logit that is not finite. Computes in `dtype`. Leaves the model in evaluation mode.
+/// `go_on` is asked after every batch, with the number of images done; nothing is returned if it said no.
 std::optional<Evaluation> evaluate(Module& model, Loader& loader, DType dtype,
                                    const std::function<bool(std::int64_t images)>& go_on);
 

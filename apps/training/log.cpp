@@ -7,10 +7,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstdio>
 #include <ctime>
 
 #include "core/files.h"
+#include "core/printable.h"
 
 namespace generous {
 
@@ -19,11 +19,6 @@ namespace {
 constexpr double seconds_between_redraws = 0.1;
 constexpr double seconds_between_lines = 15.0;
 constexpr int bar_width = 20;
-
-void print(std::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
-}
 
 std::size_t terminal_columns() {
   winsize size{};
@@ -48,13 +43,14 @@ void RunLog::keep_earlier_lines() {
 }
 
 void RunLog::line(std::string_view text) {
-  print(fmt::format("{}\n", text));
-  content_ += fmt::format("{:%Y-%m-%d %H:%M:%S}  {}\n", fmt::localtime(std::time(nullptr)), text);
+  display_.line(text);
+  content_ += fmt::format("{:%Y-%m-%d %H:%M:%S}  {}\n", fmt::localtime(std::time(nullptr)), printable(text));
 }
 
 void RunLog::write() const { write_file_atomically(path_, content_); }
 
-ProgressBar::ProgressBar() : terminal_(isatty(STDOUT_FILENO) == 1), drawn_at_(now_seconds()) {}
+ProgressBar::ProgressBar(Display& display)
+    : display_(display), terminal_(isatty(STDOUT_FILENO) == 1), drawn_at_(now_seconds()) {}
 
 bool ProgressBar::due() const {
   return now_seconds() - drawn_at_ >= (terminal_ ? seconds_between_redraws : seconds_between_lines);
@@ -64,16 +60,16 @@ void ProgressBar::update(double done, std::string_view text) {
   if (!due()) return;
   drawn_at_ = now_seconds();
   std::string line = fmt::format("{:3.0f} %  {}", 100 * done, text);
-  if (!terminal_) return print(line + "\n");
+  if (!terminal_) return display_.draw(line + "\n");
   const int filled = static_cast<int>(done * bar_width);
   line = fmt::format("[{:#<{}}{:.<{}}] {}", "", filled, "", bar_width - filled, line);
   line.resize(std::min(line.size(), terminal_columns() - 1));  // a line that wraps could not be redrawn
-  print(fmt::format("\r{}\x1b[K", line));
+  display_.draw(fmt::format("\r{}\x1b[K", line));
   visible_ = true;
 }
 
 void ProgressBar::clear() {
-  if (visible_) print("\r\x1b[K");
+  if (visible_) display_.draw("\r\x1b[K");
   visible_ = false;
 }
 

@@ -1,35 +1,43 @@
-// What a run tells: training.log and standard output.
+// What a run tells: training.log and the display.
 #pragma once
 
 #include <filesystem>
 #include <string>
 #include <string_view>
 
+#include "apps/training/display.h"
+
 namespace generous {
 
 /// "0:07", "12:30", "3:02:10"
 std::string duration(double seconds);
 
-/// Lines go to standard output at once and to the file, with the time in front, on `write`.
+/// Lines go to the display at once and to the file, with the time in front, on `write`. The file lacks none,
+/// whatever the display does with them.
 class RunLog {
  public:
-  explicit RunLog(std::filesystem::path path) : path_(std::move(path)) {}
+  /// `display` must outlive the log.
+  RunLog(std::filesystem::path path, Display& display) : path_(std::move(path)), display_(display) {}
 
   /// Keeps the lines that the file holds already: a run is resumed.
   void keep_earlier_lines();
+  /// Made printable (core/printable.h).
   void line(std::string_view text);
   /// Replaces the file atomically.
   void write() const;
+  Display& display() const { return display_; }
 
  private:
   std::filesystem::path path_;
+  Display& display_;
   std::string content_;
 };
 
 /// A line that is redrawn in place on a terminal; elsewhere a plain line now and then.
 class ProgressBar {
  public:
-  ProgressBar();
+  /// `display` must outlive the bar.
+  explicit ProgressBar(Display& display);
 
   /// `done` in [0, 1], `text` a few words after the bar. Calls in quick succession are dropped.
   void update(double done, std::string_view text);
@@ -39,6 +47,7 @@ class ProgressBar {
   void clear();
 
  private:
+  Display& display_;
   bool terminal_;
   double drawn_at_;
   bool visible_ = false;

@@ -1,5 +1,7 @@
 #include "apps/training/objective.h"
 
+#include <fmt/format.h>
+
 #include <map>
 
 #include "apps/training/teacher.h"
@@ -16,14 +18,25 @@ Tensor frozen_logits(Module& teacher, const Tensor& images) {
   return teacher(images);
 }
 
+/// Objective::teacher_fault for the teacher whose weights `path` names.
+std::function<TeacherFault(const Batch&)> examine(const Teacher& teacher, const std::string& path) {
+  return [=](const Batch& batch) {
+    TeacherFault fault = fault_of_teacher(frozen_logits(*teacher, batch.images));
+    if (!fault.what.empty()) fault.what = fmt::format("the teacher {} {}", path, fault.what);
+    return fault;
+  };
+}
+
 /// Hinton, Vinyals, Dean 2015.
 Objective kd_objective(const Config& config, const Teacher& teacher) {
   const KdOptions options{.temperature = static_cast<float>(config.temperature),
                           .alpha = static_cast<float>(config.alpha)};
-  return {{"cross_entropy", "kd"}, [=](const Tensor& logits, const Batch& batch, std::int64_t) {
+  return {{"cross_entropy", "kd"},
+          [=](const Tensor& logits, const Batch& batch, std::int64_t) {
             const KdLoss loss = kd_loss(logits, frozen_logits(*teacher, batch.images), batch.labels, options);
             return Loss{loss.total, {loss.cross_entropy, loss.kd}};
-          }};
+          },
+          examine(teacher, config.teacher_resume)};
 }
 
 using MakeMethod = Objective (*)(const Config&, const Teacher&);
@@ -55,7 +68,8 @@ Objective generous_objective(const Config& config, const ModelOptions& options) 
             const GenerousLoss loss =
                 generous_loss(logits, frozen_logits(*teacher, batch.images), batch.labels, generous);
             return Loss{loss.total, {loss.cross_entropy, loss.nckd}};
-          }};
+          },
+          examine(teacher, config.adversarial_resume)};
 }
 
 Objective student_objective(const Config& config, const ModelOptions& options) {

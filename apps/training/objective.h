@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "apps/training/config.h"
+#include "apps/training/teacher.h"
 #include "data/loader.h"
 #include "nn/models/registry.h"
 
@@ -20,6 +21,8 @@ struct Loss {
 struct Objective {
   std::vector<std::string> terms;  ///< names, for the columns of metrics.csv
   std::function<Loss(const Tensor& logits, const Batch& batch, std::int64_t epoch)> loss;
+  /// What is wrong with the teacher for a batch; empty where there is no teacher.
+  std::function<TeacherFault(const Batch& batch)> teacher_fault = {};
 };
 
 /// Makes a stage's objective. `options` are those of the model being trained: a teacher sees the same images

@@ -4,25 +4,26 @@
 
 #include <algorithm>
 #include <csignal>
-#include <cstdio>
+#include <filesystem>
 #include <new>
+#include <system_error>
 
+#include "core/console.h"
 #include "core/error.h"
 
 namespace generous {
 
 namespace {
 
-int report(Program program, std::string message, int exit_code) {
-  std::replace(message.begin(), message.end(), '\n', ' ');
-  std::fflush(stdout);
-  fmt::print(stderr, "{}: {}\n", name_of(program), message);
+int report(Program program, std::string_view message, int exit_code) {
+  print_error(fmt::format("{}: {}", name_of(program), message));
   return exit_code;
 }
 
 }  // namespace
 
 int run_program(Program program, int argc, char** argv, int (*body)(const Config&)) {
+  prepare_standard_streams();
   // A write beyond the file size limit then fails like one on a full disk, instead of ending the process.
   std::signal(SIGXFSZ, SIG_IGN);
   try {
@@ -32,6 +33,8 @@ int run_program(Program program, int argc, char** argv, int (*body)(const Config
     return report(program, error.what(), 2);
   } catch (const std::bad_alloc&) {
     return report(program, "out of memory: try a smaller --batch_size", 1);
+  } catch (const std::filesystem::filesystem_error& error) {
+    return report(program, fmt::format("{}: {}", error.path1().string(), error.code().message()), 1);
   } catch (const std::exception& error) {
     return report(program, error.what(), 1);
   }

@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/finite.h"
 #include "nn/state_dict.h"
 
 namespace generous {
@@ -60,9 +62,27 @@ std::shared_ptr<Module> load_teacher(const std::string& model_name, const std::s
   const fs::path file = find_checkpoint(key, path, save_path);
   options.dropout_rate = 0.0F;  // no influence in evaluation mode
   std::shared_ptr<Module> teacher = make_model(model_name, options);
-  load_state_dict(*teacher, read_safetensors(file).tensors, file.string());
+  const NamedTensors weights = read_safetensors(file).tensors;
+  require_finite(weights, file.string());
+  load_state_dict(*teacher, weights, file.string());
   teacher->freeze();
   return teacher;
+}
+
+TeacherFault fault_of_teacher(const Tensor& logits) {
+  const Tensor on_host = cast(logits, DType::f32).to(Device::cpu);
+  if (const auto bad = first_not_finite(on_host))
+    return {.what = fmt::format("gives {} for class {} of image {} of this batch", bad->value, bad->index[1],
+                                bad->index[0]),
+            .fatal = true};
+  const auto classes = static_cast<std::size_t>(on_host.size(1));
+  for (std::span<const float> rest = on_host.data<float>(); !rest.empty(); rest = rest.subspan(classes)) {
+    const auto [smallest, largest] = std::ranges::minmax(rest.first(classes));
+    if (smallest != largest) return {};
+  }
+  return {.what =
+              fmt::format("gives the same logit for every class (sigma is 0) in all {} images of this batch",
+                          on_host.size(0))};
 }
 
 }  // namespace generous

@@ -17,9 +17,17 @@ std::filesystem::path find_checkpoint(const std::string& key, const std::string&
                                       const std::string& save_path);
 
 /// A frozen model with the weights that `path` leads to. Throws Error for an unknown model, a
-/// missing file or another model's weights.
+/// missing file, another model's weights or weights that are not finite.
 std::shared_ptr<Module> load_teacher(const std::string& model_name, const std::string& key,
                                      const std::string& path, const std::string& save_path,
                                      ModelOptions options);
+
+/// What makes a teacher's logits for a batch worthless: "gives nan for class 2 of image 5 of this batch".
+struct TeacherFault {
+  std::string what;    ///< "" if nothing does
+  bool fatal = false;  ///< the loss cannot be finite
+};
+/// Looks at logits {B, C}: values that are not finite; the same value for all classes in every row.
+TeacherFault fault_of_teacher(const Tensor& logits);
 
 }  // namespace generous

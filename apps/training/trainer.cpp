@@ -6,6 +6,7 @@
 #include "apps/training/images.h"
 #include "apps/training/teacher.h"
 #include "apps/training/training_loop.h"
+#include "core/console.h"
 #include "core/files.h"
 #include "nn/state_dict.h"
 
@@ -66,17 +67,14 @@ void describe(RunLog& log, const Config& config, const Data& data, const Module&
                        config.seed, config.save_path));
 }
 
-}  // namespace
-
-int train(const Config& requested, const MakeObjective& make_objective) {
-  Config config = requested;
+int train_shown(Config config, const MakeObjective& make_objective, Display& display) {
   const RunFolder folder{config.save_path};
   const Device device = set_up_device(config);
   const Placing placing{.device = device, .dtype = choose_dtype(config.dtype, device)};
   create_writable_folder(folder.path);
   const std::optional<TrainingState> state = saved_state(config, folder);
 
-  RunLog log(folder.log());
+  RunLog log(folder.log(), display);
   if (state && state->position.epoch >= config.num_epochs) {
     log.line(fmt::format(
         "{} is complete: {} epochs, best top-1 {:.2f} % in epoch {}; a larger --num_epochs goes on",
@@ -100,16 +98,37 @@ int train(const Config& requested, const MakeObjective& make_objective) {
     loop.restore(*state, folder.training_state());
   }
 
+  const std::string teacher_note = loop.examine_teacher();
+
   // Everything is valid: from here on the folder changes.
   describe(log, config, data, *model, device);
   for (const Setting& setting : settings(config))
     if (setting.unused) log.line(fmt::format("note: {} is accepted, and without effect", setting.key));
+  if (!teacher_note.empty()) log.line(fmt::format("note: {}", teacher_note));
+  if (config.paper_metrics && config.dataset == "tiny_imagenet" && !config.augmentation)
+    log.line(
+        "note: the paper's program augments the training images of Tiny-ImageNet even with augmentation 0, "
+        "this one does not");
   if (state)
     log.line(fmt::format("resumed in epoch {} after step {} of the run", state->position.epoch + 1,
                          state->position.step));
   write_file_atomically(params_path(config), to_json(config));
   if (!state) loop.save_start();
   return loop.run();
+}
+
+}  // namespace
+
+int train(const Config& config, const MakeObjective& make_objective) {
+  Display display;
+  const int code = train_shown(config, make_objective, display);
+  const std::string lost = display.finish();
+  if (lost.empty()) return code;
+  const std::string message = fmt::format("standard output did not take every line ({}); {} has them all",
+                                          lost, RunFolder{config.save_path}.log().string());
+  if (code == 0) throw Error(message);
+  print_error(fmt::format("{}: {}", name_of(config.program), message));
+  return code;
 }
 
 }  // namespace generous

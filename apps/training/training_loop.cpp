@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <cstring>
 
 #include "apps/training/signals.h"
 #include "nn/state_dict.h"
@@ -42,6 +43,12 @@ double percent(std::int64_t part, std::int64_t whole) {
   return 100.0 * static_cast<double>(part) / static_cast<double>(whole);
 }
 
+std::vector<std::string> metrics_columns(const Config& config, const Objective& objective) {
+  std::vector<std::string> measures = {"train_loss", "train_accuracy", "test_loss", "test_accuracy"};
+  if (config.paper_metrics) measures.emplace_back("paper_accuracy");
+  return joined(joined({"epoch", "lr"}, objective.terms, measures), {"images_per_s", "seconds"}, {});
+}
+
 }  // namespace
 
 TrainingLoop::TrainingLoop(const Config& config, const Placing& placing, const Data& data, Module& model,
@@ -58,16 +65,16 @@ TrainingLoop::TrainingLoop(const Config& config, const Placing& placing, const D
       test_images_(data.test.size()),
       train_loader_(data.train, data.info, train_options(config, placing.device)),
       test_loader_(data.test, data.info, test_options(config, placing.device)),
-      metrics_(folder_.metrics(), joined({"epoch", "lr"}, objective.terms,
-                                         {"train_loss", "train_accuracy", "test_loss", "test_accuracy",
-                                          "images_per_s", "seconds"})),
+      metrics_(folder_.metrics(), metrics_columns(config, objective)),
       steps_(folder_.steps(), joined({"step", "loss"}, objective.terms, {"lr"})),
+      bar_(log.display()),
       step_(model, optimizer, objective,
             {.dtype = placing.dtype,
              .device = placing.device,
              .record = config.record,
              .batch_size = config.batch_size}) {
   position_.sums.terms.resize(objective.terms.size());
+  if (config.paper_metrics) position_.paper_best.emplace();
 }
 
 void TrainingLoop::restore(const TrainingState& state, const std::filesystem::path& source) {
@@ -77,6 +84,9 @@ void TrainingLoop::restore(const TrainingState& state, const std::filesystem::pa
   require(state.position.sums.terms.size() == objective_.terms.size(),
           "{} is damaged: it has {} loss terms, this program has {}", source.string(),
           state.position.sums.terms.size(), objective_.terms.size());
+  require(state.position.paper_best.has_value() == config_.paper_metrics,
+          "{} is damaged: its paper_best_epoch does not go with paper_metrics {}", source.string(),
+          config_.paper_metrics ? 1 : 0);
   position_ = state.position;
   if (position_.step > 0) {
     load_state_dict(model_, state.model, source.string());
@@ -84,6 +94,21 @@ void TrainingLoop::restore(const TrainingState& state, const std::filesystem::pa
   }
   metrics_.keep_rows_up_to(position_.epoch);
   steps_.keep_rows_up_to(position_.step);
+}
+
+std::string TrainingLoop::examine_teacher() {
+  const bool epoch_done = position_.step_in_epoch == train_loader_.batches();
+  const TeacherFault fault = teacher_fault(epoch_done ? 0 : position_.step_in_epoch);
+  require(!fault.fatal, "{}: it is damaged, or of another dtype; no student can learn from it", fault.what);
+  return fault.what;
+}
+
+/// Of the batch of this step of the epoch, which is made again: the loader then goes on behind it.
+TeacherFault TrainingLoop::teacher_fault(std::int64_t step_in_epoch) {
+  if (!objective_.teacher_fault) return {};
+  train_loader_.start_epoch(position_.epoch, step_in_epoch);
+  const Batch batch = *train_loader_.next();
+  return objective_.teacher_fault({cast(batch.images, placing_.dtype), batch.labels});
 }
 
 void TrainingLoop::save_start() const {
@@ -108,8 +133,12 @@ int TrainingLoop::run() {
 int TrainingLoop::run_epochs() {
   while (position_.epoch < config_.num_epochs)
     if (StopSignals::received() != 0 || steps_exhausted() || !train_epoch() || !finish_epoch()) return stop();
-  log_.line(fmt::format("done: best top-1 {:.2f} % in epoch {}; weights, metrics and log are in {}",
-                        position_.best_accuracy, position_.best_epoch, config_.save_path));
+  std::string paper;
+  if (position_.paper_best)
+    paper = fmt::format(", by the paper's program's rule {:.2f} % in epoch {}",
+                        position_.paper_best->accuracy, position_.paper_best->epoch);
+  log_.line(fmt::format("done: best top-1 {:.2f} % in epoch {}{}; weights, metrics and log are in {}",
+                        position_.best_accuracy, position_.best_epoch, paper, config_.save_path));
   log_.write();
   return StopSignals::received() == 0 ? 0 : 128 + StopSignals::received();
 }
@@ -148,7 +177,13 @@ void TrainingLoop::account() {
   EpochSums& sums = position_.sums;
   for (const PendingStep& pending : pending_) {
     const float total = pending.metrics.loss.item();
-    if (!std::isfinite(total)) diverged(fmt::format("the loss became {}", total), pending.step);
+    if (!std::isfinite(total)) {
+      const TeacherFault fault = teacher_fault(position_.step_in_epoch - 1 - (position_.step - pending.step));
+      if (!fault.what.empty())
+        fail("the loss became {} in epoch {} at step {} of the run: {}; checkpoints are as they were", total,
+             position_.epoch + 1, pending.step, fault.what);
+      diverged(fmt::format("the loss became {}", total), pending.step);
+    }
     const auto weight = static_cast<double>(pending.images);
     std::vector<std::string> row = {exact(total)};
     sums.images += pending.images;
@@ -173,6 +208,8 @@ bool TrainingLoop::finish_epoch() {
     return StopSignals::received() == 0;
   });
   if (!test) return false;
+  if (!test->not_finite.empty())
+    diverged(fmt::format("the logits of the test images became {}", test->not_finite), position_.step);
   if (!std::isfinite(test->loss))
     diverged(fmt::format("the test loss became {}", test->loss), position_.step);
   const NamedTensors weights = finite_weights();
@@ -186,6 +223,8 @@ bool TrainingLoop::finish_epoch() {
     position_.best_accuracy = test->top1();
     write_weights(folder_.best_model(), weights, config_);
   }
+  if (position_.paper_best && test->paper_accuracy >= position_.paper_best->accuracy)
+    position_.paper_best = {.epoch = position_.epoch, .accuracy = test->paper_accuracy};
   position_.sums = {};
   position_.sums.terms.resize(objective_.terms.size());
   save(weights);
@@ -206,10 +245,11 @@ void TrainingLoop::finish_row(const Evaluation& test, double evaluation_seconds)
   }
   const double train_accuracy = percent(sums.correct, sums.images);
   const double rate = images / sums.seconds;
-  metrics_.add_row(position_.epoch + 1,
-                   joined({exact(learning_rate())}, terms,
-                          {exact(sums.loss / images), exact(train_accuracy), exact(test.loss),
-                           exact(test.top1()), exact(rate), exact(last_epoch_seconds_)}));
+  std::vector<std::string> measures = {exact(sums.loss / images), exact(train_accuracy), exact(test.loss),
+                                       exact(test.top1())};
+  if (config_.paper_metrics) measures.push_back(exact(test.paper_accuracy));
+  measures = joined(std::move(measures), {exact(rate), exact(last_epoch_seconds_)}, {});
+  metrics_.add_row(position_.epoch + 1, joined({exact(learning_rate())}, terms, measures));
   bar_.clear();
   log_.line(fmt::format(
       "epoch {}/{}  lr {:.6g}  train: loss {:.4f}{} top-1 {:.2f} %  test: loss {:.4f} top-1 {:.2f} %  "
@@ -223,10 +263,8 @@ int TrainingLoop::stop() {
   bar_.clear();
   const int signal = StopSignals::received();
   const NamedTensors weights = finite_weights();
-  log_.line(fmt::format("stopped by {} in epoch {} after step {} of the run; --resume goes on from here",
-                        signal == 0        ? "--max_steps"
-                        : signal == SIGINT ? "SIGINT"
-                                           : "SIGTERM",
+  const std::string by = signal == 0 ? "--max_steps" : fmt::format("SIG{}", sigabbrev_np(signal));
+  log_.line(fmt::format("stopped by {} in epoch {} after step {} of the run; --resume goes on from here", by,
                         position_.epoch + 1, position_.step));
   save(weights);
   return signal == 0 ? 0 : 128 + signal;

@@ -32,6 +32,9 @@ class TrainingLoop {
 
   /// Goes on from a saved state instead of from the beginning.
   void restore(const TrainingState& state, const std::filesystem::path& source);
+  /// What is wrong with the teacher's logits for the next batch, "" if nothing is that the run can live with.
+  /// Throws Error if no loss can be finite with them. Changes nothing.
+  std::string examine_teacher();
   /// Writes the training state of a run that has not begun, so that even its first epoch can be resumed. It
   /// holds no weights: the configuration gives them again.
   void save_start() const;
@@ -51,6 +54,7 @@ class TrainingLoop {
   bool train_epoch();
   void train_step(const Batch& batch);
   void account();
+  TeacherFault teacher_fault(std::int64_t step_in_epoch);
   bool finish_epoch();
   void finish_row(const Evaluation& test, double evaluation_seconds);
   int stop();
