@@ -1,62 +1,22 @@
 #include "core/files.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <new>
-#include <system_error>
-#include <utility>
+#include <regex>
 
 #include "core/error.h"
+#include "core/open_file.h"
 
 namespace generous {
 namespace {
 
 namespace fs = std::filesystem;
 
-std::string system_reason(int error) { return std::system_category().message(error); }
-
-/// Calls a system function again for as long as a signal interrupts it.
-template <class Call>
-auto uninterrupted(Call call) {
-  auto result = call();
-  while (result < 0 && errno == EINTR) result = call();
-  return result;
-}
-
-/// An open file, closed at the end. Like the system's calls, `open` leaves its reason for failing in errno.
-class OpenFile {
- public:
-  static OpenFile open(const fs::path& path, int flags) {
-    return OpenFile(uninterrupted([&] { return ::open(path.c_str(), flags | O_CLOEXEC, 0666); }));
-  }
-  OpenFile(OpenFile&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
-  ~OpenFile() {
-    if (is_open()) ::close(descriptor_);
-  }
-
-  bool is_open() const { return descriptor_ >= 0; }
-  ssize_t read(std::span<char> into) {
-    return uninterrupted([&] { return ::read(descriptor_, into.data(), into.size()); });
-  }
-  ssize_t write(std::string_view from) {
-    return uninterrupted([&] { return ::write(descriptor_, from.data(), from.size()); });
-  }
-  bool sync() {
-    return uninterrupted([&] { return ::fsync(descriptor_); }) == 0;
-  }
-  bool status(struct stat& status) const { return ::fstat(descriptor_, &status) == 0; }
-
- private:
-  explicit OpenFile(int descriptor) : descriptor_(descriptor) {}
-
-  int descriptor_;
-};
-
 /// A new, empty file in `folder`, removed at the end unless it was renamed.
+///
+/// It is locked while it is written: an unlocked one belongs to nobody any more. Process ids would not tell,
+/// as they are used again, and mean nothing on another host that shares the folder; the lock does not outlive
+/// its process, and network file systems carry it to other hosts.
 class TemporaryFile {
  public:
   TemporaryFile(const fs::path& folder, const std::string& name) : file_(create(folder, name, path_)) {}
@@ -79,8 +39,16 @@ class TemporaryFile {
     for (int attempt = 0;; ++attempt) {
       path = folder / fmt::format(".{}.{}-{}.tmp", name, ::getpid(), attempt);
       OpenFile file = OpenFile::open(path, O_WRONLY | O_CREAT | O_EXCL);
-      if (file.is_open() || errno != EEXIST) return file;
+      if (!file.is_open() && errno == EEXIST) continue;
+      if (!file.is_open() || !was_removed(file)) return file;
     }
+  }
+
+  /// Locks the file. Before it was locked, remove_abandoned_files may have taken it for an abandoned one:
+  /// then it has no name any more. A file system without locks never removes any.
+  static bool was_removed(OpenFile& file) {
+    struct stat status {};
+    return file.lock(LOCK_EX) && file.status(status) && status.st_nlink == 0;
   }
 
   fs::path path_;
@@ -88,18 +56,41 @@ class TemporaryFile {
   bool renamed_ = false;
 };
 
+/// Removes the file unless it is being written; whether it did.
+bool remove_if_abandoned(const fs::path& path) {
+  OpenFile file = OpenFile::open(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK);
+  struct stat opened {};
+  struct stat named {};
+  if (!file.is_open() || !file.lock(LOCK_EX | LOCK_NB) || !file.status(opened)) return false;
+  // Meanwhile its writer may have finished, and begun another file of this name. While we hold the lock, no
+  // writer does anything with the file that we opened.
+  const bool same = ::lstat(path.c_str(), &named) == 0 && S_ISREG(named.st_mode) &&
+                    named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
+  return same && ::unlink(path.c_str()) == 0;
+}
+
 }  // namespace
+
+bool file_exists(const fs::path& path) {
+  std::error_code error;
+  const bool found = fs::exists(path, error);
+  if (error) fail("cannot look at {}: {}", path.string(), error.message());
+  return found;
+}
 
 std::string read_file(const fs::path& path, std::size_t max_bytes) {
   const auto fail_with_reason = [&path] {
     const int error = errno;
     fail("cannot read {}: {}", path.string(), system_reason(error));
   };
-  OpenFile file = OpenFile::open(path, O_RDONLY);
+  OpenFile file = OpenFile::open(path, O_RDONLY | O_NONBLOCK);  // without waiting for a pipe's writer
   struct stat status {};
   if (!file.is_open() || !file.status(status)) fail_with_reason();
   if (S_ISDIR(status.st_mode)) fail("cannot read {}: it is a folder, not a file", path.string());
-  const auto expected_bytes = static_cast<std::size_t>(status.st_size);  // 0 for pipes and the like
+  if (!S_ISREG(status.st_mode))
+    fail("cannot read {}: it is a pipe, socket or device, not a file", path.string());
+  const auto expected_bytes =
+      static_cast<std::size_t>(status.st_size);  // 0 for those that the system makes up
   const auto fail_as_too_large = [&] {
     fail("{} is larger than the {} bytes allowed", path.string(), max_bytes);
   };
@@ -160,6 +151,17 @@ void write_file_atomically(const fs::path& path, std::span<const std::string_vie
 
 void write_file_atomically(const fs::path& path, std::string_view content) {
   write_file_atomically(path, std::span(&content, 1));
+}
+
+std::size_t remove_abandoned_files(const fs::path& folder) {
+  static const std::regex temporary_name(R"(\..+\.[0-9]+-[0-9]+\.tmp)");
+  std::size_t removed = 0;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
+    if (std::regex_match(entry->path().filename().native(), temporary_name) &&
+        remove_if_abandoned(entry->path()))
+      ++removed;
+  return removed;
 }
 
 void create_writable_folder(const fs::path& path) {

@@ -144,6 +144,7 @@ Dataset load_decoded(const fs::path& root, Split split, const std::vector<Labell
   const std::vector<fs::path> paths = cache_paths(root, split);
   std::string unfit;
   for (const fs::path& path : paths) {
+    remove_abandoned_files(path.parent_path());
     if (!manifest || !path_exists(path)) continue;
     if (read_cache(path, *manifest, pixels)) return dataset;
     unfit = path.string();

@@ -197,6 +197,16 @@ TEST_CASE("labels are those of today, whatever the cache was written with") {
   CHECK(load_tiny_imagenet(root.path(), Split::test).labels == std::vector<std::int64_t>{1, 1});
 }
 
+TEST_CASE("a temporary file that a killed program left beside the cache goes at the next load") {
+  const Images images;
+  images.load();
+  const fs::path left = images.cache.parent_path() / ".train.images.4711-0.tmp";
+  write_text(left, "part of a cache");
+  images.load();
+  CHECK_FALSE(fs::exists(left));
+  CHECK(fs::exists(images.cache));
+}
+
 TEST_CASE("a damaged cache is noted, never believed, and replaced") {
   const Images images;
   images.load();

@@ -1,8 +1,13 @@
 #include "core/files.h"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <csignal>
@@ -83,7 +88,30 @@ TEST_CASE("read_file says what is wrong") {
   check_message(message(folder / "file/below", 100), folder / "file/below", "Not a directory");
   check_message(message(folder.path(), 100), folder.path(), "folder");
   check_message(message(folder / "file", 4), folder / "file", "larger than the 4 bytes");
-  check_message(message("/dev/zero", 1000), "/dev/zero", "larger than the 1000 bytes");
+  check_message(message("/dev/zero", 1000), "/dev/zero", "it is a pipe, socket or device");
+  // Nobody ever writes to it: reading would wait for ever.
+  REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
+  check_message(message(folder / "pipe", 100), folder / "pipe", "it is a pipe, socket or device");
+  fs::create_symlink("circle", folder / "circle");
+  check_message(message(folder / "circle", 100), folder / "circle", "Too many levels of symbolic links");
+  const std::string long_name(300, 'n');
+  check_message(message(folder / long_name, 100), folder / long_name, "File name too long");
+}
+
+TEST_CASE("file_exists says yes, no, or why it cannot tell") {
+  const TemporaryFolder folder;
+  write_plainly(folder / "file", "12345");
+  CHECK(file_exists(folder / "file"));
+  CHECK(file_exists(folder.path()));
+  CHECK_FALSE(file_exists(folder / "absent"));
+  CHECK_FALSE(file_exists(folder / "file/below"));
+  fs::create_symlink("absent", folder / "dangling");
+  CHECK_FALSE(file_exists(folder / "dangling"));
+  const auto message = [](const fs::path& path) { return error_of([&] { file_exists(path); }); };
+  fs::create_symlink("circle", folder / "circle");
+  check_message(message(folder / "circle"), folder / "circle", "Too many levels of symbolic links");
+  const std::string long_name(300, 'n');
+  check_message(message(folder / long_name), folder / long_name, "File name too long");
 }
 
 TEST_CASE("write_file_atomically creates and replaces") {
@@ -192,6 +220,65 @@ TEST_CASE("readers see the old content or the new, and writers do not disturb ea
   CHECK(mixed == 0);
   CHECK(failures == 0);
   CHECK(count_entries(folder.path()) == 1);
+}
+
+TEST_CASE("files of killed writers are removed, those being written and all others are not") {
+  const TemporaryFolder folder;
+  const std::string content(std::size_t{1} << 20, 'x');
+  write_plainly(folder / "model", content);
+  // Killed at some moment of its endless writing; again, if that was between two files.
+  for (int attempt = 0; attempt < 100 && count_entries(folder.path()) < 2; ++attempt) {
+    const pid_t writer = ::fork();
+    REQUIRE(writer >= 0);
+    if (writer == 0)
+      while (true) write_file_atomically(folder / "model", content);
+    ::usleep(5000);
+    ::kill(writer, SIGKILL);
+    ::waitpid(writer, nullptr, 0);
+  }
+  REQUIRE(count_entries(folder.path()) == 2);
+
+  const fs::path held = folder / ".model.1-0.tmp";  // as another host's process would hold it
+  write_plainly(held, "part");
+  const int descriptor = ::open(held.c_str(), O_WRONLY);
+  REQUIRE(::flock(descriptor, LOCK_EX) == 0);
+  for (const char* name : {"notes.tmp", ".model.12.tmp", ".12-3.tmp", ".model.12-3.tmp~", "params.json"})
+    write_plainly(folder / name, "the user's");
+  REQUIRE(::mkfifo((folder / ".pipe.1-0.tmp").c_str(), 0600) == 0);
+  fs::create_directory(folder / ".folder.1-0.tmp");
+  fs::create_symlink("params.json", folder / ".link.1-0.tmp");
+  CHECK(remove_abandoned_files(folder.path()) == 1);
+  CHECK(count_entries(folder.path()) == 10);
+  CHECK(read_plainly(folder / "model") == content);
+  CHECK(fs::exists(held));
+  ::close(descriptor);
+  CHECK(remove_abandoned_files(folder.path()) == 1);
+  CHECK_FALSE(fs::exists(held));
+  CHECK(remove_abandoned_files(folder / "absent") == 0);
+}
+
+TEST_CASE("removing abandoned files while others write makes no write fail") {
+  const TemporaryFolder folder;
+  std::atomic<bool> writing = true;
+  std::thread cleaner([&] {
+    while (writing) remove_abandoned_files(folder.path());
+  });
+  std::atomic<int> failures = 0;
+  std::vector<std::thread> writers;
+  for (const char* name : {"one", "two"})
+    writers.emplace_back([&, name] {
+      for (int i = 0; i < 300; ++i)
+        if (!error_of([&] {
+               const std::string_view part = "content";
+               write_file_atomically(folder / name, std::span(&part, 1), Durability::in_memory);
+             }).empty())
+          ++failures;
+    });
+  for (std::thread& writer : writers) writer.join();
+  writing = false;
+  cleaner.join();
+  CHECK(failures == 0);
+  CHECK(count_entries(folder.path()) == 2);
 }
 
 TEST_CASE("create_writable_folder creates what is missing and checks what is there") {

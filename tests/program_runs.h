@@ -81,6 +81,7 @@ class RunningProgram {
   RunningProgram(const RunningProgram&) = delete;
   RunningProgram& operator=(const RunningProgram&) = delete;
 
+  pid_t process() const { return process_; }
   void send(int signal) const { ::kill(process_, signal); }
 
   /// Whether it has not ended yet.

@@ -165,7 +165,7 @@ std::string unknown(Program program, std::string_view name, bool flag) {
 }
 
 std::vector<Given> read_params(Program program, const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path)) return {};
+  if (!file_exists(path)) return {};
   const json object = parse_json_strictly(read_file(path, std::size_t{1} << 20), path.string());
   require(object.is_object(), "{}: expected a JSON object such as {{\"model_name\": \"resnet18\"}}, found {}",
           path.string(), json_excerpt(object));

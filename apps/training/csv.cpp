@@ -18,7 +18,7 @@ CsvFile::CsvFile(std::filesystem::path path, const std::vector<std::string>& col
 
 void CsvFile::keep_rows_up_to(std::int64_t last) {
   rows_.clear();
-  if (!std::filesystem::exists(path_)) return;
+  if (!file_exists(path_)) return;
   const std::string text = read_file(path_);
   if (!text.starts_with(header_))
     fail("{}: the first line is '{}', but this run writes '{}'", path_.string(),

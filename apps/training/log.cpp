@@ -39,7 +39,7 @@ std::string duration(double seconds) {
 }
 
 void RunLog::keep_earlier_lines() {
-  if (std::filesystem::exists(path_)) content_ = read_file(path_);
+  if (file_exists(path_)) content_ = read_file(path_);
 }
 
 void RunLog::line(std::string_view text) {

@@ -18,7 +18,8 @@ namespace {
 
 /// The part of `path` before its last component named "experiments", or nothing.
 fs::path folder_with_experiments(const fs::path& path) {
-  const fs::path whole = fs::absolute(path).lexically_normal();
+  std::error_code ignored;  // without a current folder there is no folder to find either
+  const fs::path whole = fs::absolute(path, ignored).lexically_normal();
   fs::path so_far;
   fs::path found;
   for (const fs::path& part : whole) {
@@ -32,7 +33,7 @@ fs::path folder_with_experiments(const fs::path& path) {
 std::string program_for(const fs::path& run) {
   const fs::path params = run / "params.json";
   const bool generous =
-      fs::exists(params) && read_file(params).find("\"adversarial_model\"") != std::string::npos;
+      file_exists(params) && read_file(params).find("\"adversarial_model\"") != std::string::npos;
   return generous ? "train_generous" : "train_standard";
 }
 
@@ -46,7 +47,7 @@ fs::path find_checkpoint(const std::string& key, const std::string& path, const 
     if (const fs::path base = folder_with_experiments(save_path); !base.empty())
       places.push_back(base / wanted);
   for (const fs::path& place : places)
-    if (fs::is_regular_file(place)) return place;
+    if (file_exists(place)) return place;
 
   std::string message = fmt::format("{}: there is no file {}", key, places[0].string());
   if (places.size() > 1) message += fmt::format(" and no {}", places[1].string());

@@ -4,6 +4,7 @@
 
 #include "apps/training/device.h"
 #include "apps/training/images.h"
+#include "apps/training/run_lock.h"
 #include "apps/training/teacher.h"
 #include "apps/training/training_loop.h"
 #include "core/console.h"
@@ -20,16 +21,16 @@ namespace {
 /// none.
 std::optional<TrainingState> saved_state(const Config& config, const RunFolder& folder) {
   if (config.resume) {
-    if (!fs::exists(folder.training_state()))
+    if (!file_exists(folder.training_state()))
       fail("nothing to resume: there is no {}; start the run without --resume",
            folder.training_state().string());
     TrainingState state = read_training_state(folder.training_state());
     check_same_settings(config, state, folder.training_state());
     return state;
   }
-  bool holds_run = fs::exists(folder.last_model()) || fs::exists(folder.best_model());
+  bool holds_run = file_exists(folder.last_model()) || file_exists(folder.best_model());
   if (!holds_run &&
-      fs::exists(folder.training_state()))  // a run that ended before its first save holds nothing yet
+      file_exists(folder.training_state()))  // a run that ended before its first save holds nothing yet
     holds_run = read_training_state(folder.training_state()).position.step > 0;
   require(!holds_run, "{} already holds a run: go on with it by --resume, or choose another --save_path",
           folder.path.string());
@@ -72,6 +73,8 @@ int train_shown(Config config, const MakeObjective& make_objective, Display& dis
   const Device device = set_up_device(config);
   const Placing placing{.device = device, .dtype = choose_dtype(config.dtype, device)};
   create_writable_folder(folder.path);
+  const RunLock lock(folder.path);
+  remove_abandoned_files(folder.path);
   const std::optional<TrainingState> state = saved_state(config, folder);
 
   RunLog log(folder.log(), display);
@@ -102,6 +105,9 @@ int train_shown(Config config, const MakeObjective& make_objective, Display& dis
 
   // Everything is valid: from here on the folder changes.
   describe(log, config, data, *model, device);
+  if (!lock.holds())
+    log.line(fmt::format("note: no locks on the file system of {}: start no second program in it",
+                         config.save_path));
   for (const Setting& setting : settings(config))
     if (setting.unused) log.line(fmt::format("note: {} is accepted, and without effect", setting.key));
   if (!teacher_note.empty()) log.line(fmt::format("note: {}", teacher_note));
