@@ -10,7 +10,7 @@ targets=${2:?usage: bash apps/setup.sh BUILD_FOLDER TARGETS [CMAKE_OPTION ...]}
 shift 2
 
 required=(g++ cmake ninja-build libeigen3-dev libdnnl-dev libfmt-dev nlohmann-json3-dev libcli11-dev zlib1g-dev
-          libstb-dev doctest-dev libbenchmark-dev libboost-context-dev)
+          libxxhash-dev           libstb-dev doctest-dev libbenchmark-dev libboost-context-dev)
 optional=(dataset-fashion-mnist)  # images for the demo and a test; not every distribution has them
 
 missing_of() {  # PACKAGE...: those that are not installed
