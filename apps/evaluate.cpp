@@ -8,10 +8,8 @@
 #include "apps/training/images.h"
 #include "apps/training/log.h"
 #include "apps/training/program.h"
+#include "apps/training/weights.h"
 #include "core/console.h"
-#include "core/finite.h"
-#include "core/safetensors.h"
-#include "nn/state_dict.h"
 
 namespace {
 
@@ -21,11 +19,9 @@ int evaluate_weights(const Config& requested) {
   Config config = requested;
   const Device device = set_up_device(config);
   const DType dtype = choose_dtype(config.dtype, device);
-  const NamedTensors weights = read_safetensors(config.weights).tensors;
-  require_finite(weights, config.weights);
   const Dataset dataset = load_images(config, config.split == "train" ? Split::train : Split::test);
   const auto model = make_model(config.model_name, model_options(config, dataset, device));
-  load_state_dict(*model, weights, config.weights);
+  const LoadedWeights weights = load_weights(*model, config.weights, dataset.classes);
   model->freeze();
 
   Loader loader(dataset, dataset_info(config.dataset),
@@ -51,6 +47,7 @@ int evaluate_weights(const Config& requested) {
 
   print_line(fmt::format("model    {} ({} parameters)", config.model_name, model->parameter_count()));
   print_line(fmt::format("weights  {}", config.weights));
+  if (!weights.note.empty()) print_line(fmt::format("note     {}", weights.note));
   print_line(fmt::format("dataset  {} {}, {}, {} classes", config.dataset, config.split, config.data_dir,
                          dataset.classes.size()));
   print_line(fmt::format("device   {}, {}", backend(device).description(), config.dtype));

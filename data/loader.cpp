@@ -18,7 +18,6 @@ namespace generous {
 
 namespace {
 
-constexpr int max_workers = 64;
 constexpr std::int64_t max_samples =
     std::numeric_limits<std::uint32_t>::max();  // a random counter has 32 bits
 
@@ -58,8 +57,11 @@ void check(const Dataset& dataset, const DatasetInfo& info, const LoaderOptions&
             label, std::ssize(dataset.classes) - 1);
   }
   require(options.batch_size >= 1, "loader: batch size {}, expected at least 1", options.batch_size);
-  require(options.workers >= 0 && options.workers <= max_workers, "loader: {} workers, expected 0 to {}",
-          options.workers, max_workers);
+  require(options.workers >= 0 && options.workers <= max_loader_workers,
+          "loader: {} workers, expected 0 to {}", options.workers, max_loader_workers);
+  require(!options.drop_last || images.size(0) >= options.batch_size,
+          "loader: {} images make no batch of {}, and smaller ones are dropped", images.size(0),
+          options.batch_size);
   require(info.crop_padding >= 0 && info.crop_padding <= std::max(images.size(1), images.size(2)),
           "loader: crop padding {} for images {}", info.crop_padding, images.shape().str());
 }
@@ -84,7 +86,9 @@ struct Loader::State {
     table_on_gpu = host.to(options.device);
   }
 
-  std::int64_t batches() const { return (dataset.size() + options.batch_size - 1) / options.batch_size; }
+  std::int64_t batches() const {
+    return (dataset.size() + (options.drop_last ? 0 : options.batch_size - 1)) / options.batch_size;
+  }
 
   // What a worker prepares of batch `index` of the epoch that visits the samples in `order`: the batch, or
   // for a GPU its labels and, in place of the images, their placements.
@@ -145,6 +149,10 @@ Loader::Loader(const Dataset& dataset, const DatasetInfo& info, const LoaderOpti
 Loader::~Loader() = default;
 
 std::int64_t Loader::batches() const { return state_->batches(); }
+
+std::int64_t Loader::images_in(std::int64_t batches) const {
+  return std::min(batches * state_->options.batch_size, state_->dataset.size());
+}
 
 void Loader::start_epoch(std::int64_t epoch, std::int64_t first) {
   require(epoch >= 0 && epoch <= std::numeric_limits<std::uint32_t>::max(), "loader: epoch {}", epoch);

@@ -10,12 +10,16 @@
 
 namespace generous {
 
+/// The most background threads that a loader takes.
+inline constexpr int max_loader_workers = 64;
+
 struct LoaderOptions {
   std::int64_t batch_size = 128;
   int workers = 1;  ///< background threads; 0 prepares each batch when it is asked for
   std::uint64_t seed = 0;
   bool shuffle = true;
   bool augment = true;
+  bool drop_last = false;       ///< leave out the last batch where it is smaller
   Device device = Device::cpu;  ///< on a GPU the dataset's images are kept there, and augmented there
 };
 
@@ -34,6 +38,8 @@ class Loader {
 
   /// Batches per epoch; the last may be smaller.
   std::int64_t batches() const;
+  /// Images in the first `batches` batches of an epoch.
+  std::int64_t images_in(std::int64_t batches) const;
   /// Begins `epoch` at batch `first` (resuming inside an epoch), dropping whatever was prepared.
   void start_epoch(std::int64_t epoch, std::int64_t first = 0);
   /// The next batch, or nothing at the epoch's end.

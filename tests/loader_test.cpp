@@ -78,6 +78,21 @@ TEST_CASE("in order and unaugmented: every image once, normalised, the last batc
   CHECK_FALSE(loader.next());
 }
 
+TEST_CASE("a smaller last batch can be left out of every epoch") {
+  const Dataset dataset = make_dataset(11);
+  Loader loader(dataset, info, {.batch_size = 4, .workers = 1, .drop_last = true});
+  CHECK(loader.batches() == 2);
+  CHECK(loader.images_in(2) == 8);
+  for (const std::int64_t epoch : {0, 1}) {
+    loader.start_epoch(epoch);
+    for (int i = 0; i < 2; ++i) CHECK(loader.next()->labels.shape() == Shape{4});
+    CHECK_FALSE(loader.next());
+  }
+  CHECK(Loader(dataset, info, {.batch_size = 4}).images_in(3) == 11);
+  CHECK(Loader(dataset, info, {.batch_size = 11, .drop_last = true}).batches() == 1);
+  CHECK_THROWS_AS(Loader(dataset, info, {.batch_size = 12, .drop_last = true}), Error);
+}
+
 // The sample numbers of an epoch, read off the first byte of the unaugmented images.
 std::vector<int> visited(const Dataset& dataset, std::uint64_t seed, std::int64_t epoch) {
   DatasetInfo plain = info;

@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "apps/training/config_keys.h"
+#include "apps/training/weights.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "nn/state_dict.h"
@@ -65,12 +67,50 @@ void add_prefixed(NamedTensors& out, std::string_view prefix, const NamedTensors
   for (const auto& [name, tensor] : tensors) out.emplace_back(fmt::format("{}{}", prefix, name), tensor);
 }
 
+/// {"training images": "HASH", ...}
+std::map<std::string, std::string> read_hashes(const std::string& text, const std::filesystem::path& path) {
+  const nlohmann::json hashes = parse_json_strictly(text, fmt::format("{}: hashes", path.string()));
+  const bool good =
+      hashes.is_object() && std::ranges::all_of(hashes, [](const auto& hash) { return hash.is_string(); });
+  if (!good) fail("{} is damaged: its metadata has hashes = {}", path.string(), json_excerpt(hashes));
+  return hashes.get<std::map<std::string, std::string>>();
+}
+
+/// Throws Error for what cannot be, whatever the settings.
+void check_possible(const TrainingState& state, const std::filesystem::path& path) {
+  const Position& position = state.position;
+  const auto check = [&](bool possible, std::string_view what) {
+    require(possible, "{} is damaged: {}", path.string(), what);
+  };
+  check(state.train_images > 0, "it has no training images");
+  check(position.epoch <= max_epochs, fmt::format("it is in epoch {}", position.epoch));
+  check(position.best_epoch <= position.epoch && (position.best_epoch > 0) == (position.epoch > 0),
+        fmt::format("its best epoch is {} of {}", position.best_epoch, position.epoch));
+  check(position.best_accuracy >= 0 && position.best_accuracy <= 100,
+        fmt::format("its best accuracy is {} %", position.best_accuracy));
+  if (position.paper_best)
+    check(position.paper_best->epoch <= position.epoch,
+          fmt::format("its best epoch by the paper's rule is {} of {}", position.paper_best->epoch,
+                      position.epoch));
+  const EpochSums& sums = position.sums;
+  check(sums.images <= state.train_images && sums.correct <= sums.images,
+        fmt::format("of the epoch's {} images {} were seen and {} recognised", state.train_images,
+                    sums.images, sums.correct));
+  check(sums.seconds >= 0, fmt::format("its epoch took {} seconds", sums.seconds));
+  check((position.step > 0) == !state.model.empty(),
+        fmt::format("it has {} tensors of weights after step {}", state.model.size(), position.step));
+}
+
 }  // namespace
 
 void write_training_state(const std::filesystem::path& path, const TrainingState& state) {
   Metadata metadata = {{"config", state.config},
                        {"train_images", fmt::format("{}", state.train_images)},
+                       {"classes", list_to_json(state.inputs.classes)},
+                       {"hashes", nlohmann::json(state.inputs.hashes).dump()},
+                       {"threads", fmt::format("{}", state.inputs.threads)},
                        {"terms", fmt::format("{}", state.position.sums.terms.size())}};
+  if (state.metrics) metadata["metrics"] = list_to_json(*state.metrics);
   for_each_number(state.position, [&](const std::string& key, auto value) {
     metadata[key] = fmt::format("{}", value);  // doubles: the shortest text that reads back the same
   });
@@ -100,6 +140,14 @@ TrainingState read_training_state(const std::filesystem::path& path) {
     else
       fail("{}: unexpected tensor '{}'", path.string(), name);
   }
+  const auto list = [&](const std::string& key) {
+    return list_from_json(entry(file.metadata, key, path), fmt::format("{}: {}", path.string(), key));
+  };
+  if (file.metadata.contains("classes")) state.inputs.classes = list("classes");
+  if (file.metadata.contains("hashes")) state.inputs.hashes = read_hashes(file.metadata.at("hashes"), path);
+  if (file.metadata.contains("threads")) read_number(file.metadata, "threads", path, state.inputs.threads);
+  if (file.metadata.contains("metrics")) state.metrics = list("metrics");
+  check_possible(state, path);
   return state;
 }
 
@@ -120,9 +168,42 @@ void check_same_settings(const Config& config, const TrainingState& state,
   }
 }
 
-void write_weights(const std::filesystem::path& path, const NamedTensors& weights, const Config& config) {
-  write_safetensors(path, weights,
-                    {{"format", "pt"}, {"model_name", config.model_name}, {"dataset", config.dataset}});
+std::vector<std::string> check_same_inputs(const Inputs& now, const TrainingState& state,
+                                           const std::filesystem::path& path) {
+  const auto refuse = [&path](const std::string& what) {
+    fail("cannot resume {}: {}; bring back what there was, or start a new run in another folder",
+         path.string(), what);
+  };
+  std::vector<std::string> unknown;
+  const std::vector<std::string>& before = state.inputs.classes;
+  const std::vector<std::string> classes =
+      list_from_json(list_to_json(now.classes), path.string());  // as stored
+  if (before.empty()) {
+    unknown.emplace_back("names of classes");
+  } else if (before.size() != classes.size()) {
+    refuse(fmt::format("there were {} classes, now there are {}", before.size(), classes.size()));
+  } else if (before != classes) {
+    const auto [then, today] = std::ranges::mismatch(before, classes);
+    refuse(fmt::format("class {} was '{}', now it is '{}'", then - before.begin(), *then, *today));
+  }
+  for (const auto& [what, hash] : now.hashes) {
+    const auto found = state.inputs.hashes.find(what);
+    if (found == state.inputs.hashes.end())
+      unknown.push_back(what);
+    else if (found->second != hash)
+      refuse(fmt::format("the {} are not the ones that the run began with", what));
+  }
+  std::vector<std::string> notes;
+  if (!unknown.empty())
+    notes.push_back(fmt::format("{} is older than the record of these, which could not be compared: {}",
+                                path.string(), fmt::join(unknown, ", ")));
+  if (state.inputs.threads > 0 && state.inputs.threads != now.threads)
+    notes.push_back(
+        fmt::format("computed by {} threads so far and by {} from here on: sums are taken in another order, "
+                    "so the last bits "
+                    "differ from those of a run by {} alone",
+                    state.inputs.threads, now.threads, state.inputs.threads));
+  return notes;
 }
 
 }  // namespace generous

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -53,23 +54,35 @@ struct Position {
   EpochSums sums;
 };
 
+/// What a run computes from and its settings do not say. Older states have none of it.
+struct Inputs {
+  std::vector<std::string> classes;           ///< their names, by index
+  std::map<std::string, std::string> hashes;  ///< of "training images", "teacher's weights", ...
+  std::int64_t threads = 0;                   ///< that compute; 0: not known
+};
+
 /// Everything an exact resume needs.
 struct TrainingState {
   Position position;
   std::string config;             ///< to_json of the configuration
   std::int64_t train_images = 0;  ///< how many the training split has
-  NamedTensors model;             ///< state_dict; empty before the first step
-  NamedTensors optimizer;         ///< Optimizer::state; likewise
+  Inputs inputs;
+  /// The rows of metrics.csv without the times, which alone differ from run to run; older states have none.
+  std::optional<std::vector<std::string>> metrics;
+  NamedTensors model;      ///< state_dict; empty before the first step
+  NamedTensors optimizer;  ///< Optimizer::state; likewise
 };
 
 void write_training_state(const std::filesystem::path& path, const TrainingState& state);
-/// Throws Error if the file is not a training state.
+/// Throws Error if the file is not a training state, or one that no run can have written.
 TrainingState read_training_state(const std::filesystem::path& path);
 
 /// Throws Error that names the first setting in which the saved run differs and may not.
 void check_same_settings(const Config& config, const TrainingState& state, const std::filesystem::path& path);
 
-/// A run's weights as a file that other programs read, PyTorch's included.
-void write_weights(const std::filesystem::path& path, const NamedTensors& weights, const Config& config);
+/// Throws Error that says in what the saved run's classes, images or teacher differ. Returns what the log
+/// should say: what could not be compared, another number of threads.
+std::vector<std::string> check_same_inputs(const Inputs& now, const TrainingState& state,
+                                           const std::filesystem::path& path);
 
 }  // namespace generous

@@ -23,6 +23,9 @@ enum class Program : std::uint8_t {
 /// "train_standard", "train_generous", ...
 std::string name_of(Program program);
 
+/// The largest --num_epochs.
+inline constexpr std::int64_t max_epochs = 1'000'000;
+
 /// Every setting of every program; a program uses those that config_keys.cpp lists for it. What a setting
 /// means and which values it takes is written there.
 struct Config {
@@ -62,6 +65,7 @@ struct Config {
   double weight_decay = 5e-4;
   bool nesterov = false;
   bool shuffle = true;
+  bool drop_last = false;
   std::int64_t seed = 0;
   std::string init;
   std::string data_dir;

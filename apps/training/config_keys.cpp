@@ -6,6 +6,7 @@
 #include "apps/training/evaluation.h"
 #include "apps/training/objective.h"
 #include "data/dataset.h"
+#include "data/loader.h"
 
 namespace generous {
 
@@ -70,8 +71,9 @@ std::vector<Key> make_keys() {
       between(0, 1, {"gamma", training, setting, &C::gamma, "factor of the learning rate at those epochs"}),
       between(1, 65536, {"batch_size", training, setting, &C::batch_size, "images per step"}),
       between(1, 65536, {"batch_size", evaluation | loading, setting, &C::batch_size, "images at a time"}),
-      between(1, most, {"num_epochs", training, flexible, &C::num_epochs, "passes over the training images"}),
-      between(0, 256,
+      between(1, max_epochs,
+              {"num_epochs", training, flexible, &C::num_epochs, "passes over the training images"}),
+      between(0, max_loader_workers,
               {"num_workers", training | evaluation | loading, flexible, &C::num_workers,
                "threads that prepare batches ahead"}),
       {"augmentation", training, setting, &C::augmentation,
@@ -112,6 +114,8 @@ std::vector<Key> make_keys() {
                "this times the parameter is added to its gradient"}),
       {"nesterov", training, setting, &C::nesterov, "sgd only"},
       {"shuffle", training, setting, &C::shuffle, "a new order of the training images in every epoch"},
+      left_out({"drop_last", training, setting, &C::drop_last,
+                "leave an epoch's last batch out where it is smaller than the others"}),
       between(0, most_seed,
               {"seed", training, setting, &C::seed,
                "of the initial weights, the order, the augmentation and dropout"}),

@@ -24,6 +24,8 @@ void set_threads(std::int64_t threads) {
   omp_set_num_threads(threads > 0 ? static_cast<int>(threads) : available);
 }
 
+std::int64_t computing_threads() { return omp_get_max_threads(); }
+
 AlgorithmChoice chosen_algorithms(const Config& config) {
   AlgorithmChoice choice{.deterministic = config.deterministic, .tf32 = config.tf32};
   if (config.tune) choice.convolutions = ConvolutionChoice::measured;

@@ -8,7 +8,6 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/finite.h"
-#include "nn/state_dict.h"
 
 namespace generous {
 
@@ -57,16 +56,13 @@ fs::path find_checkpoint(const std::string& key, const std::string& path, const 
   throw Error(message);
 }
 
-std::shared_ptr<Module> load_teacher(const std::string& model_name, const std::string& key,
-                                     const std::string& path, const std::string& save_path,
-                                     ModelOptions options) {
-  const fs::path file = find_checkpoint(key, path, save_path);
+Teacher load_teacher(const TeacherChoice& choice, ModelOptions options,
+                     const std::vector<std::string>& classes) {
+  const fs::path file = find_checkpoint(choice.key, choice.path, choice.save_path);
   options.dropout_rate = 0.0F;  // no influence in evaluation mode
-  std::shared_ptr<Module> teacher = make_model(model_name, options);
-  const NamedTensors weights = read_safetensors(file).tensors;
-  require_finite(weights, file.string());
-  load_state_dict(*teacher, weights, file.string());
-  teacher->freeze();
+  Teacher teacher{.model = make_model(choice.model_name, options), .weights = {}};
+  teacher.weights = load_weights(*teacher.model, file, classes);
+  teacher.model->freeze();
   return teacher;
 }
 

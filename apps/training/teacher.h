@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "apps/training/weights.h"
 #include "nn/models/registry.h"
 
 namespace generous {
@@ -16,11 +17,22 @@ namespace generous {
 std::filesystem::path find_checkpoint(const std::string& key, const std::string& path,
                                       const std::string& save_path);
 
-/// A frozen model with the weights that `path` leads to. Throws Error for an unknown model, a
-/// missing file, another model's weights or weights that are not finite.
-std::shared_ptr<Module> load_teacher(const std::string& model_name, const std::string& key,
-                                     const std::string& path, const std::string& save_path,
-                                     ModelOptions options);
+/// Which teacher a configuration asks for.
+struct TeacherChoice {
+  std::string model_name;
+  std::string key;        ///< that names its weights
+  std::string path;       ///< of them, for find_checkpoint
+  std::string save_path;  ///< of the run
+};
+
+struct Teacher {
+  std::shared_ptr<Module> model;  ///< frozen
+  LoadedWeights weights;
+};
+
+/// Throws Error for an unknown model, and like find_checkpoint and load_weights.
+Teacher load_teacher(const TeacherChoice& choice, ModelOptions options,
+                     const std::vector<std::string>& classes);
 
 /// What makes a teacher's logits for a batch worthless: "gives nan for class 2 of image 5 of this batch".
 struct TeacherFault {

@@ -2,44 +2,23 @@
 
 #include <fmt/format.h>
 
+#include "apps/training/batches.h"
 #include "apps/training/device.h"
 #include "apps/training/images.h"
+#include "apps/training/run_folder.h"
 #include "apps/training/run_lock.h"
-#include "apps/training/teacher.h"
 #include "apps/training/training_loop.h"
 #include "core/console.h"
 #include "core/files.h"
-#include "nn/state_dict.h"
+#include "core/hash.h"
 
 namespace generous {
 
-namespace fs = std::filesystem;
-
 namespace {
 
-/// The saved state that a run goes on from, nothing for a new run. Refuses to overwrite a run, and to resume
-/// none.
-std::optional<TrainingState> saved_state(const Config& config, const RunFolder& folder) {
-  if (config.resume) {
-    if (!file_exists(folder.training_state()))
-      fail("nothing to resume: there is no {}; start the run without --resume",
-           folder.training_state().string());
-    TrainingState state = read_training_state(folder.training_state());
-    check_same_settings(config, state, folder.training_state());
-    return state;
-  }
-  bool holds_run = file_exists(folder.last_model()) || file_exists(folder.best_model());
-  if (!holds_run &&
-      file_exists(folder.training_state()))  // a run that ended before its first save holds nothing yet
-    holds_run = read_training_state(folder.training_state()).position.step > 0;
-  require(!holds_run, "{} already holds a run: go on with it by --resume, or choose another --save_path",
-          folder.path.string());
-  return std::nullopt;
-}
-
 Data load_data(Config& config) {
-  Data data{dataset_info(config.dataset), load_images(config, Split::train),
-            load_images(config, Split::test)};
+  Data data{
+      dataset_info(config.dataset), load_images(config, Split::train), load_images(config, Split::test), {}};
   require(data.train.classes == data.test.classes, "{}: the {} training classes are not the {} test classes",
           config.data_dir, data.train.classes.size(), data.test.classes.size());
   const Shape train = image_shape(data.train);
@@ -47,6 +26,30 @@ Data load_data(Config& config) {
   require(train == test, "{}: training images are {}, test images {}", config.data_dir, train.str(),
           test.str());
   return data;
+}
+
+std::string hash_of(const Tensor& images) {
+  Hash hash;
+  hash.add(images.shape().str());
+  hash.add({static_cast<const std::byte*>(images.raw()), images.bytes()});
+  return hash.hex();
+}
+
+std::string hash_of(const std::vector<std::int64_t>& labels) {
+  Hash hash;
+  hash.add(std::as_bytes(std::span(labels)));
+  return hash.hex();
+}
+
+Inputs inputs_of(const Data& data, const Objective& objective) {
+  Inputs inputs{.classes = data.train.classes,
+                .hashes = {{"training images", hash_of(data.train.images)},
+                           {"training labels", hash_of(data.train.labels)},
+                           {"test images", hash_of(data.test.images)},
+                           {"test labels", hash_of(data.test.labels)}},
+                .threads = computing_threads()};
+  if (!objective.teacher.hash.empty()) inputs.hashes["teacher's weights"] = objective.teacher.hash;
+  return inputs;
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const Config& config, const Module& model) {
@@ -85,23 +88,28 @@ int train_shown(Config config, const MakeObjective& make_objective, Display& dis
     return 0;
   }
 
-  const Data data = load_data(config);
+  Data data = load_data(config);
   const ModelOptions options = model_options(config, data.train, device);
+  check_batches(config, options, data.train.size());
   const std::unique_ptr<Module> model = make_model(config.model_name, options);
-  const Objective objective = make_objective(config, options);
+  const Objective objective = make_objective(config, options, data.train.classes);
+  data.inputs = inputs_of(data, objective);
   const std::unique_ptr<Optimizer> optimizer = make_optimizer(config, *model);
+  std::vector<std::string> notes = {objective.teacher.note};
   const bool begun = state && state->position.step > 0;
-  if (!begun && !config.init.empty()) {
-    const fs::path init = find_checkpoint("init", config.init, config.save_path);
-    load_state_dict(*model, read_safetensors(init).tensors, init.string());
-  }
+  if (!begun && !config.init.empty())
+    notes.push_back(
+        load_weights(*model, find_checkpoint("init", config.init, config.save_path), data.train.classes)
+            .note);
   TrainingLoop loop(config, placing, data, *model, *optimizer, objective, log);
   if (state) {
     log.keep_earlier_lines();
-    loop.restore(*state, folder.training_state());
+    const std::vector<std::string> found = loop.restore(*state, folder.training_state());
+    notes.insert(notes.end(), found.begin(), found.end());
   }
-
-  const std::string teacher_note = loop.examine_teacher();
+  notes.push_back(loop.examine_teacher());
+  for (const std::string& change : changes_of_params(config))
+    notes.push_back(fmt::format("{} changes: {}", params_path(config).string(), change));
 
   // Everything is valid: from here on the folder changes.
   describe(log, config, data, *model, device);
@@ -110,7 +118,8 @@ int train_shown(Config config, const MakeObjective& make_objective, Display& dis
                          config.save_path));
   for (const Setting& setting : settings(config))
     if (setting.unused) log.line(fmt::format("note: {} is accepted, and without effect", setting.key));
-  if (!teacher_note.empty()) log.line(fmt::format("note: {}", teacher_note));
+  for (const std::string& note : notes)
+    if (!note.empty()) log.line(fmt::format("note: {}", note));
   if (config.paper_metrics && config.dataset == "tiny_imagenet" && !config.augmentation)
     log.line(
         "note: the paper's program augments the training images of Tiny-ImageNet even with augmentation 0, "

@@ -6,6 +6,9 @@
 #include <cstring>
 
 #include "apps/training/signals.h"
+#include "apps/training/weights.h"
+#include "core/files.h"
+#include "core/finite.h"
 #include "nn/state_dict.h"
 
 namespace generous {
@@ -18,6 +21,7 @@ LoaderOptions train_options(const Config& config, Device device) {
           .seed = static_cast<std::uint64_t>(config.seed),
           .shuffle = config.shuffle,
           .augment = config.augmentation,
+          .drop_last = config.drop_last,
           .device = device};
 }
 
@@ -31,6 +35,9 @@ LoaderOptions test_options(const Config& config, Device device) {
 
 /// Steps whose metrics are read together: each at once on the CPU, where nothing waits.
 std::size_t steps_between_readings(Device device) { return device == Device::cpu ? 1 : 32; }
+
+/// The last columns of metrics.csv: of no two runs the same.
+const std::vector<std::string> time_columns = {"images_per_s", "seconds"};
 
 std::vector<std::string> joined(std::vector<std::string> first, const std::vector<std::string>& middle,
                                 const std::vector<std::string>& last) {
@@ -46,7 +53,7 @@ double percent(std::int64_t part, std::int64_t whole) {
 std::vector<std::string> metrics_columns(const Config& config, const Objective& objective) {
   std::vector<std::string> measures = {"train_loss", "train_accuracy", "test_loss", "test_accuracy"};
   if (config.paper_metrics) measures.emplace_back("paper_accuracy");
-  return joined(joined({"epoch", "lr"}, objective.terms, measures), {"images_per_s", "seconds"}, {});
+  return joined(joined({"epoch", "lr"}, objective.terms, measures), time_columns, {});
 }
 
 }  // namespace
@@ -61,6 +68,7 @@ TrainingLoop::TrainingLoop(const Config& config, const Placing& placing, const D
       log_(log),
       folder_{config.save_path},
       schedule_{config.learning_rate, config.schedule, config.gamma},
+      inputs_(data.inputs),
       train_images_(data.train.size()),
       test_images_(data.test.size()),
       train_loader_(data.train, data.info, train_options(config, placing.device)),
@@ -77,23 +85,69 @@ TrainingLoop::TrainingLoop(const Config& config, const Placing& placing, const D
   if (config.paper_metrics) position_.paper_best.emplace();
 }
 
-void TrainingLoop::restore(const TrainingState& state, const std::filesystem::path& source) {
+std::vector<std::string> TrainingLoop::restore(const TrainingState& state,
+                                               const std::filesystem::path& source) {
   require(state.train_images == train_images_,
           "cannot resume {}: the run was started on {} training images, now there are {}", source.string(),
           state.train_images, train_images_);
-  require(state.position.sums.terms.size() == objective_.terms.size(),
-          "{} is damaged: it has {} loss terms, this program has {}", source.string(),
-          state.position.sums.terms.size(), objective_.terms.size());
-  require(state.position.paper_best.has_value() == config_.paper_metrics,
-          "{} is damaged: its paper_best_epoch does not go with paper_metrics {}", source.string(),
-          config_.paper_metrics ? 1 : 0);
+  std::vector<std::string> notes = check_same_inputs(inputs_, state, source);
+  check_reachable(state.position, source.string());
   position_ = state.position;
   if (position_.step > 0) {
     load_state_dict(model_, state.model, source.string());
+    require_finite(state.model, source.string());
     optimizer_.load_state(state.optimizer, source.string());
   }
+  return joined(std::move(notes), restore_tables(state), {});
+}
+
+/// Throws Error unless this run comes through the position.
+void TrainingLoop::check_reachable(const Position& position, const std::string& source) const {
+  require(position.sums.terms.size() == objective_.terms.size(),
+          "{} is damaged: it has {} loss terms, this program has {}", source, position.sums.terms.size(),
+          objective_.terms.size());
+  require(position.paper_best.has_value() == config_.paper_metrics,
+          "{} is damaged: its paper_best_epoch does not go with paper_metrics {}", source,
+          config_.paper_metrics ? 1 : 0);
+  const std::int64_t batches = train_loader_.batches();
+  require(
+      position.step_in_epoch <= batches && position.step == position.epoch * batches + position.step_in_epoch,
+      "{} is damaged: {} epochs of {} steps and {} steps more are not its {} steps", source, position.epoch,
+      batches, position.step_in_epoch, position.step);
+  const std::int64_t images = train_loader_.images_in(position.step_in_epoch);
+  require(position.sums.images == images, "{} is damaged: {} steps of an epoch have {} images, not {}",
+          source, position.step_in_epoch, images, position.sums.images);
+}
+
+/// Takes over the run's tables, and looks for its best weights. Returns what was missing.
+std::vector<std::string> TrainingLoop::restore_tables(const TrainingState& state) {
+  std::vector<std::string> notes;
   metrics_.keep_rows_up_to(position_.epoch);
-  steps_.keep_rows_up_to(position_.step);
+  const auto epochs = static_cast<std::size_t>(position_.epoch);
+  if (state.metrics) {
+    const std::size_t made =
+        metrics_.complete(*state.metrics, time_columns.size(), folder_.training_state().string());
+    if (made > 0)
+      notes.push_back(
+          fmt::format("{} lacked {} of {} epochs: they are back from the training state, without {}",
+                      folder_.metrics().string(), made, epochs, fmt::join(time_columns, " and ")));
+  }
+  if (metrics_.size() < epochs)
+    notes.push_back(fmt::format("{} has {} of {} epochs, and the training state does not have the others",
+                                folder_.metrics().string(), metrics_.size(), epochs));
+  const bool had_steps = file_exists(folder_.steps());
+  if (steps_.keep_rows_up_to(position_.step))
+    notes.push_back(fmt::format("{}: the last row was cut off, and is left out", folder_.steps().string()));
+  if (!had_steps && config_.log_steps > 0 && position_.step >= config_.log_steps)
+    notes.push_back(fmt::format("{} is missing: it begins again after step {}", folder_.steps().string(),
+                                position_.step));
+  if (position_.best_epoch > 0 && !file_exists(folder_.best_model()))
+    notes.push_back(
+        fmt::format("{} is missing: the weights of the best epoch so far, {} with top-1 {:.2f} %, are lost; "
+                    "it is written when "
+                    "an epoch is better than that",
+                    folder_.best_model().string(), position_.best_epoch, position_.best_accuracy));
+  return notes;
 }
 
 std::string TrainingLoop::examine_teacher() {
@@ -112,7 +166,13 @@ TeacherFault TrainingLoop::teacher_fault(std::int64_t step_in_epoch) {
 }
 
 void TrainingLoop::save_start() const {
-  write_training_state(folder_.training_state(), {position_, to_json(config_), train_images_, {}, {}});
+  write_training_state(folder_.training_state(), {position_,
+                                                  to_json(config_),
+                                                  train_images_,
+                                                  inputs_,
+                                                  metrics_.rows_without(time_columns.size()),
+                                                  {},
+                                                  {}});
 }
 
 int TrainingLoop::run() {
@@ -221,7 +281,7 @@ bool TrainingLoop::finish_epoch() {
   if (best) {
     position_.best_epoch = position_.epoch;
     position_.best_accuracy = test->top1();
-    write_weights(folder_.best_model(), weights, config_);
+    write_weights(folder_.best_model(), weights, config_, inputs_.classes);
   }
   if (position_.paper_best && test->paper_accuracy >= position_.paper_best->accuracy)
     position_.paper_best = {.epoch = position_.epoch, .accuracy = test->paper_accuracy};
@@ -273,7 +333,7 @@ int TrainingLoop::stop() {
 /// The state comes last: until it is replaced, a resume starts from the previous one and makes the rest
 /// again.
 void TrainingLoop::save(const NamedTensors& weights) const {
-  write_weights(folder_.last_model(), weights, config_);
+  write_weights(folder_.last_model(), weights, config_, inputs_.classes);
   metrics_.write();
   if (config_.log_steps > 0) steps_.write();
   log_.write();
@@ -282,7 +342,8 @@ void TrainingLoop::save(const NamedTensors& weights) const {
 
 void TrainingLoop::save_state(const NamedTensors& weights) const {
   write_training_state(folder_.training_state(),
-                       {position_, to_json(config_), train_images_, weights, optimizer_.state()});
+                       {position_, to_json(config_), train_images_, inputs_,
+                        metrics_.rows_without(time_columns.size()), weights, optimizer_.state()});
 }
 
 /// The state dict, in which everything is finite: nothing else is ever saved.
@@ -307,12 +368,13 @@ void TrainingLoop::diverged(const std::string& what, std::int64_t step) const {
 void TrainingLoop::show_training() {
   if (!bar_.due()) return;
   const EpochSums& sums = position_.sums;
+  const std::int64_t images = train_loader_.images_in(train_loader_.batches());
   const double rate = static_cast<double>(sums.images) / sums.seconds;
-  const double left = static_cast<double>(train_images_ - sums.images) / rate;
+  const double left = static_cast<double>(images - sums.images) / rate;
   const auto whole_epochs_left = static_cast<double>(config_.num_epochs - position_.epoch - 1);
   const double epoch_seconds =
-      last_epoch_seconds_ > 0 ? last_epoch_seconds_ : static_cast<double>(train_images_) / rate;
-  bar_.update(percent(sums.images, train_images_) / 100.0,
+      last_epoch_seconds_ > 0 ? last_epoch_seconds_ : static_cast<double>(images) / rate;
+  bar_.update(percent(sums.images, images) / 100.0,
               fmt::format("epoch {}/{}  loss {:.4f}  top-1 {:.1f} %  {:.0f} images/s  epoch {}, run {} left",
                           position_.epoch + 1, config_.num_epochs,
                           sums.loss / static_cast<double>(sums.images), percent(sums.correct, sums.images),

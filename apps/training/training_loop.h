@@ -17,11 +17,12 @@ struct Placing {
   DType dtype = DType::f32;
 };
 
-/// Both splits of a dataset.
+/// What a run computes from: both splits of a dataset, and how to know them and the teacher again.
 struct Data {
   const DatasetInfo& info;
   Dataset train;
   Dataset test;
+  Inputs inputs;
 };
 
 class TrainingLoop {
@@ -30,8 +31,9 @@ class TrainingLoop {
   TrainingLoop(const Config& config, const Placing& placing, const Data& data, Module& model,
                Optimizer& optimizer, const Objective& objective, RunLog& log);
 
-  /// Goes on from a saved state instead of from the beginning.
-  void restore(const TrainingState& state, const std::filesystem::path& source);
+  /// Goes on from a saved state instead of from the beginning. Throws Error for one of another run and for
+  /// one that this run cannot have come to. Returns what the log should say: what was missing in the folder.
+  std::vector<std::string> restore(const TrainingState& state, const std::filesystem::path& source);
   /// What is wrong with the teacher's logits for the next batch, "" if nothing is that the run can live with.
   /// Throws Error if no loss can be finite with them. Changes nothing.
   std::string examine_teacher();
@@ -50,6 +52,8 @@ class TrainingLoop {
     StepMetrics metrics;
   };
 
+  void check_reachable(const Position& position, const std::string& source) const;
+  std::vector<std::string> restore_tables(const TrainingState& state);
   int run_epochs();
   bool train_epoch();
   void train_step(const Batch& batch);
@@ -75,6 +79,7 @@ class TrainingLoop {
   RunLog& log_;
   RunFolder folder_;
   MultiStepSchedule schedule_;
+  const Inputs& inputs_;
   std::int64_t train_images_;
   std::int64_t test_images_;
   Loader train_loader_;

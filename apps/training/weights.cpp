@@ -1,0 +1,108 @@
+#include "apps/training/weights.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/finite.h"
+#include "core/hash.h"
+#include "core/json.h"
+#include "nn/state_dict.h"
+
+namespace generous {
+
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* dataset_key = "dataset";
+constexpr const char* classes_key = "classes";
+
+std::string hash_of(const NamedTensors& tensors) {
+  Hash hash;
+  for (const auto& [name, tensor] : tensors) {
+    hash.add(fmt::format("{} {} {}", name, name_of(tensor.dtype()), tensor.shape().str()));
+    hash.add({static_cast<const std::byte*>(tensor.raw()), tensor.bytes()});
+  }
+  return hash.hex();
+}
+
+/// The first place in which both, of equal size, differ.
+std::size_t first_difference(const std::vector<std::string>& one, const std::vector<std::string>& other) {
+  return static_cast<std::size_t>(std::ranges::mismatch(one, other).in1 - one.begin());
+}
+
+/// Throws Error if outputs that stand for the classes `found` would be taken for others; a note if the names
+/// alone do not tell.
+std::string compare_classes(const std::vector<std::string>& found, const std::vector<std::string>& classes,
+                            const std::string& source) {
+  // Names that are not UTF-8 are in the file as list_to_json leaves them.
+  const std::vector<std::string> expected = list_from_json(list_to_json(classes), source);
+  if (found == expected || found.size() != expected.size()) return {};  // the number of outputs then differs
+  const std::size_t first = first_difference(found, expected);
+  if (std::ranges::is_permutation(found, expected))
+    fail(
+        "{}: its outputs stand for the dataset's classes in another order: output {} is '{}' there, and '{}' "
+        "in "
+        "the dataset; take weights that were trained on this order",
+        source, first, found[first], expected[first]);
+  return fmt::format(
+      "{}: trained on classes of other names: output {} is '{}' there, and '{}' in the dataset", source,
+      first, found[first], expected[first]);
+}
+
+}  // namespace
+
+std::string list_to_json(const std::vector<std::string>& texts) {
+  return json(texts).dump(-1, ' ', true, json::error_handler_t::replace);
+}
+
+std::vector<std::string> list_from_json(const std::string& text, const std::string& source) {
+  const json list = parse_json_strictly(text, source);
+  const bool good =
+      list.is_array() && std::ranges::all_of(list, [](const json& item) { return item.is_string(); });
+  if (!good) fail("{}: expected a list of texts, found {}", source, json_excerpt(list));
+  return list.get<std::vector<std::string>>();
+}
+
+void check_class_numbering(const std::string& dataset, bool has_class_names, const std::string& source) {
+  if (dataset != "tiny_imagenet" || has_class_names) return;
+  fail(
+      "{} is from when the classes of tiny_imagenet were numbered in the order of wnids.txt; now they are in "
+      "the "
+      "order of their sorted ids, as for other programs, so its outputs would be taken for other classes: "
+      "train "
+      "it anew, in a new folder",
+      source);
+}
+
+void write_weights(const std::filesystem::path& path, const NamedTensors& weights, const Config& config,
+                   const std::vector<std::string>& classes) {
+  write_safetensors(path, weights,
+                    {{"format", "pt"},
+                     {"model_name", config.model_name},
+                     {dataset_key, config.dataset},
+                     {classes_key, list_to_json(classes)}});
+}
+
+LoadedWeights load_weights(Module& model, const std::filesystem::path& path,
+                           const std::vector<std::string>& classes) {
+  const SafetensorsFile file = read_safetensors(path);
+  const std::string source = path.string();
+  LoadedWeights loaded{.hash = hash_of(file.tensors), .note = {}};
+  const auto dataset = file.metadata.find(dataset_key);
+  if (dataset != file.metadata.end()) {  // this program wrote it
+    const auto names = file.metadata.find(classes_key);
+    check_class_numbering(dataset->second, names != file.metadata.end(), source);
+    if (names != file.metadata.end())
+      loaded.note = compare_classes(list_from_json(names->second, fmt::format("{}: {}", source, classes_key)),
+                                    classes, source);
+  }
+  require_finite(file.tensors, source);
+  load_state_dict(model, file.tensors, source);
+  return loaded;
+}
+
+}  // namespace generous
