@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "core/console.h"
+#include "core/error.h"
 #include "core/files.h"
 #include "data/folder.h"
 
@@ -93,7 +94,9 @@ bool read_cache(const fs::path& path, const std::string& manifest, std::span<std
 }
 
 void write_cache(const fs::path& path, const std::string& manifest, std::span<std::uint8_t> pixels) {
-  fs::create_directories(path.parent_path());
+  std::error_code error;
+  fs::create_directories(path.parent_path(), error);
+  if (error) fail("cannot create the folder {}: {}", path.parent_path().string(), error.message());
   const std::int64_t blocks = count_blocks(pixels);
   std::vector<Checksum> checksums(static_cast<std::size_t>(blocks));
 #pragma omp parallel for

@@ -68,7 +68,7 @@ TEST_CASE("class names that are not UTF-8 train, resume and evaluate") {
                          "--dataset", "class_folders", "--data_dir", images.string()});
 }
 
-TEST_CASE("another teacher at the same path is refused; the same one elsewhere is not another") {
+TEST_CASE("another teacher at the same path is refused; other metadata do not make it another") {
   const Run teacher;
   const fs::path run = teacher.folder / "student";
   const Arguments resume = {"--save_path", run.string(), "--resume", "--num_epochs", "2"};

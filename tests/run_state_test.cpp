@@ -1,4 +1,6 @@
 // What a resumed run does with tables that were lost or cut, and with states that no run has written.
+#include <limits>
+
 #include "tests/run_checks.h"
 
 using namespace generous;
@@ -145,6 +147,15 @@ TEST_CASE("a state that no run can have written is refused, and nothing is chang
     const auto before = content_of(run.path);
     refuses("train_standard", run.resume, {run.state.string(), forgery.complaint});
     CHECK(content_of(run.path) == before);
+  }
+  for (const char* name : {"model.conv1.weight", "optimizer.velocity.conv1.weight"}) {
+    write_text(run.state, sound);
+    SafetensorsFile file = read_safetensors(run.state);
+    const auto found = std::ranges::find(file.tensors, name, [](const auto& entry) { return entry.first; });
+    REQUIRE(found != file.tensors.end());
+    found->second.data<float>()[3] = std::numeric_limits<float>::quiet_NaN();
+    write_safetensors(run.state, file.tensors, file.metadata);
+    refuses("train_standard", run.resume, {run.state.string(), "conv1.weight", "nan"});
   }
   write_text(run.state, state);
   completes("train_standard", run.resume);

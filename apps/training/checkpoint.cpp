@@ -191,7 +191,8 @@ std::vector<std::string> check_same_inputs(const Inputs& now, const TrainingStat
     if (found == state.inputs.hashes.end())
       unknown.push_back(what);
     else if (found->second != hash)
-      refuse(fmt::format("the {} are not the ones that the run began with", what));
+      refuse(fmt::format("the {} are not the ones that the run began with{}", what,
+                         what.ends_with("images") ? ", or another JPEG library decodes them" : ""));
   }
   std::vector<std::string> notes;
   if (!unknown.empty())

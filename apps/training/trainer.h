@@ -7,9 +7,10 @@ namespace generous {
 
 /// Trains, or resumes, the run that `config` describes, and fills its folder: weights, training state,
 /// metrics, log. Returns the exit code: 0, or 129, 130 or 143 when a signal stopped the run, which then can
-/// be resumed. Throws Error, with the run saved all the same, if standard output did not take every line.
-/// Throws Error for bad data, weights and settings before anything in the folder is changed, and for a loss
-/// or weights that are not finite, leaving the last checkpoint as it was.
+/// be resumed. Holds the folder's lock meanwhile, and throws Error if another program does. Throws Error,
+/// with the run saved all the same, if standard output did not take every line; for bad data, weights and
+/// settings before anything in the folder is changed; and for a loss or weights that are not finite, leaving
+/// the last checkpoint as it was.
 int train(const Config& config, const MakeObjective& make_objective);
 
 }  // namespace generous

@@ -96,6 +96,7 @@ std::vector<std::string> TrainingLoop::restore(const TrainingState& state,
   if (position_.step > 0) {
     load_state_dict(model_, state.model, source.string());
     require_finite(state.model, source.string());
+    require_finite(state.optimizer, source.string());
     optimizer_.load_state(state.optimizer, source.string());
   }
   return joined(std::move(notes), restore_tables(state), {});
