@@ -35,6 +35,14 @@ int run_program(Program program, int argc, char** argv, int (*body)(const Config
     return report(program, "out of memory: try a smaller --batch_size", 1);
   } catch (const std::filesystem::filesystem_error& error) {
     return report(program, fmt::format("{}: {}", error.path1().string(), error.code().message()), 1);
+  } catch (const std::system_error& error) {
+    const bool no_thread = error.code() == std::errc::resource_unavailable_try_again;
+    return report(program,
+                  no_thread
+                      ? "cannot start a thread: raise the limits on processes (ulimit -u) and address space "
+                        "(ulimit -v)"
+                      : error.what(),
+                  1);
   } catch (const std::exception& error) {
     return report(program, error.what(), 1);
   }

@@ -5,6 +5,7 @@
 #include <oneapi/dnnl/dnnl.hpp>
 #include <utility>
 
+#include "core/cpu/address_space.h"
 #include "core/tensor.h"
 
 namespace generous::onednn {
@@ -16,16 +17,19 @@ inline const dnnl::engine& engine() {
   return cpu;
 }
 
+/// Throws Error if what runs on it might find too little address space.
 inline dnnl::stream& stream() {
+  require_address_space();
   static dnnl::stream in_order(engine());
   return in_order;
 }
 
 /// Operation::primitive_desc from the arguments that describe the operation, then `hint` (the forward
-/// primitive_desc of a backward operation, or nothing).
+/// primitive_desc of a backward operation, or nothing). Throws Error if there is too little address space to
+/// make the operation.
 template <class Operation, class Arguments, class... Hint>
 typename Operation::primitive_desc describe(Arguments&& arguments, const Hint&... hint) {
-  return std::apply(
+  auto description = std::apply(
       [&](auto&&... argument) {
 #if DNNL_VERSION_MAJOR >= 3
         return typename Operation::primitive_desc(engine(), argument..., hint...);
@@ -34,6 +38,8 @@ typename Operation::primitive_desc describe(Arguments&& arguments, const Hint&..
 #endif
       },
       std::forward<Arguments>(arguments));
+  require_address_space(compiler_bytes + description.query_s64(dnnl::query::memory_consumption_s64));
+  return description;
 }
 
 /// Whether oneDNN finds these instructions here, and was not told to do without them.
