@@ -8,6 +8,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 build=${1:?usage: bash apps/setup.sh BUILD_FOLDER TARGETS [CMAKE_OPTION ...]}
 targets=${2:?usage: bash apps/setup.sh BUILD_FOLDER TARGETS [CMAKE_OPTION ...]}
 shift 2
+case $PWD$build in
+  *";"*) echo "setup: CMake cannot build where a path has a ';': move $PWD, or choose another folder than $build" >&2; exit 1 ;;
+esac
 
 required=(g++ cmake ninja-build libeigen3-dev libdnnl-dev libfmt-dev nlohmann-json3-dev libcli11-dev zlib1g-dev
           libxxhash-dev           libstb-dev doctest-dev libbenchmark-dev libboost-context-dev)
