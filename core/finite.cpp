@@ -26,7 +26,8 @@ std::optional<NotFinite> first_not_finite(const Tensor& tensor) {
     *place = rest % extent;
     rest /= extent;
   }
-  return NotFinite{*found, std::move(index)};
+  const std::string value = std::isnan(*found) ? "nan" : *found > 0 ? "inf" : "-inf";  // a nan has no sign
+  return NotFinite{value, std::move(index)};
 }
 
 void require_finite(const NamedTensors& tensors, const std::string& source) {

@@ -1,8 +1,10 @@
 // Numbers that are none: where the first NaN or infinity of a tensor is.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/safetensors.h"
 
@@ -10,7 +12,7 @@ namespace generous {
 
 /// Of a tensor of floating-point numbers, a value that is NaN or infinite, and its place on each axis.
 struct NotFinite {
-  float value;
+  std::string value;  ///< nan, inf or -inf
   std::vector<std::int64_t> index;
 
   /// "nan at {3, 0}"

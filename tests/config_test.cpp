@@ -77,6 +77,7 @@ TEST_CASE("flags win over the file, and only where they are given") {
                                           "--learning_rate", "2.5e-1"});
   CHECK(config.batch_size == 7);
   CHECK(config.schedule == std::vector<std::int64_t>{5, 6, 7});
+  CHECK(from_flags({"--schedule", "120,80"}).schedule == std::vector<std::int64_t>{120, 80});  // in any order
   CHECK(config.augmentation);
   CHECK(config.learning_rate == 0.25);
   CHECK(config.num_epochs == 77);
@@ -157,6 +158,8 @@ TEST_CASE("what is wrong in a params.json is an error that names file, key, foun
       {R"({"schedule": 80)" + rest, {"schedule must be a list of integers"}},
       {R"({"schedule": [80, "120"])" + rest, {"schedule must be a list of integers"}},
       {R"({"schedule": [80, -1])" + rest, {"schedule must be a list of integers"}},
+      {R"({"schedule": [80, 120, 80])" + rest,
+       {"schedule must be a list of integers", "each once", "[80,120,80]"}},
       {R"({"optimizer": "sdg")" + rest, {"optimizer must be one of sgd, adam", "did you mean 'sgd'?"}},
       {R"({"model_name": 18, "dataset": "cifar10"})", {"model_name must be text, not 18"}},
       {R"({"model_name": "resnet8", "dataset": "cifar11"})",
@@ -201,6 +204,9 @@ TEST_CASE("what is wrong with a flag is a usage error that names it and what wou
       {{"--schedule", "80,,120"}, {"--schedule must be a list of integers", "'80,,120'"}},
       {{"--schedule", "80,120,"}, {"--schedule must be a list of integers"}},
       {{"--schedule", ""}, {"--schedule must be a list of integers"}},
+      {{"--schedule", "80,80"}, {"--schedule must be a list of integers", "each once, not '80,80'"}},
+      {{"--data_dir", "caf\xe9"}, {"--data_dir must be in UTF-8"}},
+      {{"--init", "\xff"}, {"--init must be in UTF-8"}},
       {{"--augmentation", "yes"}, {"--augmentation must be 0 or 1, not 'yes'"}},
       {{"--shuffel", "1"}, {"unknown flag --shuffel", "did you mean --shuffle?"}},
       {{"--shuffel=1"}, {"unknown flag --shuffel", "did you mean --shuffle?"}},

@@ -43,10 +43,11 @@ class RunningProgram {
  public:
   struct Options {
     std::filesystem::path working_folder = {};
-    rlim_t largest_file = RLIM_INFINITY;  ///< bytes; writing beyond fails as on a full disk
-    std::optional<int> out = {};          ///< a descriptor to be its standard output, -1: none
-    std::optional<int> err = {};          ///< the same for standard error
-    bool hangup_ignored = false;          ///< as nohup does
+    rlim_t largest_file = RLIM_INFINITY;   ///< bytes; writing beyond fails as on a full disk
+    rlim_t address_space = RLIM_INFINITY;  ///< bytes, as by ulimit -v
+    std::optional<int> out = {};           ///< a descriptor to be its standard output, -1: none
+    std::optional<int> err = {};           ///< the same for standard error
+    bool hangup_ignored = false;           ///< as nohup does
   };
 
   RunningProgram(const std::string& name, const Arguments& arguments)
@@ -65,12 +66,13 @@ class RunningProgram {
     const int out_file = options.out.value_or(::open(out.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
     const int err_file = options.err.value_or(::open(err.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
     const rlimit limit = {options.largest_file, RLIM_INFINITY};
+    const rlimit space = {options.address_space, RLIM_INFINITY};
     if (options.hangup_ignored) ::signal(SIGHUP, SIG_IGN);
     const auto put = [](int descriptor, int place) {
       return descriptor < 0 ? ::close(place) == 0 : ::dup2(descriptor, place) >= 0;
     };
     const bool ready = put(out_file, STDOUT_FILENO) && put(err_file, STDERR_FILENO) &&
-                       ::setrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+                       ::setrlimit(RLIMIT_FSIZE, &limit) == 0 && ::setrlimit(RLIMIT_AS, &space) == 0 &&
                        (options.working_folder.empty() || ::chdir(options.working_folder.c_str()) == 0);
     if (ready) ::execv(program.c_str(), argv.data());
     ::_exit(127);
