@@ -33,10 +33,10 @@ CifarFormat cifar100_format();
 Dataset load_cifar(const CifarFormat& format, const std::filesystem::path& folder, Split split);
 
 /// Tiny-ImageNet, images {N, 64, 64, 3}; Split::test is its validation set. `folder` holds train/ and val/ or
-/// holds tiny-imagenet-200/ that does. Classes: the lines of wnids.txt, in that order; without that file the
-/// folders of train/, sorted. Training images: train/WNID/images/ or train/WNID/. Validation images:
-/// val/images/ with val/val_annotations.txt (file name, tab, WNID, ...); without that file val/WNID/images/
-/// or val/WNID/.
+/// holds tiny-imagenet-200/ that does. Classes: the WordNet ids of wnids.txt (without that file the folders
+/// of train/), numbered in the order of the sorted ids like everywhere else, whatever the order of the lines.
+/// Training images: train/WNID/images/ or train/WNID/. Validation images: val/images/ with
+/// val/val_annotations.txt (file name, tab, WNID, ...); without that file val/WNID/images/ or val/WNID/.
 Dataset load_tiny_imagenet(const std::filesystem::path& folder, Split split);
 
 /// Any tree folder/{train,test or val}/CLASS/*.{jpg,jpeg,png}: classes are train's folders sorted by name,

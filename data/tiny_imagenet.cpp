@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -15,7 +16,7 @@ namespace {
 constexpr ImageSize size{64, 64};
 const char* const dataset_name = "tiny_imagenet";
 
-// WordNet ids, by class index.
+// WordNet ids, by class index: sorted, whatever the order of the lines.
 std::vector<std::string> read_wnids(const fs::path& root) {
   const fs::path path = root / "wnids.txt";
   std::vector<std::string> wnids;
@@ -27,6 +28,7 @@ std::vector<std::string> read_wnids(const fs::path& root) {
       wnids.push_back(folder.filename().string());
     }
   }
+  std::ranges::sort(wnids);
   return wnids;
 }
 
