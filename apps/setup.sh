@@ -13,7 +13,7 @@ case $PWD$build in
 esac
 
 required=(g++ cmake ninja-build libeigen3-dev libdnnl-dev libfmt-dev nlohmann-json3-dev libcli11-dev zlib1g-dev
-          libxxhash-dev           libstb-dev doctest-dev libbenchmark-dev libboost-context-dev)
+          libxxhash-dev libturbojpeg0-dev libstb-dev doctest-dev libbenchmark-dev libboost-context-dev)
 optional=(dataset-fashion-mnist)  # images for the demo and a test; not every distribution has them
 
 missing_of() {  # PACKAGE...: those that are not installed
@@ -57,7 +57,7 @@ options=("$@")
 command -v ccache >/dev/null && options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
 cmake -S . -B "$build" "${options[@]}" >"$build.configure.log" 2>&1 ||
   { cat "$build.configure.log" >&2; rm -f "$build.configure.log"; exit 1; }
-grep -E 'oneDNN|CUDA: ' "$build.configure.log" || true
+grep -E 'oneDNN|CUDA: |libjpeg-turbo' "$build.configure.log" || true
 rm -f "$build.configure.log"
 # shellcheck disable=SC2086  # several targets are several words
 cmake --build "$build" --target $targets

@@ -5,10 +5,11 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <fstream>
-#include <optional>
 #include <string_view>
+#include <system_error>
 
 #include "core/console.h"
 #include "core/error.h"
@@ -29,17 +30,40 @@ constexpr std::size_t block_bytes = std::size_t{1} << 22;
 
 using Checksum = std::uint32_t;
 
-// Nothing if a file cannot be looked at.
-std::optional<std::string> make_manifest(const fs::path& root, const std::vector<LabelledFile>& files,
-                                         ImageSize size) {
+// What the system knows of each file. Throws Error that names the first that is not there or no regular file.
+std::vector<struct stat> look_at(const std::vector<LabelledFile>& files) {
   std::vector<struct stat> states(files.size());
-  bool complete = true;
-#pragma omp parallel for reduction(&& : complete)
-  for (std::size_t i = 0; i < files.size(); ++i)
-    complete = ::stat(files[i].path.c_str(), &states[i]) == 0 && complete;
-  if (!complete) return std::nullopt;
-  std::string manifest = fmt::format("generous decoded images, version 1: {} of {} x {} x 3\n", files.size(),
-                                     size.height, size.width);
+  const auto regular = [&](std::size_t i) {
+    return ::stat(files[i].path.c_str(), &states[i]) == 0 && S_ISREG(states[i].st_mode);
+  };
+  bool all = true;
+#pragma omp parallel for reduction(&& : all)
+  for (std::size_t i = 0; i < files.size(); ++i) all = regular(i) && all;
+  for (std::size_t i = 0; !all && i < files.size(); ++i) {
+    errno = 0;
+    if (regular(i)) continue;
+    const int error = errno;
+    const std::string path = files[i].path.string();
+    if (error != 0) fail("cannot read {}: {}", path, std::system_category().message(error));
+    fail("cannot read {}: it is not a regular file", path);
+  }
+  return states;
+}
+
+// Before memory is taken for the pixels.
+void check_can_hold(const fs::path& root, const std::vector<struct stat>& states, ImageSize size) {
+  std::int64_t bytes = 0;
+  for (const struct stat& state : states) bytes += state.st_size;
+  if (3 * size.height * size.width * std::ssize(states) > bytes * max_expansion) {
+    fail("{}: {} images of {} x {} pixels cannot be in files of {} bytes", root.string(), states.size(),
+         size.height, size.width, bytes);
+  }
+}
+
+std::string make_manifest(const fs::path& root, const std::vector<LabelledFile>& files,
+                          const std::vector<struct stat>& states, ImageSize size) {
+  std::string manifest = fmt::format("generous decoded images, version 2, JPEG by {}: {} of {} x {} x 3\n",
+                                     jpeg_decoders().front().name, files.size(), size.height, size.width);
   for (std::size_t i = 0; i < files.size(); ++i) {
     std::string_view name = std::string_view(files[i].path.native()).substr(root.native().size());
     name.remove_prefix(std::min(name.find_first_not_of('/'), name.size()));
@@ -136,20 +160,23 @@ void note(const std::string& text) { print_error(fmt::format("note: {}", text));
 
 Dataset load_decoded(const fs::path& root, Split split, const std::vector<LabelledFile>& files,
                      std::vector<std::string> classes, ImageSize size) {
+  // Before decoding: an image that changes meanwhile makes the cache unfit.
+  const std::vector<struct stat> states = look_at(files);
+  check_can_hold(root, states, size);
+  const std::string manifest = make_manifest(root, files, states, size);
+
   Dataset dataset;
   dataset.classes = std::move(classes);
   for (const LabelledFile& file : files) dataset.labels.push_back(file.label);
   dataset.images = Tensor::empty({std::ssize(files), size.height, size.width, 3}, DType::u8);
   const std::span<std::uint8_t> pixels = dataset.images.data<std::uint8_t>();
 
-  // Before decoding: an image that changes meanwhile makes the cache unfit.
-  const std::optional<std::string> manifest = make_manifest(root, files, size);
   const std::vector<fs::path> paths = cache_paths(root, split);
   std::string unfit;
   for (const fs::path& path : paths) {
     remove_abandoned_files(path.parent_path());
-    if (!manifest || !path_exists(path)) continue;
-    if (read_cache(path, *manifest, pixels)) return dataset;
+    if (!path_exists(path)) continue;
+    if (read_cache(path, manifest, pixels)) return dataset;
     unfit = path.string();
   }
   if (!unfit.empty()) note(fmt::format("{} is out of date or damaged: decoding the images again", unfit));
@@ -158,9 +185,8 @@ Dataset load_decoded(const fs::path& root, Split split, const std::vector<Labell
 
   std::string reason;
   for (const fs::path& path : paths) {
-    if (!manifest) break;
     try {
-      write_cache(path, *manifest, pixels);
+      write_cache(path, manifest, pixels);
       return dataset;
     } catch (const std::exception& error) {  // no permission, a full disk
       reason = error.what();

@@ -12,13 +12,15 @@
 namespace generous {
 
 /// The images of `files`, all below the dataset's folder `root`, with their labels. Read from the cache of
-/// this `split` if it was made of exactly these files (paths, sizes, modification times) and is undamaged;
+/// this `split` if it was made of exactly these files (paths, sizes, modification times) by the same JPEG
+/// decoder and is undamaged;
 /// otherwise decoded as by decode_images, and the cache is written anew, atomically.
 ///
 /// The cache is root/.generous_cache/{train,test}.images or, where that cannot be written,
 /// $XDG_CACHE_HOME/generous/HASH_OF_ROOT/ (without the variable: ~/.cache/generous/...). It may be removed at
 /// any time. A cache that cannot be used or written costs time and a note on standard error, never an Error;
-/// what decode_images throws for bad images is thrown.
+/// what decode_images throws for bad images is thrown, and Error for files that are not there, that are no
+/// regular files, or that cannot hold images of this size.
 Dataset load_decoded(const std::filesystem::path& root, Split split, const std::vector<LabelledFile>& files,
                      std::vector<std::string> classes, ImageSize size);
 

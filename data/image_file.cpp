@@ -4,21 +4,9 @@
 #include <atomic>
 #include <exception>
 #include <limits>
-#include <memory>
-#include <numeric>
 
 #include "core/error.h"
 #include "core/files.h"
-
-#define STB_IMAGE_IMPLEMENTATION
-#define STB_IMAGE_STATIC
-#define STBI_ONLY_JPEG
-#define STBI_ONLY_PNG
-#define STBI_NO_STDIO
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-function"
-#include <stb_image.h>
-#pragma GCC diagnostic pop
 
 namespace generous {
 
@@ -29,69 +17,42 @@ namespace {
 constexpr std::size_t max_file_bytes = std::size_t{1} << 26;
 constexpr int max_side = 4096;
 
-const stbi_uc* bytes_of(const std::string& encoded) {
-  return reinterpret_cast<const stbi_uc*>(encoded.data());
+Bytes bytes_of(const std::string& encoded) {
+  return {reinterpret_cast<const std::uint8_t*>(encoded.data()), encoded.size()};
 }
 
-// Whether a Huffman table segment's tables hold at most 256 codes each: older versions of stb_image write
-// beyond their own tables otherwise.
-bool huffman_tables_fit(std::span<const stbi_uc> tables) {
-  constexpr std::size_t header_bytes = 17;  // class and id; the number of codes of each length 1 to 16
-  while (tables.size() >= header_bytes) {
-    const auto counts = tables.subspan(1, header_bytes - 1);
-    const auto codes = std::accumulate(counts.begin(), counts.end(), std::size_t{0});
-    if (codes > 256 || header_bytes + codes > tables.size()) return false;
-    tables = tables.subspan(header_bytes + codes);
+// Calls `read`, and puts the file's name before what it throws.
+template <class Read>
+auto with_name(const fs::path& path, Read read) {
+  try {
+    return read();
+  } catch (const Error& error) {
+    fail("{}: does not decode: {}", path.string(), error.what());
   }
-  return tables.empty();
-}
-
-// Throws unless the segments of a JPEG end with an end-of-image marker (stb_image may take a file that breaks
-// off, for a grey rest) and its Huffman tables are sound. Segments are stepped over by their lengths, because
-// a thumbnail inside one has markers of its own.
-void check_jpeg(std::span<const stbi_uc> bytes, const fs::path& path) {
-  constexpr stbi_uc huffman_tables = 0xC4;
-  constexpr stbi_uc end_of_image = 0xD9;
-  constexpr stbi_uc start_of_scan = 0xDA;
-  std::size_t i = 2;
-  while (i + 1 < bytes.size()) {
-    const stbi_uc marker = bytes[i + 1];
-    if (bytes[i] != 0xFF || marker == 0x00 || marker == 0xFF || (marker >= 0xD0 && marker <= 0xD7)) {
-      ++i;  // inside a scan: data, a stuffed 0xFF, a fill byte or a restart marker
-      continue;
-    }
-    if (marker == end_of_image) return;
-    if (i + 3 >= bytes.size()) break;
-    const std::size_t length = std::size_t{bytes[i + 2]} << 8 | bytes[i + 3];
-    if (length < 2 || i + 2 + length > bytes.size()) break;
-    if (marker == huffman_tables && !huffman_tables_fit(bytes.subspan(i + 4, length - 2))) {
-      fail("{}: does not decode: a damaged Huffman table", path.string());
-    }
-    i += marker == start_of_scan ? 2 : 2 + length;
-  }
-  fail("{}: does not decode: the JPEG data breaks off", path.string());
 }
 
 }  // namespace
 
 ImageSize encoded_image_size(const std::string& encoded, const fs::path& path) {
-  if (encoded.starts_with("\xFF\xD8")) check_jpeg({bytes_of(encoded), encoded.size()}, path);
-  int width = 0;
-  int height = 0;
-  int channels = 0;
-  if (stbi_info_from_memory(bytes_of(encoded), static_cast<int>(encoded.size()), &width, &height,
-                            &channels) == 0) {
-    fail("{}: is not a JPEG or PNG image that can be read ({})", path.string(), stbi_failure_reason());
+  const Bytes bytes = bytes_of(encoded);
+  const bool jpeg = is_jpeg(bytes);
+  if (!jpeg && !is_png(bytes)) fail("{}: is not a JPEG or PNG image", path.string());
+  const ImageSize size =
+      with_name(path, [&] { return jpeg ? read_jpeg_frame(bytes).size : read_png_size(bytes); });
+  if (size.width < 1 || size.height < 1 || size.width > max_side || size.height > max_side) {
+    fail("{}: found an image of {} x {} pixels, expected at most {} x {}", path.string(), size.height,
+         size.width, max_side, max_side);
   }
-  if (width < 1 || height < 1 || width > max_side || height > max_side) {
-    fail("{}: found an image of {} x {} pixels, expected at most {} x {}", path.string(), height, width,
-         max_side, max_side);
+  const auto most = std::ssize(encoded) * (jpeg ? max_jpeg_expansion : max_png_expansion);
+  if (3 * size.height * size.width > most) {
+    fail("{}: its header announces {} x {} pixels, but a file of {} bytes cannot hold them", path.string(),
+         size.height, size.width, encoded.size());
   }
-  return {height, width};
+  return size;
 }
 
 void decode_rgb(const std::string& encoded, const fs::path& path, ImageSize size,
-                std::span<std::uint8_t> pixels) {
+                std::span<std::uint8_t> pixels, const JpegDecoder& jpeg_decoder) {
   const ImageSize found = encoded_image_size(encoded, path);
   if (found != size) {
     fail("{}: found an image of {} x {} pixels, expected {} x {} like the others", path.string(),
@@ -99,15 +60,14 @@ void decode_rgb(const std::string& encoded, const fs::path& path, ImageSize size
   }
   require(pixels.size() == static_cast<std::size_t>(3 * size.height * size.width),
           "decode_rgb: {} bytes do not hold {} x {} x 3", pixels.size(), size.height, size.width);
-  int width = 0;
-  int height = 0;
-  int channels = 0;
-  const std::unique_ptr<stbi_uc, void (*)(void*)> decoded(
-      stbi_load_from_memory(bytes_of(encoded), static_cast<int>(encoded.size()), &width, &height, &channels,
-                            3),
-      stbi_image_free);
-  if (!decoded) fail("{}: does not decode: {}", path.string(), stbi_failure_reason());
-  std::copy_n(decoded.get(), pixels.size(), pixels.begin());
+  const Bytes bytes = bytes_of(encoded);
+  with_name(path, [&] {
+    if (is_jpeg(bytes)) {
+      jpeg_decoder.decode(bytes, read_jpeg_frame(bytes), pixels);
+    } else {
+      decode_png(bytes, size, pixels);
+    }
+  });
 }
 
 ImageSize image_file_size(const fs::path& path) {

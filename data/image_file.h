@@ -1,28 +1,30 @@
-// JPEG and PNG files, decoded by stb_image.
+// Files of images, JPEG (data/jpeg.h) or PNG (data/png.h).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "data/image_size.h"
+#include "data/jpeg.h"
+#include "data/png.h"
+
 namespace generous {
 
-struct ImageSize {
-  std::int64_t height = 0;
-  std::int64_t width = 0;
-  bool operator==(const ImageSize&) const = default;
-};
-
 /// The size in the header of an encoded image; nothing is decoded. Throws Error that names `path` unless it
-/// is a JPEG or PNG of at most 4096 x 4096 pixels.
+/// is a JPEG or PNG of at most 4096 x 4096 pixels, and of no more than its bytes can hold.
 ImageSize encoded_image_size(const std::string& encoded, const std::filesystem::path& path);
 
 /// Decodes to {height, width, 3} bytes of RGB: greyscale is repeated, alpha dropped, 16 bits become 8. Throws
 /// Error that names `path` if it has another size than `size`, is truncated or does not decode.
 void decode_rgb(const std::string& encoded, const std::filesystem::path& path, ImageSize size,
-                std::span<std::uint8_t> pixels);
+                std::span<std::uint8_t> pixels, const JpegDecoder& jpeg_decoder = jpeg_decoders().front());
+
+/// The bytes of RGB that a byte of an image file can become at most.
+inline constexpr std::int64_t max_expansion = std::max(max_jpeg_expansion, max_png_expansion);
 
 struct LabelledFile {
   std::filesystem::path path;

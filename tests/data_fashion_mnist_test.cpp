@@ -9,11 +9,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string big_endian(std::uint32_t value) {
-  return {static_cast<char>(value >> 24), static_cast<char>(value >> 16), static_cast<char>(value >> 8),
-          static_cast<char>(value)};
-}
-
 // Pixel (n, y, x) is 100 n + 3 y + x modulo 256.
 std::string idx_images(std::uint32_t count, std::uint32_t height = 28, std::uint32_t width = 28) {
   std::string content = big_endian(0x803) + big_endian(count) + big_endian(height) + big_endian(width);

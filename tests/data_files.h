@@ -46,6 +46,38 @@ inline std::string from_hex(std::string_view hex) {
   return bytes;
 }
 
+inline std::string big_endian(std::size_t value) {
+  std::string bytes;
+  for (const int shift : {24, 16, 8, 0}) bytes.push_back(static_cast<char>(value >> shift));
+  return bytes;
+}
+
+/// What zlib makes of `content`.
+inline std::string deflated(std::string_view content) {
+  std::string out(compressBound(content.size()), '\0');
+  uLongf bytes = out.size();
+  require(compress(reinterpret_cast<Bytef*>(out.data()), &bytes,
+                   reinterpret_cast<const Bytef*>(content.data()), content.size()) == Z_OK,
+          "compress");
+  out.resize(bytes);
+  return out;
+}
+
+inline const std::string png_signature = "\x89PNG\r\n\x1a\n";
+
+inline std::string png_chunk(const std::string& type, const std::string& content) {
+  const std::string checked = type + content;
+  const auto sum =
+      crc32(0, reinterpret_cast<const Bytef*>(checked.data()), static_cast<uInt>(checked.size()));
+  return big_endian(content.size()) + checked + big_endian(sum);
+}
+
+/// Greyscale, a byte a pixel: `rows` is what deflates to the filter's byte and the pixels of each row.
+inline std::string grey_png(std::size_t height, std::size_t width, const std::string& rows) {
+  const std::string header = big_endian(width) + big_endian(height) + std::string("\x08\0\0\0\0", 5);
+  return png_signature + png_chunk("IHDR", header) + png_chunk("IDAT", rows) + png_chunk("IEND", "");
+}
+
 /// 2 rows, 3 columns of RGB: byte i of the pixels is 5 + 13 i.
 inline const std::string png_rgb_2x3 = from_hex(
     "89504e470d0a1a0a0000000d49484452000000030000000208020000001216f14d000000184944415478da6364159257"

@@ -183,6 +183,21 @@ TEST_CASE("a cache of images of another shape does not fit, even if all else is 
   });
 }
 
+TEST_CASE("a cache of pixels from another JPEG decoder or an earlier version does not fit") {
+  const Images images;
+  images.load();
+  const std::string sound = read_file(images.cache);
+  const std::string begin =
+      "generous decoded images, version 2, JPEG by " + std::string(jpeg_decoders().front().name) + ": 3 of ";
+  REQUIRE(sound.starts_with(begin));
+  std::string other = "generous decoded images, version 2, JPEG by someone else: 3 of ";
+  SUBCASE("another decoder") {}
+  SUBCASE("an earlier version") { other = "generous decoded images, version 1: 3 of "; }
+  write_text(images.cache, other + sound.substr(begin.size()));
+  CHECK_FALSE(standard_error_of([&] { CHECK(pixels(images.load()) == expected({0, 1, 2})); }).empty());
+  CHECK(read_file(images.cache) == sound);
+}
+
 TEST_CASE("labels are those of today, whatever the cache was written with") {
   const TemporaryFolder root;
   const std::string red = encode_png(64, 64, pixels_of(1, 64, 64));
