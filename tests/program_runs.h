@@ -38,7 +38,8 @@ inline Arguments operator+(Arguments first, const Arguments& second) {
   return first;
 }
 
-/// One of this project's programs, running; its output goes to files in a folder of its own.
+/// One of this project's programs, or any by its path, running; its output goes to files in a folder of its
+/// own.
 class RunningProgram {
  public:
   struct Options {
@@ -53,7 +54,7 @@ class RunningProgram {
   RunningProgram(const std::string& name, const Arguments& arguments)
       : RunningProgram(name, arguments, Options{}) {}
   RunningProgram(const std::string& name, const Arguments& arguments, const Options& options) {
-    const std::string program = std::string(GENEROUS_APPS_DIR) + "/" + name;
+    const std::string program = name.starts_with('/') ? name : std::string(GENEROUS_APPS_DIR) + "/" + name;
     const std::string out = (output_ / "out").string();
     const std::string err = (output_ / "err").string();
     std::vector<char*> argv = {const_cast<char*>(program.c_str())};
