@@ -47,7 +47,15 @@ struct Sigmoid {
   GENEROUS_HOST_DEVICE static float derivative(float, float y) { return y * (1.0F - y); }
 };
 
-enum class Unary : std::uint8_t { relu, relu6, exp, log, sqrt, square, sigmoid };
+/// Whether x is positive: 1 or 0, without gradient.
+struct Step {
+  GENEROUS_HOST_DEVICE static float forward(float x) {
+    return x > 0.0F ? 1.0F : x <= 0.0F ? 0.0F : x;
+  }  // NaN stays NaN
+  GENEROUS_HOST_DEVICE static float derivative(float, float) { return 0.0F; }
+};
+
+enum class Unary : std::uint8_t { relu, relu6, exp, log, sqrt, square, sigmoid, step };
 
 /// Calls `f` with the functor that `op` stands for.
 template <class F>
@@ -67,6 +75,8 @@ void visit(Unary op, F&& f) {
       return f(Square{});
     case Unary::sigmoid:
       return f(Sigmoid{});
+    case Unary::step:
+      return f(Step{});
   }
 }
 

@@ -28,6 +28,8 @@ Tensor log(const Tensor& x);
 Tensor sqrt(const Tensor& x);
 Tensor square(const Tensor& x);
 Tensor sigmoid(const Tensor& x);
+/// 1 where x is positive, otherwise 0; its gradient is 0.
+Tensor step(const Tensor& x);
 /// Inverted dropout: zero with probability p, otherwise x / (1 - p). `params.step` must not change before the
 /// gradient is computed, which draws the same mask again.
 Tensor dropout(const Tensor& x, const DropoutParams& params);

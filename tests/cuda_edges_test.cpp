@@ -86,7 +86,8 @@ TEST_CASE("elementwise kernels reach every element, whole vectors or not") {
       const Tensor x = in_dtype(positive, dtype);
       const Tensor b = in_dtype(positive, dtype);
       for (const Unary op :
-           {Unary::relu, Unary::relu6, Unary::exp, Unary::log, Unary::sqrt, Unary::square, Unary::sigmoid}) {
+           {Unary::relu, Unary::relu6, Unary::exp, Unary::log, Unary::sqrt, Unary::square, Unary::sigmoid,
+            Unary::step}) {
         CHECK(gap(shape, dtype, {x}, [&](Backend& on, auto& in, Tensor& y) { on.unary(op, in[0], y); }) <=
               tolerance_of(dtype));
         CHECK(gap(shape, dtype, {x, random("y"), random("dy")}, [&](Backend& on, auto& in, Tensor& y) {

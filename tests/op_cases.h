@@ -46,6 +46,7 @@ inline std::vector<OpCase> elementwise_cases() {
       {"sqrt", {positive(shape, "sqrt")}, [](const auto& in) { return std::vector{sqrt(in[0])}; }, true, 1},
       {"square", {a}, [](const auto& in) { return std::vector{square(in[0])}; }, true, 1},
       {"sigmoid", {a}, [](const auto& in) { return std::vector{sigmoid(in[0])}; }, true, 1},
+      {"step", {a}, [](const auto& in) { return std::vector{step(in[0])}; }, false, 1},
       {"scale and shift", {a}, [](const auto& in) { return std::vector{0.7F * in[0] - 0.3F}; }, true, 1},
       {"used twice", {a}, [](const auto& in) { return std::vector{in[0] * in[0] + in[0]}; }, true, 1},
       {"dropout",

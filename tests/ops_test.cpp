@@ -68,6 +68,21 @@ TEST_CASE("relu keeps NaN and maps infinities") {
   CHECK(y.data<float>()[2] == infinity);
 }
 
+TEST_CASE("step tells positive from the rest, keeps NaN and has no gradient") {
+  const float infinity = std::numeric_limits<float>::infinity();
+  const std::vector<float> values = {-2.0F, -0.0F, 0.0F, 1e-38F, 3.0F, -infinity, infinity, NAN};
+  const std::vector<float> expected = {0, 0, 0, 1, 1, 0, 1};
+  on_every_cpu_implementation([&] {
+    Tensor x = Tensor::from(values, {8});
+    x.require_grad();
+    const Tensor y = step(x);
+    for (std::size_t i = 0; i < expected.size(); ++i) CHECK(y.data<float>()[i] == expected[i]);
+    CHECK(std::isnan(y.data<float>()[7]));
+    backward(sum(y));
+    for (const float gradient : x.grad().data<float>()) CHECK(gradient == 0.0F);
+  });
+}
+
 TEST_CASE("binary ops broadcast in every direction") {
   struct Case {
     const char* name;
