@@ -31,15 +31,23 @@ struct GenerousOptions {
 };
 
 /// Non-target class knowledge, Ding et al. 2024: mean over the batch of
-/// T_t^2 KL(H(z_t / T_t - 1000 onehot(y)) || H(z_s / T_s - 1000 onehot(y))), T = Tn * sigma(z) of each row of
-/// each network; the gradient flows through T_s.
-Tensor nckd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels, float tn);
+/// T_t^2 KL(H(z_t / T_t - mask onehot(y)) || H(z_s / T_s - mask onehot(y))), T = Tn * sigma(z) of each row of
+/// each network; the gradient flows through T_s. The paper's mask is 1000, which a small Tn outgrows; this
+/// one is beyond every logit. A row in which either network's logits are all the same (sigma = 0: no
+/// temperature) adds nothing to the mean and gets no gradient.
+struct NckdLoss {
+  Tensor nckd;
+  Tensor flat_rows;  ///< {}: how many rows were such, without gradient
+};
+NckdLoss nckd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+                   float tn);
 
 /// CE + alpha * warmup * NCKD.
 struct GenerousLoss {
   Tensor total;
   Tensor cross_entropy;
   Tensor nckd;
+  Tensor flat_rows;  ///< as in NckdLoss
 };
 GenerousLoss generous_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
                            const GenerousOptions& options);

@@ -296,6 +296,35 @@ TEST_CASE("a loss that is not finite stops the run and leaves the last good chec
     CHECK(read_file(run / file) == read_file(folder / "shorter" / file));
 }
 
+TEST_CASE("a student whose logits are all zero learns beside its teacher, and the log says so") {
+  const TemporaryFolder folder;
+  make_images(folder / "images");
+  const auto mlp_run = [&](const std::string& name) {
+    return Arguments{"--save_path",     (folder / name).string(),
+                     "--data_dir",      (folder / "images").string(),
+                     "--dataset",       "class_folders",
+                     "--model_name",    "mlp",
+                     "--batch_size",    "8",
+                     "--threads",       "1",
+                     "--num_epochs",    "2",
+                     "--learning_rate", "0.01",
+                     "--optimizer",     "sgd"};
+  };
+  completed("train_standard", mlp_run("teacher"));
+  // The network ends in a ReLU: a bias far below zero makes every logit 0, and sigma with them.
+  const fs::path weights = folder / "teacher" / "last_model.safetensors";
+  SafetensorsFile dead = read_safetensors(weights);
+  for (auto& [name, tensor] : dead.tensors)
+    if (tensor.shape() == Shape{3}) std::ranges::fill(tensor.data<float>(), -1000.0F);
+  write_safetensors(folder / "dead.safetensors", dead.tensors);
+  completed(
+      "train_generous",
+      mlp_run("generous") + Arguments{"--adversarial_model", "mlp", "--adversarial_resume", weights.string(),
+                                      "--warmup", "0", "--init", (folder / "dead.safetensors").string()});
+  CHECK(contains(read_file(folder / "generous" / "training.log"),
+                 "note: in epoch 2, 42 images had the same logit for every class in one of the networks"));
+}
+
 TEST_CASE("a full disk stops the run, names the file and harms nothing that was saved") {
   const TemporaryFolder folder;
   make_images(folder / "images");

@@ -70,7 +70,7 @@ Objective generous_objective(const Config& config, const ModelOptions& options,
             generous.warmup = warmup_factor(epoch, warmup_epochs);
             const GenerousLoss loss =
                 generous_loss(logits, frozen_logits(*model, batch.images), batch.labels, generous);
-            return Loss{loss.total, {loss.cross_entropy, loss.nckd}};
+            return Loss{loss.total, {loss.cross_entropy, loss.nckd}, loss.flat_rows};
           },
           examine(teacher, config.adversarial_resume),
           teacher.weights};

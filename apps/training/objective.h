@@ -16,6 +16,7 @@ namespace generous {
 struct Loss {
   Tensor total;               ///< what is minimised
   std::vector<Tensor> terms;  ///< what it is made of, unweighted
+  Tensor flat_rows = {};      ///< how many images a term left out (NckdLoss); undefined where none can
 };
 
 struct Objective {

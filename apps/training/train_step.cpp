@@ -7,7 +7,9 @@ namespace {
 constexpr int warm_up_steps = 2;
 
 StepMetrics clone(const StepMetrics& metrics) {
-  StepMetrics copy{.loss = metrics.loss.clone(), .terms = {}, .correct = metrics.correct.clone()};
+  StepMetrics copy{
+      .loss = metrics.loss.clone(), .terms = {}, .correct = metrics.correct.clone(), .flat_rows = {}};
+  if (metrics.flat_rows.defined()) copy.flat_rows = metrics.flat_rows.clone();
   for (const Tensor& term : metrics.terms) copy.terms.push_back(term.clone());
   return copy;
 }
@@ -60,8 +62,10 @@ void TrainStep::compute(const Batch& batch) {
   const Loss loss = objective_.loss(logits, typed, epoch_);
   backward(loss.total);
   optimizer_.step();
-  metrics_ = {
-      .loss = loss.total.detach(), .terms = {}, .correct = count_top_k(logits.detach(), batch.labels, 1)};
+  metrics_ = {.loss = loss.total.detach(),
+              .terms = {},
+              .correct = count_top_k(logits.detach(), batch.labels, 1),
+              .flat_rows = loss.flat_rows};
   for (const Tensor& term : loss.terms) metrics_.terms.push_back(term.detach());
 }
 

@@ -23,6 +23,7 @@ struct StepMetrics {
   Tensor loss;                ///< {}
   std::vector<Tensor> terms;  ///< {} each
   Tensor correct;             ///< {}: how many images have their label as the largest logit
+  Tensor flat_rows;           ///< {}: Loss::flat_rows; undefined likewise
 };
 
 class TrainStep {

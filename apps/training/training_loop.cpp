@@ -250,6 +250,8 @@ void TrainingLoop::account() {
     sums.images += pending.images;
     sums.correct += static_cast<std::int64_t>(pending.metrics.correct.item());
     sums.loss += static_cast<double>(total) * weight;
+    if (pending.metrics.flat_rows.defined())
+      flat_rows_ += static_cast<std::int64_t>(pending.metrics.flat_rows.item());
     for (std::size_t i = 0; i < pending.metrics.terms.size(); ++i) {
       const float term = pending.metrics.terms[i].item();
       sums.terms[i] += static_cast<double>(term) * weight;
@@ -317,6 +319,18 @@ void TrainingLoop::finish_row(const Evaluation& test, double evaluation_seconds)
       "{:.0f} images/s  {}",
       position_.epoch + 1, config_.num_epochs, learning_rate(), sums.loss / images, words, train_accuracy,
       test.loss, test.top1(), rate, duration(last_epoch_seconds_)));
+  note_flat_rows();
+}
+
+/// Says how many images of the epoch under way gave no non-target knowledge, if any.
+void TrainingLoop::note_flat_rows() {
+  if (flat_rows_ > 0)
+    log_.line(
+        fmt::format("note: in epoch {}, {} images had the same logit for every class in one of the networks "
+                    "(sigma is 0) and "
+                    "gave no non-target knowledge",
+                    position_.epoch + 1, flat_rows_));
+  flat_rows_ = 0;
 }
 
 /// Saves before the run's end and returns the exit code.
@@ -325,6 +339,7 @@ int TrainingLoop::stop() {
   const int signal = StopSignals::received();
   const NamedTensors weights = finite_weights();
   const std::string by = signal == 0 ? "--max_steps" : fmt::format("SIG{}", sigabbrev_np(signal));
+  note_flat_rows();
   log_.line(fmt::format("stopped by {} in epoch {} after step {} of the run; --resume goes on from here", by,
                         position_.epoch + 1, position_.step));
   save(weights);

@@ -61,6 +61,7 @@ class TrainingLoop {
   TeacherFault teacher_fault(std::int64_t step_in_epoch);
   bool finish_epoch();
   void finish_row(const Evaluation& test, double evaluation_seconds);
+  void note_flat_rows();
   int stop();
   void save(const NamedTensors& weights) const;
   void save_state(const NamedTensors& weights) const;
@@ -89,6 +90,7 @@ class TrainingLoop {
   ProgressBar bar_;
   TrainStep step_;
   Position position_;
+  std::int64_t flat_rows_ = 0;        ///< StepMetrics::flat_rows since the last note of them
   std::vector<PendingStep> pending_;  ///< on a GPU reading every step's metrics would make it wait
   double last_epoch_seconds_ = 0.0;   ///< of the last whole epoch, evaluation included; 0: none yet
 };
