@@ -4,6 +4,7 @@
 #include "core/backend.h"
 #include "core/ops.h"
 #include "core/random.h"
+#include "core/threads.h"
 
 namespace {
 
@@ -182,4 +183,9 @@ BENCHMARK(log_softmax_rows)->ArgName("classes")->Arg(10)->Arg(100)->Arg(1000)->U
 
 }  // namespace
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+  generous::give_way_while_waiting(argv);
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  benchmark::RunSpecifiedBenchmarks();
+}

@@ -1,6 +1,6 @@
 #include "apps/training/device.h"
 
-#include <omp.h>
+#include "core/threads.h"
 
 namespace generous {
 
@@ -18,14 +18,6 @@ DType choose_dtype(const std::string& choice, Device device) {
   return DType::bf16;
 }
 
-void set_threads(std::int64_t threads) {
-  // Before any setting, OpenMP's maximum is the number of cores this process may use (or OMP_NUM_THREADS).
-  static const int available = omp_get_max_threads();
-  omp_set_num_threads(threads > 0 ? static_cast<int>(threads) : available);
-}
-
-std::int64_t computing_threads() { return omp_get_max_threads(); }
-
 AlgorithmChoice chosen_algorithms(const Config& config) {
   AlgorithmChoice choice{.deterministic = config.deterministic, .tf32 = config.tf32};
   if (config.tune) choice.convolutions = ConvolutionChoice::measured;
@@ -34,7 +26,7 @@ AlgorithmChoice chosen_algorithms(const Config& config) {
 }
 
 Device set_up_device(const Config& config) {
-  set_threads(config.threads);
+  set_threads(static_cast<int>(config.threads));
   const Device device = choose_device(config.device);
   backend(device).choose_algorithms(chosen_algorithms(config));
   return device;

@@ -17,11 +17,6 @@ Device choose_device(const std::string& choice);
 /// that says what is missing if `device` would not gain from bf16.
 DType choose_dtype(const std::string& choice, Device device);
 
-/// Computes with this many threads from now on; 0: as many as the process may use cores.
-void set_threads(std::int64_t threads);
-/// How many those are.
-std::int64_t computing_threads();
-
 /// What --winograd, --tune, --deterministic and --tf32 ask for.
 AlgorithmChoice chosen_algorithms(const Config& config);
 

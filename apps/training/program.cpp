@@ -10,6 +10,7 @@
 
 #include "core/console.h"
 #include "core/error.h"
+#include "core/threads.h"
 
 namespace generous {
 
@@ -23,6 +24,7 @@ int report(Program program, std::string_view message, int exit_code) {
 }  // namespace
 
 int run_program(Program program, int argc, char** argv, int (*body)(const Config&)) {
+  give_way_while_waiting(argv);
   prepare_standard_streams();
   // A write beyond the file size limit then fails like one on a full disk, instead of ending the process.
   std::signal(SIGXFSZ, SIG_IGN);

@@ -11,6 +11,7 @@
 #include "core/console.h"
 #include "core/files.h"
 #include "core/hash.h"
+#include "core/threads.h"
 
 namespace generous {
 
@@ -47,7 +48,7 @@ Inputs inputs_of(const Data& data, const Objective& objective) {
                            {"training labels", hash_of(data.train.labels)},
                            {"test images", hash_of(data.test.images)},
                            {"test labels", hash_of(data.test.labels)}},
-                .threads = computing_threads()};
+                .threads = settle_threads()};
   if (!objective.teacher.hash.empty()) inputs.hashes["teacher's weights"] = objective.teacher.hash;
   return inputs;
 }

@@ -1,11 +1,10 @@
 // Matrix products by Eigen, and what the build says of itself.
 
-#include <omp.h>
-
 #include <Eigen/Core>
 
 #include "core/cpu/cpu_backend.h"
 #include "core/cpu/eigen_backend.h"
+#include "core/threads.h"
 
 namespace generous {
 namespace {
@@ -44,7 +43,7 @@ std::string cpu_description() {
 #else
   const char* instructions = "baseline instructions";
 #endif
-  const int threads = omp_get_max_threads();
+  const int threads = settle_threads();
   return fmt::format("{}, {} thread{}", instructions, threads, threads == 1 ? "" : "s");
 }
 

@@ -7,12 +7,15 @@
 
 #include "core/cpu/address_space.h"
 #include "core/tensor.h"
+#include "core/threads.h"
 
 namespace generous::onednn {
 
 using dnnl::memory;
 
+/// Every operation asks for it first, so oneDNN never counts on threads that OpenMP will not give.
 inline const dnnl::engine& engine() {
+  settle_threads();
   static const dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
   return cpu;
 }

@@ -94,6 +94,7 @@ void OneDnnBackend::avg_pool_backward(const Pool2dParams& params, const Tensor& 
 
 void OneDnnBackend::gemm(const GemmParams& params, const Tensor& a, const Tensor& b, Tensor& c) {
   require_address_space();
+  settle_threads();
   const auto status =
       dnnl::sgemm(params.transpose_a ? 'T' : 'N', params.transpose_b ? 'T' : 'N', c.size(0), c.size(1),
                   a.size(params.transpose_a ? 0 : 1), params.alpha, a.data<float>().data(), a.size(1),

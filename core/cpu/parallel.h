@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "core/threads.h"
+
 namespace generous {
 
 /// The part of [0, count) that belongs to `thread` of `threads`.
@@ -19,23 +21,27 @@ inline Range range_of_thread(std::int64_t count, int thread, int threads) {
 }
 
 /// Calls f(begin, end, thread) once per thread with ranges that cover [0, count); on the calling thread alone
-/// when there are fewer than `grain` elements a thread. Returns the number of threads used. f must not throw.
+/// when there are fewer than `grain` elements a thread. Returns the number of threads used, at most
+/// omp_get_max_threads(). f must not throw.
 template <class F>
 int parallel_ranges(std::int64_t count, std::int64_t grain, F&& f) {
   const auto useful = std::max<std::int64_t>(1, count / std::max<std::int64_t>(1, grain));
-  const int threads =
-      omp_in_parallel() != 0 ? 1 : static_cast<int>(std::min<std::int64_t>(omp_get_max_threads(), useful));
+  const auto threads = static_cast<int>(std::min<std::int64_t>(settle_threads(), useful));
   if (threads == 1) {
     f(std::int64_t{0}, count, 0);
     return 1;
   }
+  int given = 1;
 #pragma omp parallel num_threads(threads)
   {
+    // The threads that are really there: the runtime may give fewer than it was asked for.
+    const int team = omp_get_num_threads();
     const int thread = omp_get_thread_num();
-    const Range range = range_of_thread(count, thread, threads);
+    if (thread == 0) given = team;
+    const Range range = range_of_thread(count, thread, team);
     f(range.begin, range.end, thread);
   }
-  return threads;
+  return given;
 }
 
 /// Elements a thread should have before a second one pays, for cheap elementwise work.
