@@ -31,6 +31,7 @@ struct Display::State {
   std::size_t waiting_bytes = 0;
   bool writing = false;  ///< an entry that no longer waits
   bool closing = false;
+  bool given_up = false;  ///< waiting again would change nothing
   std::string lost;  ///< why, once lines were lost
 
   bool idle() const { return waiting.empty() && !writing; }
@@ -97,8 +98,10 @@ void Display::flush() {
 
 std::string Display::finish() {
   std::unique_lock lock(state_->mutex);
-  if (!state_->changed.wait_for(lock, patience, [&] { return state_->idle(); }) && state_->lost.empty())
-    state_->lost = "it takes nothing";
+  if (!state_->given_up && !state_->changed.wait_for(lock, patience, [&] { return state_->idle(); })) {
+    state_->given_up = true;
+    if (state_->lost.empty()) state_->lost = "it takes nothing";
+  }
   return state_->lost;
 }
 
