@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "apps/training/evaluation.h"
+#include "tests/data_files.h"
 #include "tests/program_runs.h"
 
 using namespace generous;
@@ -121,4 +122,29 @@ TEST_CASE("without the flag nothing of it is anywhere, and a resumed run can nei
     CHECK(changed.exit_code == 1);
     CHECK(contains(changed.err, std::string("paper_metrics was ") + before));
   }
+}
+
+TEST_CASE("Tiny-ImageNet without augmentation: the log says that the paper's program augments all the same") {
+  const TemporaryFolder folder;
+  const fs::path images = folder / "images";
+  write_file(images / "wnids.txt", "n01\nn02\n");
+  write_file(images / "words.txt", "n01\tgoldfish\nn02\tcentipede\n");
+  write_file(images / "val" / "val_annotations.txt", "0.JPEG\tn01\t0\t0\t9\t9\n1.JPEG\tn02\t0\t0\t9\t9\n");
+  for (const auto& [name, image] : {std::pair{"n01", jpeg_red_64x64}, {"n02", jpeg_green_64x64}})
+    write_file(images / "train" / name / "images" / (std::string(name) + "_0.JPEG"), image);
+  write_file(images / "val" / "images" / "0.JPEG", jpeg_red_64x64);
+  write_file(images / "val" / "images" / "1.JPEG", jpeg_green_64x64);
+  const auto notes = [&](const char* augmentation, const char* paper_metrics) {
+    const std::string run = (folder / (std::string(augmentation) + paper_metrics)).string();
+    const Finished finished = run_app(
+        "train_standard", {"--save_path", run, "--data_dir", images.string(), "--dataset", "tiny_imagenet",
+                           "--model_name", "resnet8", "--threads", "1", "--num_epochs", "1", "--augmentation",
+                           augmentation, "--paper_metrics", paper_metrics});
+    CAPTURE(finished.err);
+    CHECK(finished.exit_code == 0);
+    return contains(finished.out, "augments the training images of Tiny-ImageNet even with augmentation 0");
+  };
+  CHECK(notes("0", "1"));
+  CHECK_FALSE(notes("1", "1"));
+  CHECK_FALSE(notes("0", "0"));
 }

@@ -112,19 +112,19 @@ TEST_CASE("a terminal stopped by Ctrl-S or a full pipe blocks neither the traini
       ends.fill();
     else
       REQUIRE(::tcflow(ends.its(), TCOOFF) == 0);
-    // Standard error too: the message at the end must not hang.
-    const RunningProgram::Options blocked{.out = ends.its(), .err = ends.its()};
 
-    RunningProgram stopped("train_standard", images.training("100000"), blocked);
+    RunningProgram stopped("train_standard", images.training("100000"), {.out = ends.its()});
     wait_for_rows(images.run() / "metrics.csv", 3);
     stopped.send(SIGINT);
     CHECK(wait_at_most(stopped, quickly) == 130);
     CHECK(contains(read_file(images.run() / "training.log"), "stopped by SIGINT"));
 
-    // A whole run is complete, and the output that was lost is an error.
+    // A whole run is complete, and the output that was lost is an error. Standard error is blocked too: the
+    // message at the end must not hang.
     const auto rows = csv_rows(images.run() / "metrics.csv").size();
     const std::string epochs = std::to_string(rows + 2);
-    RunningProgram whole("train_standard", images.training(epochs.c_str()) + Arguments{"--resume"}, blocked);
+    RunningProgram whole("train_standard", images.training(epochs.c_str()) + Arguments{"--resume"},
+                         {.out = ends.its(), .err = ends.its()});
     CHECK(wait_at_most(whole, quickly) == 1);
     CHECK(csv_rows(images.run() / "metrics.csv").size() == rows + 3);
     CHECK(contains(read_file(images.run() / "training.log"), "done: "));
