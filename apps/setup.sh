@@ -14,7 +14,7 @@ esac
 
 required=(g++ cmake ninja-build libeigen3-dev libdnnl-dev libfmt-dev nlohmann-json3-dev libcli11-dev zlib1g-dev
           libxxhash-dev libturbojpeg0-dev libstb-dev doctest-dev libbenchmark-dev libboost-context-dev)
-optional=(dataset-fashion-mnist)  # images for the demo and a test; not every distribution has them
+optional=(dataset-fashion-mnist curl)  # for the demo and tests; not every distribution has the first
 
 missing_of() {  # PACKAGE...: those that are not installed
   for package in "$@"; do

@@ -33,11 +33,9 @@ void planes_to_pixels(std::span<const char> planes, std::span<std::uint8_t> pixe
   }
 }
 
-// Appends one file's `records` images and labels.
-void read_records(const CifarFormat& format, const fs::path& path, std::int64_t records,
-                  std::span<std::uint8_t> images, std::vector<std::int64_t>& labels) {
-  const std::size_t label_bytes = format.label_bounds.size();
-  const std::size_t record_bytes = label_bytes + image_bytes;
+// Throws unless the file has the size of `records` records.
+void check_size(const CifarFormat& format, const fs::path& path, std::int64_t records) {
+  const std::size_t record_bytes = format.label_bounds.size() + image_bytes;
   const std::size_t expected_bytes = static_cast<std::size_t>(records) * record_bytes;
   require_exists(path, format.dataset);
   const std::size_t found_bytes = file_bytes(path);
@@ -45,6 +43,14 @@ void read_records(const CifarFormat& format, const fs::path& path, std::int64_t 
     fail("{}: found {} bytes, expected {} ({} records of {} bytes)", path.string(), found_bytes,
          expected_bytes, records, record_bytes);
   }
+}
+
+// Appends one file's `records` images and labels.
+void read_records(const CifarFormat& format, const fs::path& path, std::int64_t records,
+                  std::span<std::uint8_t> images, std::vector<std::int64_t>& labels) {
+  const std::size_t label_bytes = format.label_bounds.size();
+  const std::size_t record_bytes = label_bytes + image_bytes;
+  const std::size_t expected_bytes = static_cast<std::size_t>(records) * record_bytes;
   const std::string content = read_file(path, expected_bytes);
   if (content.size() != expected_bytes) fail("{}: changed while it was read", path.string());
   for (std::size_t i = 0; i < static_cast<std::size_t>(records); ++i) {
@@ -96,6 +102,7 @@ Dataset load_cifar(const CifarFormat& format, const fs::path& folder, Split spli
 
   Dataset dataset;
   dataset.classes = read_class_names(format, root);
+  for (const std::string& file : files) check_size(format, root / file, records);  // before memory is taken
   dataset.images = Tensor::empty({count, side, side, 3}, DType::u8);
   dataset.labels.reserve(static_cast<std::size_t>(count));
   std::span<std::uint8_t> images = dataset.images.data<std::uint8_t>();

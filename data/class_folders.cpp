@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "data/decoded_cache.h"
 #include "data/folder.h"
 #include "data/formats.h"
@@ -21,7 +22,7 @@ fs::path split_folder(const fs::path& root, Split split) {
   const std::vector<std::string> names =
       split == Split::train ? std::vector<std::string>{"train"} : std::vector<std::string>{"test", "val"};
   for (const std::string& name : names) {
-    if (path_exists(root / name)) return root / name;
+    if (file_exists(root / name)) return root / name;
   }
   fail("{}: no such folder, expected {} with one folder of images for each class",
        (root / names.front()).string(), split == Split::train ? "train/" : "test/ or val/");

@@ -10,6 +10,7 @@
 #include <span>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "data/folder.h"
 #include "data/formats.h"
 
@@ -22,42 +23,46 @@ namespace {
 constexpr std::uint32_t images_magic = 0x00000803;  // unsigned bytes, 3 axes
 constexpr std::uint32_t labels_magic = 0x00000801;  // unsigned bytes, 1 axis
 constexpr std::uint32_t side = 28;
+// More than any dataset of the family has. Without a bound a gzip file could make of its bytes a thousand
+// times as many.
+constexpr std::uint32_t max_count = 1U << 20;
 
 // Reads a gzipped or plain file front to back; zlib checks the gzip checksums.
 class InputFile {
  public:
-  explicit InputFile(const fs::path& path)
-      : name_(path.string()), file_bytes_(file_bytes(path)), file_(gzopen(path.c_str(), "rb"), gzclose_r) {
+  explicit InputFile(const fs::path& path) : name_(path.string()), file_(nullptr, gzclose_r) {
+    file_bytes(path);  // refuses what is no regular file: opening a pipe would wait for its writer
+    file_.reset(gzopen(path.c_str(), "rb"));
     if (!file_) fail("{}: cannot open: {}", name_, std::strerror(errno));
     gzbuffer(file_.get(), 1U << 17);
   }
 
   const std::string& name() const { return name_; }
 
-  // Fills `out`, or throws.
-  void read(std::span<std::uint8_t> out) {
-    for (std::size_t done = 0; done < out.size();) {
-      const std::size_t wanted = std::min(out.size() - done, std::size_t{1} << 30);
-      const std::size_t got = read_some(out.subspan(done, wanted));
-      if (got == 0) fail("{}: truncated: it ends {} bytes early", name_, out.size() - done);
-      done += got;
-    }
-  }
-
   std::uint32_t read_u32() {
-    std::array<std::uint8_t, 4> b{};
-    read(b);
+    const std::vector<std::uint8_t> b = read(4);
     return std::uint32_t{b[0]} << 24 | std::uint32_t{b[1]} << 16 | std::uint32_t{b[2]} << 8 | b[3];
   }
 
-  // Checked before memory is taken for the content.
-  void check_can_hold(std::uint64_t content_bytes) {
-    constexpr std::uint64_t max_deflate_ratio = 1032;
-    const std::uint64_t most = gzdirect(file_.get()) != 0 ? file_bytes_ : file_bytes_ * max_deflate_ratio;
-    if (content_bytes > most) {
-      fail("{}: the header announces {} bytes, but a file of {} bytes cannot hold them", name_, content_bytes,
-           file_bytes_);
+  // The number of images or labels.
+  std::uint32_t read_count() {
+    const std::uint32_t count = read_u32();
+    if (count > max_count)
+      fail("{}: the header announces {} elements, expected at most {}", name_, count, max_count);
+    return count;
+  }
+
+  // Exactly `bytes` bytes. Memory is taken as they come, because a header may announce more than there are.
+  std::vector<std::uint8_t> read(std::size_t bytes) {
+    constexpr std::size_t first_step = std::size_t{1} << 20;
+    std::vector<std::uint8_t> content;
+    for (std::size_t done = 0; done < bytes;) {
+      if (done == content.size()) content.resize(std::min(bytes, std::max(first_step, 2 * done)));
+      const std::size_t got = read_some(std::span(content).subspan(done));
+      if (got == 0) fail("{}: truncated: it ends {} bytes early", name_, bytes - done);
+      done += got;
     }
+    return content;
   }
 
   // Nothing may follow; reading past the end also makes zlib compare the checksum.
@@ -77,13 +82,12 @@ class InputFile {
   }
 
   std::string name_;
-  std::uint64_t file_bytes_;
   std::unique_ptr<gzFile_s, int (*)(gzFile)> file_;
 };
 
 // `stem` itself or with .gz, whichever is there.
 fs::path find_file(const fs::path& folder, const std::string& stem) {
-  if (path_exists(folder / stem)) return folder / stem;
+  if (file_exists(folder / stem)) return folder / stem;
   return require_exists(folder / (stem + ".gz"), "fashion_mnist");
 }
 
@@ -98,27 +102,24 @@ void check_magic(InputFile& file, std::uint32_t expected) {
 Tensor read_images(const fs::path& path) {
   InputFile file(path);
   check_magic(file, images_magic);
-  const std::uint32_t count = file.read_u32();
+  const std::uint32_t count = file.read_count();
   const std::uint32_t height = file.read_u32();
   const std::uint32_t width = file.read_u32();
   if (height != side || width != side) {
     fail("{}: found images of {} x {} pixels, expected 28 x 28", file.name(), height, width);
   }
   if (count == 0) fail("{}: holds no images", file.name());
-  file.check_can_hold(std::uint64_t{count} * side * side);
-  Tensor images = Tensor::empty({count, side, side, 1}, DType::u8);
-  file.read(images.data<std::uint8_t>());
+  const std::vector<std::uint8_t> pixels = file.read(std::size_t{count} * side * side);
   file.expect_end();
+  Tensor images = Tensor::empty({count, side, side, 1}, DType::u8);
+  std::ranges::copy(pixels, images.data<std::uint8_t>().begin());
   return images;
 }
 
 std::vector<std::int64_t> read_labels(const fs::path& path, std::size_t classes) {
   InputFile file(path);
   check_magic(file, labels_magic);
-  const std::uint32_t count = file.read_u32();
-  file.check_can_hold(count);
-  std::vector<std::uint8_t> bytes(count);
-  file.read(bytes);
+  const std::vector<std::uint8_t> bytes = file.read(file.read_count());
   file.expect_end();
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     if (bytes[i] >= classes) {

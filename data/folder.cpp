@@ -44,10 +44,11 @@ bool path_exists(const fs::path& path) {
 
 std::vector<fs::path> list_class_folders(const fs::path& folder) {
   std::vector<fs::path> folders;
-  std::error_code ignored;
   for (const fs::directory_entry& entry : list_folder(folder)) {
-    if (!entry.is_directory(ignored))
-      fail("{}: found a file, expected only class folders here", entry.path().string());
+    std::error_code error;
+    const bool is_folder = entry.is_directory(error);
+    if (error) fail("{}: {}", entry.path().string(), error.message());
+    if (!is_folder) fail("{}: found a file, expected only class folders here", entry.path().string());
     folders.push_back(entry.path());
   }
   if (folders.empty()) fail("{}: found no class folders, expected at least one", folder.string());
@@ -93,14 +94,12 @@ std::vector<std::string> read_lines(const fs::path& path) {
 
 fs::path dataset_root(const fs::path& folder, std::string_view archive_folder) {
   const fs::path inner = folder / archive_folder;
-  return path_exists(inner) ? inner : folder;
+  return file_exists(inner) ? inner : folder;
 }
 
 fs::path require_exists(const fs::path& path, std::string_view dataset) {
-  std::error_code error;
-  if (!fs::exists(path, error)) {
-    fail("{}: {}; `bash data/download.sh {}` gets this dataset", path.string(),
-         error ? error.message() : "no such file or folder", dataset);
+  if (!file_exists(path)) {
+    fail("{}: no such file or folder; `bash data/download.sh {}` gets this dataset", path.string(), dataset);
   }
   return path;
 }

@@ -8,7 +8,8 @@
 
 namespace generous {
 
-/// Whether there is such a file or folder; no when that cannot be found out.
+/// Whether there is such a file or folder; no when that cannot be found out (file_exists of core/files.h
+/// throws then).
 bool path_exists(const std::filesystem::path& path);
 
 /// The folders in `folder`, sorted by name, without hidden entries (a leading dot). Throws Error with the

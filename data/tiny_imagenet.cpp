@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <map>
-#include <set>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "data/decoded_cache.h"
 #include "data/folder.h"
 #include "data/formats.h"
@@ -20,7 +20,7 @@ const char* const dataset_name = "tiny_imagenet";
 std::vector<std::string> read_wnids(const fs::path& root) {
   const fs::path path = root / "wnids.txt";
   std::vector<std::string> wnids;
-  if (path_exists(path)) {
+  if (file_exists(path)) {
     wnids = read_lines(path);
     if (wnids.empty()) fail("{}: is empty, expected one WordNet id a line", path.string());
   } else {
@@ -46,7 +46,7 @@ std::map<std::string, std::int64_t> index_by_wnid(const std::vector<std::string>
 std::vector<std::string> read_class_names(const fs::path& root,
                                           const std::map<std::string, std::int64_t>& index,
                                           std::vector<std::string> names) {
-  if (!path_exists(root / "words.txt")) return names;
+  if (!file_exists(root / "words.txt")) return names;
   for (const std::string& line : read_lines(root / "words.txt")) {
     const std::size_t tab = line.find('\t');
     const auto found = index.find(line.substr(0, tab));
@@ -70,7 +70,7 @@ std::vector<LabelledFile> files_in_class_folders(const fs::path& folder,
   for (std::size_t label = 0; label < wnids.size(); ++label) {
     const fs::path class_folder = require_exists(folder / wnids[label], dataset_name);
     for (fs::path& path :
-         list_images(path_exists(class_folder / "images") ? class_folder / "images" : class_folder)) {
+         list_images(file_exists(class_folder / "images") ? class_folder / "images" : class_folder)) {
       files.push_back({std::move(path), static_cast<std::int64_t>(label)});
     }
   }
@@ -121,7 +121,7 @@ Dataset load_tiny_imagenet(const fs::path& folder, Split split) {
   const std::vector<std::string> wnids = read_wnids(root);
   const std::map<std::string, std::int64_t> index = index_by_wnid(wnids, root);
   const fs::path images = require_exists(root / (split == Split::train ? "train" : "val"), dataset_name);
-  const bool original = split == Split::test && path_exists(images / "val_annotations.txt");
+  const bool original = split == Split::test && file_exists(images / "val_annotations.txt");
   const std::vector<LabelledFile> files =
       original ? files_by_annotations(images, index) : files_in_class_folders(images, wnids, index);
   return load_decoded(root, split, files, read_class_names(root, index, wnids), size);

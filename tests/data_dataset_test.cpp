@@ -1,4 +1,5 @@
 #include <doctest/doctest.h>
+#include <sys/stat.h>
 
 #include "data/dataset.h"
 #include "tests/data_files.h"
@@ -47,6 +48,62 @@ TEST_CASE("a missing folder is an error with the command that gets the dataset")
   }
   CHECK(error_of([&] { load_dataset("class_folders", "", Split::train); }) ==
         "class_folders has no default folder: name one that holds train/ and test/");
+}
+
+TEST_CASE("a path that cannot be looked at is an error of one line with the reason") {
+  const TemporaryFolder folder;
+  std::filesystem::create_symlink("loop", folder / "loop");
+  const std::string loop = (folder / "loop").string();
+  const std::string long_name = (folder / std::string(300, 'n')).string();
+  std::string long_path = folder.path().string();
+  while (long_path.size() < 5000) long_path += "/folder";
+  for (const std::string& name : dataset_names()) {
+    CAPTURE(name);
+    const auto error = [&](const std::string& path) {
+      return error_of([&] { load_dataset(name, path, Split::train); });
+    };
+    const std::string inside = name == "class_folders" ? "/train" : "";
+    CHECK(error(loop) == "cannot look at " + loop + inside + ": Too many levels of symbolic links");
+    CHECK(error(long_name) == "cannot look at " + long_name + inside + ": File name too long");
+    CHECK(error(long_path) == "cannot look at " + long_path + inside + ": File name too long");
+  }
+  std::filesystem::create_directories(folder / "train");
+  std::filesystem::create_symlink("cat", folder / "train" / "cat");
+  CHECK(error_of([&] { load_dataset("class_folders", folder.path(), Split::train); }) ==
+        (folder / "train" / "cat").string() + ": Too many levels of symbolic links");
+}
+
+TEST_CASE("a pipe is an error, wherever in a dataset it is, and nobody waits for its writer") {
+  const auto error = [](const std::string& name, const std::string& pipe) {
+    const TemporaryFolder folder;
+    write_file(folder / "train" / "only" / "b.png", png_rgb_2x3);
+    write_file(folder / "train" / "n01" / "images" / "a.JPEG", jpeg_red_64x64);
+    write_file(folder / "batches.meta.txt", "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n");
+    write_file(folder / "train-labels-idx1-ubyte", "labels");
+    if (name == "class_folders") std::filesystem::remove_all(folder / "train" / "n01");
+    if (name == "tiny_imagenet") std::filesystem::remove_all(folder / "train" / "only");
+    REQUIRE(::mkfifo((folder / pipe).c_str(), 0600) == 0);
+    const std::string text = error_of([&] { load_dataset(name, folder.path(), Split::train); });
+    return text.find((folder / pipe).string()) == std::string::npos ? "" : text;
+  };
+  CHECK_FALSE(error("class_folders", "train/only/a.png").empty());
+  CHECK_FALSE(error("class_folders", "train/only/c.png").empty());
+  CHECK_FALSE(error("class_folders", "train/pipe").empty());
+  CHECK_FALSE(error("tiny_imagenet", "wnids.txt").empty());
+  CHECK_FALSE(error("tiny_imagenet", "words.txt").empty());
+  CHECK_FALSE(error("tiny_imagenet", "train/n01/images/b.JPEG").empty());
+  CHECK_FALSE(error("cifar10", "data_batch_1.bin").empty());
+  CHECK_FALSE(error("cifar100", "fine_label_names.txt").empty());
+  CHECK_FALSE(error("fashion_mnist", "train-images-idx3-ubyte").empty());
+}
+
+TEST_CASE("a folder whose name is not UTF-8 is a folder like any other") {
+  const TemporaryFolder folder;
+  const std::filesystem::path odd = folder / "\xff\xfe";
+  write_file(odd / "train" / "only" / "a.png", png_rgb_2x3);
+  CHECK(load_dataset("class_folders", odd, Split::train).images.shape() == Shape{1, 2, 3, 3});
+  CHECK(load_dataset("class_folders", odd, Split::train).images.shape() ==
+        Shape{1, 2, 3, 3});  // from its cache
 }
 
 TEST_CASE("a name leads to its reader") {

@@ -1,5 +1,9 @@
 #include <doctest/doctest.h>
+#include <sys/stat.h>
 
+#include <random>
+
+#include "core/allocator.h"
 #include "data/formats.h"
 #include "tests/data_files.h"
 #include "tests/temporary_folder.h"
@@ -102,6 +106,11 @@ TEST_CASE("swapped, foreign and wrongly sized files are errors") {
     write_file(files.labels, gzip(idx_labels({9, 10, 4})));
     CHECK(files.error() == files.labels.string() + ": label 1 is 10, expected 0 to 9");
   }
+  SUBCASE("a pipe in place of a file") {
+    fs::remove(files.images);
+    REQUIRE(::mkfifo(files.images.c_str(), 0600) == 0);
+    CHECK(files.error() == files.images.string() + ": is not a regular file");
+  }
   SUBCASE("a folder in place of a file") {
     fs::remove(files.images);
     fs::create_directory(files.images);
@@ -122,13 +131,24 @@ TEST_CASE("a header that announces another count than the file holds is an error
     write_file(files.images, gzip(content));
     CHECK(files.error() == files.images.string() + ": has more bytes than its header announces");
   }
-  SUBCASE("terabytes: noticed before memory is taken") {
+  SUBCASE("terabytes") {
     content.replace(4, 4, big_endian(0xffffffff));
-    const std::string file = gzip(content);
-    write_file(files.images, file);
-    CHECK(files.error() == files.images.string() +
-                               ": the header announces 3367254359280 bytes, but a file of " +
-                               std::to_string(file.size()) + " bytes cannot hold them");
+    write_file(files.images, gzip(content));
+    CHECK(files.error() ==
+          files.images.string() + ": the header announces 4294967295 elements, expected at most 1048576");
+  }
+  SUBCASE("822 MB in a file of 1 MB that could hold them, but does not: no memory is taken for them") {
+    content = content.substr(0, 16).replace(4, 4, big_endian(std::size_t{1} << 20));
+    std::minstd_rand random;
+    for (int i = 0; i < 1'000'000; ++i) content.push_back(static_cast<char>(random() >> 8));
+    write_file(files.images, gzip(content));
+    const auto taken = [] {
+      const auto statistics = host_allocator()->statistics();
+      return statistics.in_use_bytes + statistics.cached_bytes;
+    };
+    const std::size_t before = taken();
+    CHECK(files.error() == files.images.string() + ": truncated: it ends 821083584 bytes early");
+    CHECK(taken() == before);
   }
   SUBCASE("a plain file that breaks off") {
     fs::remove(files.images);
