@@ -32,7 +32,7 @@ struct Display::State {
   bool writing = false;  ///< an entry that no longer waits
   bool closing = false;
   bool given_up = false;  ///< waiting again would change nothing
-  std::string lost;  ///< why, once lines were lost
+  std::string lost;       ///< why, once lines were lost
 
   bool idle() const { return waiting.empty() && !writing; }
 };
