@@ -198,10 +198,12 @@ void check_layout(const std::string& file, const std::vector<Entry>& entries, st
 }  // namespace
 
 SafetensorsFile read_safetensors(const std::filesystem::path& path) {
-  const std::string file = path.string();
-  const std::string content = read_file(path);
+  return parse_safetensors(read_file(path), path.string());
+}
+
+SafetensorsFile parse_safetensors(std::string_view content, const std::string& file) {
   const std::string_view header = header_of(file, content);
-  const std::string_view data = std::string_view(content).substr(size_bytes + header.size());
+  const std::string_view data = content.substr(size_bytes + header.size());
 
   SafetensorsFile result;
   std::vector<Entry> entries;

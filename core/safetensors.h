@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -28,6 +29,8 @@ struct SafetensorsFile {
 /// converted where no value can change (I32, I16, I8, U16, U32, BOOL to i64; F16 to f32), and rejected by
 /// name otherwise.
 SafetensorsFile read_safetensors(const std::filesystem::path& path);
+/// The same of a file's `content` in memory; `file` names it in messages.
+SafetensorsFile parse_safetensors(std::string_view content, const std::string& file);
 
 /// Writes atomically (core/files.h). Tensor data is aligned to 8 bytes by padding the header with spaces.
 /// Throws Error for duplicate or empty names, the name "__metadata__", an undefined tensor.

@@ -10,6 +10,7 @@
 #include "apps/training/config_keys.h"
 #include "apps/training/weights.h"
 #include "core/error.h"
+#include "core/files.h"
 #include "core/json.h"
 #include "nn/state_dict.h"
 
@@ -121,7 +122,11 @@ void write_training_state(const std::filesystem::path& path, const TrainingState
 }
 
 TrainingState read_training_state(const std::filesystem::path& path) {
-  const SafetensorsFile file = read_safetensors(path);
+  return parse_training_state(read_file(path), path);
+}
+
+TrainingState parse_training_state(std::string_view content, const std::filesystem::path& path) {
+  const SafetensorsFile file = parse_safetensors(content, path.string());
   TrainingState state;
   state.config = entry(file.metadata, "config", path);
   read_number(file.metadata, "train_images", path, state.train_images);

@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "apps/training/config.h"
@@ -76,6 +77,8 @@ struct TrainingState {
 void write_training_state(const std::filesystem::path& path, const TrainingState& state);
 /// Throws Error if the file is not a training state, or one that no run can have written.
 TrainingState read_training_state(const std::filesystem::path& path);
+/// The same of a file's `content` in memory; `path` names it in messages.
+TrainingState parse_training_state(std::string_view content, const std::filesystem::path& path);
 
 /// Throws Error that names the first setting in which the saved run differs and may not.
 void check_same_settings(const Config& config, const TrainingState& state, const std::filesystem::path& path);

@@ -164,19 +164,23 @@ std::string unknown(Program program, std::string_view name, bool flag) {
   return fmt::format("unknown {} {}{}; did you mean {}{}?", kind, dashes, name, dashes, nearest(name, names));
 }
 
-std::vector<Given> read_params(Program program, const std::filesystem::path& path) {
-  if (!file_exists(path)) return {};
-  const json object = parse_json_strictly(read_file(path, std::size_t{1} << 20), path.string());
+/// The values in the text of a params.json, which `source` names.
+std::vector<Given> values_of_params(Program program, std::string_view text, const std::string& source) {
+  const json object = parse_json_strictly(text, source);
   require(object.is_object(), "{}: expected a JSON object such as {{\"model_name\": \"resnet18\"}}, found {}",
-          path.string(), json_excerpt(object));
+          source, json_excerpt(object));
   std::vector<Given> values;
   for (const auto& [name, value] : object.items()) {
     const Key* key = find_key(program, name);
-    if (key == nullptr || key->role == Role::call)
-      fail("{}: {}", path.string(), unknown(program, name, false));
-    values.push_back({key, value, fmt::format("{}: {}", path.string(), name), false});
+    if (key == nullptr || key->role == Role::call) fail("{}: {}", source, unknown(program, name, false));
+    values.push_back({key, value, fmt::format("{}: {}", source, name), false});
   }
   return values;
+}
+
+std::vector<Given> read_params(Program program, const std::filesystem::path& path) {
+  if (!file_exists(path)) return {};
+  return values_of_params(program, read_file(path, std::size_t{1} << 20), path.string());
 }
 
 /// The flags that were given, or nothing if help was asked for and printed.
@@ -226,6 +230,16 @@ void check_required(const Config& config) {
   }
 }
 
+/// The defaults of the model and the dataset that `values` ask for, and over them `values`.
+Config configure(Program program, const std::vector<Given>& values) {
+  Config asked;
+  asked.program = program;
+  set_values(asked, values);
+  Config config = default_config(program, asked.model_name, asked.dataset);
+  set_values(config, values);
+  return config;
+}
+
 json to_json_value(const Config& config, const Key& key) {
   return std::visit(
       [&](auto member) {
@@ -243,20 +257,18 @@ std::optional<Config> read_configuration(Program program, const std::vector<std:
   const auto flags = read_flags(program, arguments);
   if (!flags) return std::nullopt;
 
-  // What model and dataset are asked for decides the defaults of everything else.
-  Config asked;
-  asked.program = program;
-  set_values(asked, *flags);
+  const Config asked = configure(program, *flags);
   std::vector<Given> values;
   if (!asked.save_path.empty()) values = read_params(program, params_path(asked));
   values.insert(values.end(), flags->begin(), flags->end());
-  set_values(asked, values);
-
-  Config config = default_config(program, asked.model_name, asked.dataset);
-  set_values(config, values);
+  Config config = configure(program, values);
   check_writable(program, values);
   check_required(config);
   return config;
+}
+
+Config parse_params(Program program, std::string_view text, const std::string& source) {
+  return configure(program, values_of_params(program, text, source));
 }
 
 std::vector<Setting> settings(const Config& config) {

@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace generous {
@@ -103,6 +104,10 @@ struct Config {
 /// UsageError for a wrong flag, value or a missing one, Error for what is wrong in the file; both name the
 /// key, what was found and what would be right.
 std::optional<Config> read_configuration(Program program, const std::vector<std::string>& arguments);
+
+/// The configuration that the text of a params.json asks for by itself, without flags; required keys may be
+/// missing. `source` names it in messages. Throws Error like read_configuration.
+Config parse_params(Program program, std::string_view text, const std::string& source);
 
 /// One key of a configuration and its value as JSON.
 struct Setting {
