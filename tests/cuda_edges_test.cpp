@@ -85,9 +85,8 @@ TEST_CASE("elementwise kernels reach every element, whole vectors or not") {
       for (float& v : positive.data<float>()) v = std::abs(v) + 0.5F;
       const Tensor x = in_dtype(positive, dtype);
       const Tensor b = in_dtype(positive, dtype);
-      for (const Unary op :
-           {Unary::relu, Unary::relu6, Unary::exp, Unary::log, Unary::sqrt, Unary::square, Unary::sigmoid,
-            Unary::step}) {
+      for (const Unary op : {Unary::relu, Unary::relu6, Unary::exp, Unary::log, Unary::sqrt, Unary::square,
+                             Unary::sigmoid, Unary::step}) {
         CHECK(gap(shape, dtype, {x}, [&](Backend& on, auto& in, Tensor& y) { on.unary(op, in[0], y); }) <=
               tolerance_of(dtype));
         CHECK(gap(shape, dtype, {x, random("y"), random("dy")}, [&](Backend& on, auto& in, Tensor& y) {

@@ -7,8 +7,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 build=${1:-build}
 [ $# -gt 0 ] && shift
 bash apps/setup.sh "$build" all "$@"
-# On a machine that other programs keep busy, threads that spin for long while they wait slow each other down.
-export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-10000}
 on_gpu=()
 nvidia-smi -L >/dev/null 2>&1 || on_gpu=(--exclude-regex '^cuda_')
 ctest --test-dir "$build" --output-on-failure "${on_gpu[@]}"

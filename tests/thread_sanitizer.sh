@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# The suites and programs with threads of their own (the loader's workers, the display, the lock of a run's folder) under
+# ThreadSanitizer. OpenMP's runtime is not instrumented and would be taken for a race: it gets one thread.
+#   bash tests/thread_sanitizer.sh [BUILD_FOLDER]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+build=${1:-build-thread-sanitizer}
+suites=(loader allocator decoded_cache streams resume apps)
+bash apps/setup.sh "$build" "${suites[*]/#/test_} train_standard train_generous train_kd evaluate predict loader_benchmark" \
+  -DCMAKE_BUILD_TYPE=RelWithDebInfo -DGENEROUS_SANITIZE=thread -DGENEROUS_CUDA=OFF
+pattern=$(IFS='|'; echo "${suites[*]}")
+# Without address randomisation, of which some kernels do more than ThreadSanitizer can take.
+OMP_NUM_THREADS=1 setarch --addr-no-randomize ctest --test-dir "$build" --output-on-failure --no-tests=error -R "^($pattern)$"
