@@ -16,6 +16,7 @@ required=(g++ cmake ninja-build libeigen3-dev libdnnl-dev libfmt-dev nlohmann-js
           libxxhash-dev libturbojpeg0-dev libstb-dev doctest-dev libbenchmark-dev libboost-context-dev)
 optional=(dataset-fashion-mnist curl)  # for the demo and tests; not every distribution has the first
 [[ " $* " == *" -DGENEROUS_FUZZ=ON "* ]] && required+=(clang libclang-rt-dev libomp-dev)
+[[ " $targets " == *" failing_calls "* ]] && required+=(python3)
 
 missing_of() {  # PACKAGE...: those that are not installed
   for package in "$@"; do
