@@ -164,6 +164,9 @@ TEST_CASE("a run killed at any moment can be resumed, and ends as if it had not 
     const bool resumable = fs::exists(run / "training_state.safetensors");
     RunningProgram program("train_standard", small_run(folder / "images", run) + flags +
                                                  Arguments(resumable ? 1 : 0, "--resume"));
+    // The first may die before it has begun; on a busy machine the others would too.
+    for (int wait = 0; attempt > 0 && wait < 1000 && !fs::exists(run / "training_state.safetensors"); ++wait)
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
     std::this_thread::sleep_for(std::chrono::milliseconds(60 + 35 * attempt));
     program.send(SIGKILL);
     const int exit_code = program.wait();
