@@ -9,6 +9,7 @@
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <system_error>
 
 namespace generous {
 
@@ -92,7 +93,12 @@ void set_threads(int threads) {
 void give_way_while_waiting(char** argv) {
   if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;
   ::setenv("GOMP_SPINCOUNT", short_spin, 0);
-  ::execv("/proc/self/exe", argv);
+  // By its own path, which the system's lists of processes then show; that may be gone by now, the link never
+  // is.
+  constexpr const char* link = "/proc/self/exe";
+  std::error_code error;
+  ::execv(fs::read_symlink(link, error).c_str(), argv);
+  ::execv(link, argv);
   ::unsetenv("GOMP_SPINCOUNT");  // not to be started anew: it goes on as it is
 }
 
