@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <new>
-#include <regex>
+#include <string_view>
 
 #include "core/error.h"
 #include "core/open_file.h"
@@ -55,6 +55,27 @@ class TemporaryFile {
   OpenFile file_;
   bool renamed_ = false;
 };
+
+/// Takes `end` from the end of `text`; whether it was there.
+bool take_end(std::string_view& text, std::string_view end) {
+  const bool found = text.ends_with(end);
+  if (found) text.remove_suffix(end.size());
+  return found;
+}
+
+/// Takes at least one digit.
+bool take_number(std::string_view& text) {
+  const std::size_t rest = text.find_last_not_of("0123456789") + 1;
+  const bool found = rest < text.size();
+  text = text.substr(0, rest);
+  return found;
+}
+
+/// Whether TemporaryFile makes such names: .NAME.PROCESS-ATTEMPT.tmp
+bool is_temporary_name(std::string_view name) {
+  return take_end(name, ".tmp") && take_number(name) && take_end(name, "-") && take_number(name) &&
+         take_end(name, ".") && name.starts_with('.') && name.size() > 1;
+}
 
 /// Removes the file unless it is being written; whether it did.
 bool remove_if_abandoned(const fs::path& path) {
@@ -154,13 +175,10 @@ void write_file_atomically(const fs::path& path, std::string_view content) {
 }
 
 std::size_t remove_abandoned_files(const fs::path& folder) {
-  static const std::regex temporary_name(R"(\..+\.[0-9]+-[0-9]+\.tmp)");
   std::size_t removed = 0;
   std::error_code error;
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
-    if (std::regex_match(entry->path().filename().native(), temporary_name) &&
-        remove_if_abandoned(entry->path()))
-      ++removed;
+    if (is_temporary_name(entry->path().filename().native()) && remove_if_abandoned(entry->path())) ++removed;
   return removed;
 }
 
