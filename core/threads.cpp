@@ -17,9 +17,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// Some ten microseconds: longer than most waits on a quiet machine, short beside the milliseconds for which
-/// a busy one takes a core away.
-constexpr const char* short_spin = "1000";
+/// In libgomp's turns, some tens of microseconds: longer than most waits on a quiet machine, short beside the
+/// milliseconds for which a busy one takes a core away.
+constexpr const char* short_spin = "2000";
 
 /// The two numbers in `text`, quota and period in microseconds, as cores; nothing for "max" or -1.
 std::optional<double> cores(const std::string& text) {
