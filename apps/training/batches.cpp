@@ -42,8 +42,7 @@ void check_batches(const Config& config, const ModelOptions& options, std::int64
   if (config.drop_last && images < config.batch_size)
     fail(
         "{} training images make no batch of {}, and --drop_last 1 drops smaller ones: give --drop_last 0 or "
-        "a "
-        "smaller --batch_size",
+        "a smaller --batch_size",
         images, config.batch_size);
   if (!has_single(images, config.batch_size) || (config.drop_last && config.batch_size > 1)) return;
   const std::string reason = why_not_single(config, options);
@@ -54,8 +53,7 @@ void check_batches(const Config& config, const ModelOptions& options, std::int64
          better_sizes(images, config.batch_size));
   fail(
       "{} cannot be trained on a batch of one image ({}), and the last of {} images in batches of {} is one: "
-      "give "
-      "--batch_size {}, or --drop_last 1 to leave a smaller last batch out of every epoch",
+      "give --batch_size {}, or --drop_last 1 to leave a smaller last batch out of every epoch",
       config.model_name, reason, images, config.batch_size, better_sizes(images, config.batch_size));
 }
 

@@ -327,8 +327,7 @@ void TrainingLoop::note_flat_rows() {
   if (flat_rows_ > 0)
     log_.line(
         fmt::format("note: in epoch {}, {} images had the same logit for every class in one of the networks "
-                    "(sigma is 0) and "
-                    "gave no non-target knowledge",
+                    "(sigma is 0) and gave no non-target knowledge",
                     position_.epoch + 1, flat_rows_));
   flat_rows_ = 0;
 }

@@ -44,9 +44,8 @@ std::string compare_classes(const std::vector<std::string>& found, const std::ve
   const std::size_t first = first_difference(found, expected);
   if (std::ranges::is_permutation(found, expected))
     fail(
-        "{}: its outputs stand for the dataset's classes in another order: output {} is '{}' there, and '{}' "
-        "in "
-        "the dataset; take weights that were trained on this order",
+        "{}: its outputs stand for the dataset's classes in another order: output {} is '{}' there, and "
+        "'{}' in the dataset; take weights that were trained on this order",
         source, first, found[first], expected[first]);
   return fmt::format(
       "{}: trained on classes of other names: output {} is '{}' there, and '{}' in the dataset", source,
@@ -71,10 +70,8 @@ void check_class_numbering(const std::string& dataset, bool has_class_names, con
   if (dataset != "tiny_imagenet" || has_class_names) return;
   fail(
       "{} is from when the classes of tiny_imagenet were numbered in the order of wnids.txt; now they are in "
-      "the "
-      "order of their sorted ids, as for other programs, so its outputs would be taken for other classes: "
-      "train "
-      "it anew, in a new folder",
+      "the order of their sorted ids, as for other programs, so its outputs would be taken for other "
+      "classes: train it anew, in a new folder",
       source);
 }
 

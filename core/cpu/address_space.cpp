@@ -18,8 +18,7 @@ void require_address_space(std::int64_t bytes) {
   }
   fail(
       "out of memory: the limit of {} MiB on this process's address space (ulimit -v) leaves less than the "
-      "{} MiB "
-      "that oneDNN needs next: raise it, or try a smaller --batch_size",
+      "{} MiB that oneDNN needs next: raise it, or try a smaller --batch_size",
       limit.rlim_cur >> 20U, (bytes + (1 << 20) - 1) >> 20U);
 }
 
