@@ -97,11 +97,11 @@ TEST_CASE("another number of threads is said and allowed; a state without the re
   const Run run;
   Arguments resume = run.resume;
   const std::string same = completes("train_standard", resume);
-  CHECK_FALSE(contains(same, "computed by"));
+  CHECK_FALSE(contains(same, "computing threads"));
   CHECK_FALSE(contains(same, "could not be compared"));
   resume.back() = "3";
   const std::string other = completes("train_standard", resume + Arguments{"--threads", "2"});
-  CHECK(contains(other, "note: computed by 1 threads so far and by 2 from here on"));
+  CHECK(contains(other, "note: the number of computing threads was 1 so far and is 2 from here on"));
 
   make_old_state(run.state);
   resume.back() = "4";
@@ -109,7 +109,7 @@ TEST_CASE("another number of threads is said and allowed; a state without the re
   CHECK(contains(old,
                  "could not be compared: names of classes, test images, test labels, training images, "
                  "training labels"));
-  CHECK_FALSE(contains(old, "computed by"));
+  CHECK_FALSE(contains(old, "computing threads"));
   resume.back() = "5";
   CHECK_FALSE(contains(completes("train_standard", resume), "could not be compared"));
 }

@@ -204,11 +204,10 @@ std::vector<std::string> check_same_inputs(const Inputs& now, const TrainingStat
     notes.push_back(fmt::format("{} is older than the record of these, which could not be compared: {}",
                                 path.string(), fmt::join(unknown, ", ")));
   if (state.inputs.threads > 0 && state.inputs.threads != now.threads)
-    notes.push_back(
-        fmt::format("computed by {} threads so far and by {} from here on: sums are taken in another order, "
-                    "so the last bits "
-                    "differ from those of a run by {} alone",
-                    state.inputs.threads, now.threads, state.inputs.threads));
+    notes.push_back(fmt::format(
+        "the number of computing threads was {} so far and is {} from here on: sums are taken in another "
+        "order, so the last bits differ from those of a run by {} alone",
+        state.inputs.threads, now.threads, state.inputs.threads));
   return notes;
 }
 
