@@ -51,13 +51,16 @@ fuzz() {  # TARGET LIBFUZZER_OPTION...: runs it and prints its line; 1 after a f
   local code=$? finding
   statistic() { sed -n "s/^stat::$1: *//p" "$log"; }
   last() { sed -n "s/.*\b$1: \([0-9]*\).*/\1/p" "$log" | tail -n 1; }
+  local outcome="A FINDING"
   finding=$(sed -n 's/.*Test unit written to //p' "$log" | tail -n 1)
+  [ -n "$finding" ] || outcome="ENDED EARLY"  # it did not start, or was stopped
+  [ $code -ne 0 ] || outcome="no finding"
   printf '%-14s %10s inputs  %7s /s  %6s edges  %5s kept  %4s MB  %s\n' "$name" \
     "$(statistic number_of_executed_units)" "$(statistic average_exec_per_sec)" "$(last cov)" \
-    "$(find "$build/corpus/$name" -type f | wc -l)" "$(statistic peak_rss_mb)" "$([ $code -eq 0 ] && echo 'no finding' || echo 'A FINDING')"
+    "$(find "$build/corpus/$name" -type f | wc -l)" "$(statistic peak_rss_mb)" "$outcome"
   [ $code -eq 0 ] && return
   grep -m 1 -E 'ERROR:|runtime error:|a promise is broken:|DEADLYSIGNAL' "$log" || tail -n 3 "$log"
-  echo "  report: $log; again: $build/tests/fuzz/fuzz_$name ${finding:-(it did not start)}"
+  echo "  report: $log${finding:+; again: $build/tests/fuzz/fuzz_$name $finding}"
   return 1
 }
 export -f fuzz
