@@ -5,14 +5,16 @@
 namespace generous {
 namespace {
 
-class Mlp : public Module {
+class Mlp : public Network {
  public:
   explicit Mlp(const ModelOptions& options)
       : fc1_(add<FlattenLinear>("fc1", options.image, width)),
         fc2_(add<Linear>("fc2", width, width)),
         fc3_(add<Linear>("fc3", width, options.classes)) {}
 
-  Tensor forward(const Tensor& x) override { return relu(fc3_(relu(fc2_(relu(fc1_(x)))))); }
+  Tensor forward(const Tensor& x, Features* /*features*/) override {
+    return relu(fc3_(relu(fc2_(relu(fc1_(x))))));
+  }
 
  private:
   static constexpr std::int64_t width = 512;
@@ -24,6 +26,6 @@ class Mlp : public Module {
 
 }  // namespace
 
-std::unique_ptr<Module> make_mlp(const ModelOptions& options) { return std::make_unique<Mlp>(options); }
+std::unique_ptr<Network> make_mlp(const ModelOptions& options) { return std::make_unique<Mlp>(options); }
 
 }  // namespace generous

@@ -6,6 +6,6 @@
 namespace generous {
 
 /// Flattened image - 512 - 512 - classes, with a ReLU after every layer, the last included.
-std::unique_ptr<Module> make_mlp(const ModelOptions& options);
+std::unique_ptr<Network> make_mlp(const ModelOptions& options);
 
 }  // namespace generous

@@ -5,12 +5,12 @@
 namespace generous {
 namespace {
 
-class Net : public Module {
+class Net : public Network {
  public:
   explicit Net(const ModelOptions& options)
       : Net(options.image, options.num_channels, options.classes, options.dropout_rate) {}
 
-  Tensor forward(const Tensor& x) override {
+  Tensor forward(const Tensor& x, Features* /*features*/) override {
     Tensor y = stage(conv1_, bn1_, x);  // {N, H/2, W/2, c}
     y = stage(conv2_, bn2_, y);         // {N, H/4, W/4, 2c}
     y = stage(conv3_, bn3_, y);         // {N, H/8, W/8, 4c}
@@ -55,7 +55,7 @@ class Net : public Module {
 
 }  // namespace
 
-std::unique_ptr<Module> make_net(const ModelOptions& options) {
+std::unique_ptr<Network> make_net(const ModelOptions& options) {
   require(options.image[0] >= 8 && options.image[1] >= 8,
           "net: images of {} are too small for three 2x2 poolings: at least 8x8", options.image.str());
   return std::make_unique<Net>(options);

@@ -84,7 +84,7 @@ class PreBottleneck : public PreActivationBlock {
 };
 
 template <class Block>
-class PreResNet : public Module {
+class PreResNet : public Network {
  public:
   PreResNet(std::int64_t blocks, const ModelOptions& options)
       : conv1_(add<Conv2d>("conv1", conv3x3(options.image[2], 16, 1, fan_out))),
@@ -102,7 +102,7 @@ class PreResNet : public Module {
     }
   }
 
-  Tensor forward(const Tensor& x) override {
+  Tensor forward(const Tensor& x, Features* /*features*/) override {
     Tensor y = conv1_(x);
     for (Sequential* stage : stages_) y = stage->forward(y);
     return fc_(global_avg_pool(bn_.then_relu(y)));
@@ -117,7 +117,7 @@ class PreResNet : public Module {
 
 }  // namespace
 
-std::unique_ptr<Module> make_preresnet(int depth, const ModelOptions& options) {
+std::unique_ptr<Network> make_preresnet(int depth, const ModelOptions& options) {
   require(depth >= 8 && depth % 6 == 2, "make_preresnet: depth {} is not 6n+2", depth);
   const std::int64_t blocks = (depth - 2) / 6;
   if (depth >= 44) return std::make_unique<PreResNet<PreBottleneck>>(blocks, options);

@@ -7,6 +7,6 @@ namespace generous {
 
 /// Stem 16, three stages 16/32/64 of (depth - 2) / 6 blocks each: two 3x3 convolutions, or from depth 44 on
 /// bottlenecks 1x1, 3x3, 1x1 (four times the stage's width out); final batch norm + ReLU.
-std::unique_ptr<Module> make_preresnet(int depth, const ModelOptions& options);
+std::unique_ptr<Network> make_preresnet(int depth, const ModelOptions& options);
 
 }  // namespace generous

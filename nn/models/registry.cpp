@@ -16,7 +16,7 @@
 namespace generous {
 namespace {
 
-using Factory = std::function<std::unique_ptr<Module>(const ModelOptions&)>;
+using Factory = std::function<std::unique_ptr<Network>(const ModelOptions&)>;
 
 /// Every model with a fixed name.
 const std::map<std::string, Factory>& factories() {
@@ -48,7 +48,7 @@ void check_options(const ModelOptions& options) {
           "model: num_channels is {}, expected 1 to 4096", options.num_channels);
 }
 
-std::unique_ptr<Module> build(const std::string& name, const ModelOptions& options) {
+std::unique_ptr<Network> build(const std::string& name, const ModelOptions& options) {
   if (const auto it = factories().find(name); it != factories().end()) return it->second(options);
   if (name.starts_with("wrn_")) return make_wrn(parse_wrn(name), options);
   const std::vector<std::string> names = model_names();
@@ -58,9 +58,9 @@ std::unique_ptr<Module> build(const std::string& name, const ModelOptions& optio
 
 }  // namespace
 
-std::unique_ptr<Module> make_model(const std::string& name, const ModelOptions& options) {
+std::unique_ptr<Network> make_model(const std::string& name, const ModelOptions& options) {
   check_options(options);
-  std::unique_ptr<Module> model = build(name, options);
+  std::unique_ptr<Network> model = build(name, options);
   model->initialise(options.seed);
   model->to(options.device);
   return model;

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "nn/module.h"
+#include "nn/network.h"
 
 namespace generous {
 
@@ -20,7 +20,7 @@ struct ModelOptions {
 
 /// Builds and initialises a model. Throws Error that names the nearest known model for an unknown name, and
 /// for options a model cannot be built with (an image too small for its strides, say).
-std::unique_ptr<Module> make_model(const std::string& name, const ModelOptions& options);
+std::unique_ptr<Network> make_model(const std::string& name, const ModelOptions& options);
 
 /// Every fixed name, sorted; and `wrn_D_K` as a pattern.
 std::vector<std::string> model_names();

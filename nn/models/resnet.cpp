@@ -81,7 +81,7 @@ class Bottleneck : public ResidualBlock {
 };
 
 template <class Block>
-class ResNet : public Module {
+class ResNet : public Network {
  public:
   ResNet(const ResNetSpec& spec, const ModelOptions& options)
       : conv1_(add<Conv2d>("conv1", conv3x3(options.image[2], spec.stem, 1, spec.weights))),
@@ -99,7 +99,7 @@ class ResNet : public Module {
     classifier_ = &add<Linear>(spec.classifier_name, channels, options.classes);
   }
 
-  Tensor forward(const Tensor& x) override {
+  Tensor forward(const Tensor& x, Features* /*features*/) override {
     Tensor y = conv_bn_relu(conv1_, bn1_, x);
     for (Sequential* stage : stages_) y = stage->forward(y);
     return classifier_->forward(global_avg_pool(y));
@@ -114,7 +114,7 @@ class ResNet : public Module {
 
 }  // namespace
 
-std::unique_ptr<Module> make_resnet(const ResNetSpec& spec, const ModelOptions& options) {
+std::unique_ptr<Network> make_resnet(const ResNetSpec& spec, const ModelOptions& options) {
   if (spec.bottleneck) return std::make_unique<ResNet<Bottleneck>>(spec, options);
   return std::make_unique<ResNet<BasicBlock>>(spec, options);
 }

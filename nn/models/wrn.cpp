@@ -54,7 +54,7 @@ class WrnStage : public Module {
   Sequential& layer_;
 };
 
-class Wrn : public Module {
+class Wrn : public Network {
  public:
   Wrn(std::int64_t blocks, std::int64_t k, const ModelOptions& options)
       : conv1_(add<Conv2d>("conv1", conv3x3(options.image[2], 16, 1, fan_out))),
@@ -64,7 +64,7 @@ class Wrn : public Module {
         bn1_(add<BatchNorm>("bn1", 64 * k, after_stage_momentum)),
         fc_(add<Linear>("fc", 64 * k, options.classes)) {}
 
-  Tensor forward(const Tensor& x) override {
+  Tensor forward(const Tensor& x, Features* /*features*/) override {
     const Tensor y = block3_(block2_(block1_(conv1_(x))));
     return fc_(global_avg_pool(bn1_.then_relu(y)));
   }
@@ -106,7 +106,7 @@ WrnShape parse_wrn(const std::string& name) {
   return shape;
 }
 
-std::unique_ptr<Module> make_wrn(const WrnShape& shape, const ModelOptions& options) {
+std::unique_ptr<Network> make_wrn(const WrnShape& shape, const ModelOptions& options) {
   return std::make_unique<Wrn>((shape.depth - 4) / 6, shape.widen_factor, options);
 }
 

@@ -15,6 +15,6 @@ struct WrnShape {
 WrnShape parse_wrn(const std::string& name);
 
 /// Stem 16, three stages 16K/32K/64K of (depth - 4) / 6 pre-activation blocks; final batch norm + ReLU.
-std::unique_ptr<Module> make_wrn(const WrnShape& shape, const ModelOptions& options);
+std::unique_ptr<Network> make_wrn(const WrnShape& shape, const ModelOptions& options);
 
 }  // namespace generous
