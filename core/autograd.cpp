@@ -35,6 +35,13 @@ void accumulate(Tensor& slot, Tensor gradient) {
   }
 }
 
+std::shared_ptr<Node> make_node(std::string_view op, const std::vector<Tensor>& inputs) {
+  auto node = std::make_shared<Node>();
+  node->op = op;
+  for (const Tensor& input : inputs) node->inputs.push_back(input.node());
+  return node;
+}
+
 /// Every node that `root` depends on, newest first: an order in which each comes after all that use it.
 std::vector<std::shared_ptr<Node>> newest_first(const std::shared_ptr<Node>& root) {
   std::vector<std::shared_ptr<Node>> found{root};
@@ -67,17 +74,39 @@ Node::~Node() {
   }
 }
 
-Tensor record(std::string_view op, Tensor y, std::initializer_list<Tensor> inputs,
-              BackwardFunction backward) {
+Tensor record(std::string_view op, Tensor y, const std::vector<Tensor>& inputs, BackwardFunction backward) {
   if (std::none_of(inputs.begin(), inputs.end(), needs_gradient)) return y;
-  auto node = std::make_shared<Node>();
-  node->op = op;
+  auto node = make_node(op, inputs);
   node->shape = y.shape();
   node->dtype = y.dtype();
   node->backward = std::move(backward);
-  for (const Tensor& input : inputs) node->inputs.push_back(input.node());
   y.set_node(std::move(node));
   return y;
+}
+
+std::vector<Tensor> record_joint(std::string_view op, std::vector<Tensor> ys,
+                                 const std::vector<Tensor>& inputs, JointBackwardFunction backward) {
+  if (std::none_of(inputs.begin(), inputs.end(), needs_gradient)) return ys;
+  // Older than its outputs' nodes, so that its turn comes when each has left its gradient here.
+  const auto dys = std::make_shared<std::vector<Tensor>>(ys.size());
+  const auto joint = make_node(op, inputs);
+  joint->joint = true;
+  joint->backward = [dys, backward = std::move(backward)](const Tensor&) {
+    return backward(std::exchange(*dys, {}));
+  };
+  for (std::size_t i = 0; i < ys.size(); ++i) {
+    if (!ys[i].defined()) continue;
+    auto node = make_node(op, {});
+    node->shape = ys[i].shape();
+    node->dtype = ys[i].dtype();
+    node->inputs = {joint};
+    node->backward = [dys, i](const Tensor& dy) -> Gradients {
+      (*dys)[i] = dy;
+      return {Tensor()};
+    };
+    ys[i].set_node(std::move(node));
+  }
+  return ys;
 }
 
 void backward(const Tensor& loss) {
@@ -102,7 +131,7 @@ void backward(const Tensor& y, const Tensor& dy) {
             node->op, gradients.size(), node->inputs.size());
     for (std::size_t i = 0; i < gradients.size(); ++i) {
       Node* input = node->inputs[i].get();
-      if (input == nullptr) continue;
+      if (input == nullptr || input->joint) continue;
       require(gradients[i].defined() && gradients[i].shape() == input->shape,
               "{}: the gradient of input {} has shape {} instead of {}", node->op, i,
               gradients[i].shape().str(), input->shape.str());

@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <initializer_list>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -18,6 +17,8 @@ namespace generous {
 /// One gradient per input of the op, in order; an undefined Tensor where the input needs none.
 using Gradients = std::vector<Tensor>;
 using BackwardFunction = std::function<Gradients(const Tensor& dy)>;
+/// Of an op with several outputs: one gradient per output, undefined where the loss does not depend on it.
+using JointBackwardFunction = std::function<Gradients(const std::vector<Tensor>& dys)>;
 
 /// A place in the graph: an op's output (with a backward function and edges to its inputs) or a leaf
 /// (neither).
@@ -35,11 +36,15 @@ struct Node {
   Shape shape;               ///< of the tensor this node stands for: gradients are checked against it
   DType dtype = DType::f32;  ///< likewise
   bool consumed = false;
+  bool joint = false;  ///< of several outputs, whose own nodes hand their gradients to its `backward`
 };
 
 /// Attaches history to `y`, the fresh output of `op`, if gradients are enabled and an input needs one;
 /// returns y. The closure must not capture y itself (a cycle): capture `y.detach()` instead.
-Tensor record(std::string_view op, Tensor y, std::initializer_list<Tensor> inputs, BackwardFunction backward);
+Tensor record(std::string_view op, Tensor y, const std::vector<Tensor>& inputs, BackwardFunction backward);
+/// The same for an op with several outputs `ys`, of which some may be undefined: not wanted.
+std::vector<Tensor> record_joint(std::string_view op, std::vector<Tensor> ys,
+                                 const std::vector<Tensor>& inputs, JointBackwardFunction backward);
 
 /// Accumulates d loss / d leaf into every leaf that `loss` depends on and frees the graph. `loss` has one
 /// element. Throws Error if loss has no history or its graph was already freed.

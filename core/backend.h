@@ -82,6 +82,13 @@ class Backend {
   /// y {smaller} = x {larger}, of either dtype, summed over the axes in which they differ; y is f32.
   virtual void sum_to(const Tensor& x, Tensor& y) = 0;
 
+  // Channels of either dtype
+
+  /// The channels of `from`, side by side and shuffled, become those of `to`, side by side: of C channels,
+  /// k = 0 ... C / groups - 1 of group g move to k * groups + g. All parts have equal extents but the last.
+  virtual void rearrange_channels(std::int64_t groups, std::span<const ChannelPart> from,
+                                  std::span<const ChannelPart> to) = 0;
+
   // Rows of logits x {B, C}, labels {B} of i64
 
   /// y = x - log sum_c exp(x_c), row by row.

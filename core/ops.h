@@ -2,6 +2,8 @@
 // with its name and the shapes when they do not fit. Definitions: core/ops/, one file a family.
 #pragma once
 
+#include <array>
+
 #include "core/autograd.h"
 #include "core/params.h"
 
@@ -51,6 +53,20 @@ Tensor mean(const Tensor& x);
 Tensor sum_rows(const Tensor& x);
 Tensor mean_rows(const Tensor& x);
 Tensor std_rows(const Tensor& x);
+
+// Channels, the last axis, of either dtype (core/ops/channels.cpp)
+
+/// Parts {..., c_i} side by side: {..., sum c_i}.
+Tensor concat(const std::vector<Tensor>& parts);
+/// The reverse: x {..., C} as parts {..., c_i} for counts c_i that sum to C.
+std::vector<Tensor> split_channels(const Tensor& x, const std::vector<std::int64_t>& counts);
+/// x {..., C} -> {..., count}: channels first, first + 1, ...
+Tensor slice_channels(const Tensor& x, std::int64_t first, std::int64_t count);
+/// Channel k of group g moves to k * groups + g. (ShuffleNet, Zhang et al. 2018)
+Tensor channel_shuffle(const Tensor& x, std::int64_t groups);
+/// The halves of channel_shuffle(concat({a, b}), 2) in one pass: what a unit of ShuffleNet V2 (Ma et al.
+/// 2018) leaves to the next one, which splits it. a and b {..., C / 2}, C / 2 even.
+std::array<Tensor, 2> shuffled_halves(const Tensor& a, const Tensor& b);
 
 // Logits {B, C} and labels {B} of i64 (core/ops/softmax.cpp)
 

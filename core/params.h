@@ -63,6 +63,12 @@ struct GemmParams {
   float beta = 0.0F;
 };
 
+/// One of several tensors {..., c_i} that are taken as one {..., C}, their channels side by side in turn.
+struct ChannelPart {
+  Tensor tensor;          ///< undefined: zeros where it is read, not wanted where it would be written
+  std::int64_t channels;  ///< c_i
+};
+
 struct DropoutParams {
   float p = 0.5F;         ///< probability of a zero, in [0, 1)
   std::uint64_t key = 0;  ///< of the random stream (core/random.h)

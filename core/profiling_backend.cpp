@@ -77,6 +77,11 @@ class ProfileScope::Recorder final : public Backend {
   void broadcast(const Tensor& x, Tensor& y) override { run("broadcast", y, &Backend::broadcast, x, y); }
   void sum_to(const Tensor& x, Tensor& y) override { run("sum_to", x, &Backend::sum_to, x, y); }
 
+  void rearrange_channels(std::int64_t groups, std::span<const ChannelPart> from,
+                          std::span<const ChannelPart> to) override {
+    run("rearrange_channels", from[0].tensor, &Backend::rearrange_channels, groups, from, to);
+  }
+
   void log_softmax(const Tensor& x, Tensor& y) override {
     run("log_softmax", x, &Backend::log_softmax, x, y);
   }

@@ -49,6 +49,10 @@ class CudaBackend final : public Backend {
   void broadcast(const Tensor& x, Tensor& y) override;
   void sum_to(const Tensor& x, Tensor& y) override;
 
+  // channels.cu
+  void rearrange_channels(std::int64_t groups, std::span<const ChannelPart> from,
+                          std::span<const ChannelPart> to) override;
+
   // softmax.cu
   void log_softmax(const Tensor& x, Tensor& y) override;
   void log_softmax_backward(const Tensor& y, const Tensor& dy, Tensor& dx) override;

@@ -133,6 +133,54 @@ inline std::vector<OpCase> reduction_cases() {
   return cases;
 }
 
+inline std::vector<OpCase> channel_cases() {
+  std::vector<OpCase> cases;
+  const auto add = [&cases](const std::string& name, std::vector<Tensor> inputs, auto op) {
+    const std::size_t all = inputs.size();
+    cases.push_back({name, std::move(inputs), op, true, all});
+  };
+  // Runs of whole vectors and others, of both dtypes.
+  for (const std::vector<std::int64_t>& counts :
+       {std::vector<std::int64_t>{5, 1, 4}, {24, 8}, {4, 20, 16}, {7}}) {
+    std::vector<Tensor> parts;
+    std::int64_t channels = 0;
+    for (const std::int64_t count : counts) {
+      parts.push_back(random_tensor({3, 2, count}, "concat" + std::to_string(channels)));
+      channels += count;
+    }
+    const std::string name = " of " + std::to_string(channels);
+    add("concat" + name, parts, [](const auto& in) { return std::vector{square(concat(in))}; });
+    add("split_channels" + name, {random_tensor({3, 2, channels}, "split")}, [=](const auto& in) {
+      std::vector<Tensor> results = split_channels(in[0], counts);
+      std::vector<Tensor> reversed(results.rbegin(), results.rend());
+      reversed[0] = square(reversed[0]);
+      results.insert(results.begin(), concat(reversed));
+      return results;
+    });
+  }
+  const Tensor x = random_tensor({3, 2, 4, 12}, "channels");
+  for (const auto& [first, count] : {std::pair{0, 5}, {4, 8}, {3, 2}, {0, 12}, {4, 4}})
+    add("slice_channels from " + std::to_string(first), {x}, [first = first, count = count](const auto& in) {
+      return std::vector{square(slice_channels(in[0], first, count))};
+    });
+  add("split_channels with a part unused", {x}, [](const auto& in) {
+    const std::vector<Tensor> parts = split_channels(in[0], {3, 4, 5});
+    return std::vector{concat({parts[2], parts[0]})};
+  });
+  for (const std::int64_t groups : {1, 2, 3, 4, 6, 12})
+    add("channel_shuffle by " + std::to_string(groups), {x},
+        [=](const auto& in) { return std::vector{square(channel_shuffle(in[0], groups))}; });
+  for (const std::int64_t half : {6, 58}) {
+    const Shape shape{2, 3, half};
+    add("shuffled_halves of " + std::to_string(half),
+        {random_tensor(shape, "left"), random_tensor(shape, "right")}, [](const auto& in) {
+          const auto [first, second] = shuffled_halves(in[0], in[1]);
+          return std::vector{square(first) + second, first, second};
+        });
+  }
+  return cases;
+}
+
 inline std::vector<OpCase> softmax_cases() {
   std::vector<OpCase> cases;
   for (const std::int64_t classes : {9, 100, 1003}) {
@@ -299,8 +347,8 @@ inline std::vector<OpCase> batch_norm_cases() {
 /// Every op, with every variant that a backend treats differently.
 inline std::vector<OpCase> op_cases() {
   std::vector<OpCase> all;
-  for (auto family :
-       {elementwise_cases, reduction_cases, softmax_cases, dense_cases, image_cases, batch_norm_cases})
+  for (auto family : {elementwise_cases, reduction_cases, channel_cases, softmax_cases, dense_cases,
+                      image_cases, batch_norm_cases})
     for (OpCase& test : family()) all.push_back(std::move(test));
   return all;
 }

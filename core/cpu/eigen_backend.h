@@ -33,6 +33,9 @@ class EigenBackend : public Backend {
   void broadcast(const Tensor& x, Tensor& y) override;
   void sum_to(const Tensor& x, Tensor& y) override;
 
+  void rearrange_channels(std::int64_t groups, std::span<const ChannelPart> from,
+                          std::span<const ChannelPart> to) override;
+
   void log_softmax(const Tensor& x, Tensor& y) override;
   void log_softmax_backward(const Tensor& y, const Tensor& dy, Tensor& dx) override;
   void cross_entropy(const Tensor& x, const Tensor& labels, Tensor& probabilities, Tensor& loss) override;
