@@ -56,10 +56,11 @@ int predict(const Config& config) {
   const Device device = set_up_device(config);
   const DType dtype = choose_dtype(config.dtype, device);
   const Tensor images = read_images(config.input);
-  const auto model = make_model(config.model_name, {.classes = config.classes,
-                                                    .image = {images.size(1), images.size(2), images.size(3)},
-                                                    .num_channels = config.num_channels,
-                                                    .device = device});
+  const auto model =
+      make_model(config.model_name, {.classes = config.classes,
+                                     .image = {images.size(1), images.size(2), images.size(3)},
+                                     .settings = {{"num_channels", fmt::format("{}", config.num_channels)}},
+                                     .device = device});
   const NamedTensors weights = read_safetensors(config.weights).tensors;
   require_finite(weights, config.weights);
   load_state_dict(*model, weights, config.weights);

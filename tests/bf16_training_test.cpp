@@ -42,7 +42,7 @@ struct Task {
     }
   }
   std::unique_ptr<Module> model(const std::string& name) const {
-    return make_model(name, {.classes = classes, .image = {24, 16, 3}, .num_channels = 12});
+    return make_model(name, {.classes = classes, .image = {24, 16, 3}, .settings = {{"num_channels", "12"}}});
   }
   /// One forward and backward pass; the loss.
   double pass(Module& net, DType dtype) const {

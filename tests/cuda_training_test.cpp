@@ -18,8 +18,10 @@ Batch random_batch(std::int64_t count, const std::string& name) {
 }
 
 std::unique_ptr<Module> model_on(Device device, const std::string& name, std::uint64_t seed = 0) {
-  return make_model(
-      name, {.classes = classes, .num_channels = 8, .dropout_rate = 0.3F, .seed = seed, .device = device});
+  return make_model(name, {.classes = classes,
+                           .settings = {{"num_channels", "8"}, {"dropout_rate", "0.3"}},
+                           .seed = seed,
+                           .device = device});
 }
 
 double relative_error(const Tensor& found, const Tensor& wanted) {

@@ -260,7 +260,8 @@ TEST_CASE("a fused convolution refuses gradients and what does not fit") {
 TEST_CASE("every model computes frozen what it computes in evaluation mode") {
   for (const std::string& name : every_model()) {
     CAPTURE(name);
-    const ModelOptions options{.classes = 7, .image = {13, 10, 3}, .num_channels = 11, .seed = 2};
+    const ModelOptions options{
+        .classes = 7, .image = {13, 10, 3}, .settings = {{"num_channels", "11"}}, .seed = 2};
     const Tensor images = random_tensor({3, 13, 10, 3}, "images");
     const Tensor fewer = random_tensor({2, 13, 10, 3}, "fewer");
     const auto model = make_model(name, options);
@@ -283,7 +284,8 @@ TEST_CASE("a frozen model in bf16 is as near to f32 as evaluation mode in bf16")
   const Tensor images = random_tensor({16, 13, 10, 3}, "images");
   for (const std::string name : {"net", "resnet20", "preresnet20", "wrn_16_2", "resnet8x4"}) {
     CAPTURE(name);
-    const ModelOptions options{.classes = 7, .image = {13, 10, 3}, .num_channels = 11, .seed = 2};
+    const ModelOptions options{
+        .classes = 7, .image = {13, 10, 3}, .settings = {{"num_channels", "11"}}, .seed = 2};
     const auto model = make_model(name, options);
     randomise_batch_norms(*model, images);
     model->eval();

@@ -77,8 +77,10 @@ TEST_CASE("options that no model can have") {
   CHECK(model_error("mlp", {.classes = 1}) == "model: 1 classes, expected 2 to 1000000");
   CHECK(model_error("mlp", {.image = {32, 32}}) == "model: images of {32, 32}, expected {H, W, C}");
   CHECK(model_error("mlp", {.image = {32, 0, 3}}) == "model: images of {32, 0, 3}, expected {H, W, C}");
-  CHECK(model_error("net", {.num_channels = 0}) == "model: num_channels is 0, expected 1 to 4096");
-  CHECK(model_error("net", {.dropout_rate = -0.5F}) == "Dropout: p is -0.5, expected 0 <= p < 1");
+  CHECK(model_error("net", {.settings = {{"num_channels", "0"}}}) ==
+        "num_channels must be an integer from 1 to 4096, not '0'");
+  CHECK(model_error("net", {.settings = {{"dropout_rate", "-0.5"}}}) ==
+        "dropout_rate must be a number from 0 to 0.999, not '-0.5'");
   CHECK(model_error("net", {.image = {32, 7, 3}}) ==
         "net: images of {32, 7, 3} are too small for three 2x2 poolings: at least 8x8");
 }
@@ -97,7 +99,8 @@ TEST_CASE("models take images of other sizes and channels") {
 }
 
 TEST_CASE("net: its width is an option") {
-  const auto model = make_model("net", {.classes = 6, .image = {16, 24, 3}, .num_channels = 5});
+  const auto model =
+      make_model("net", {.classes = 6, .image = {16, 24, 3}, .settings = {{"num_channels", "5"}}});
   const auto state = model->state();
   const auto fc1 = std::ranges::find(state, "fc1.weight", &StateEntry::name);
   REQUIRE(fc1 != state.end());
@@ -105,8 +108,9 @@ TEST_CASE("net: its width is an option") {
 }
 
 TEST_CASE("net: dropout acts in training mode alone") {
-  const auto model = make_model("net", {.image = {8, 8, 3}, .dropout_rate = 0.5F, .seed = 4});
-  const auto plain = make_model("net", {.image = {8, 8, 3}, .dropout_rate = 0.0F, .seed = 4});
+  const auto model =
+      make_model("net", {.image = {8, 8, 3}, .settings = {{"dropout_rate", "0.5"}}, .seed = 4});
+  const auto plain = make_model("net", {.image = {8, 8, 3}, .settings = {{"dropout_rate", "0"}}, .seed = 4});
   Tensor images = Tensor::empty({4, 8, 8, 3});
   float next = 0.0F;
   for (float& value : images.data<float>()) value = std::sin(next += 1.7F);

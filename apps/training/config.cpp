@@ -131,7 +131,7 @@ void read(const Given& given, std::vector<std::int64_t>& out) {
 void check_writable(Program program, const std::vector<Given>& values) {
   if (find_key(program, "save_path") == nullptr) return;
   for (const Given& given : values)
-    if (given.flag && given.key->role != Role::call && !is_utf8(given.value.get<std::string>()))
+    if (given.flag && given.key->role != KeyRole::call && !is_utf8(given.value.get<std::string>()))
       throw UsageError(
           fmt::format("{} must be in UTF-8, not '{}'", given.where, given.value.get<std::string>()));
 }
@@ -150,7 +150,7 @@ std::string unknown(Program program, std::string_view name, bool flag) {
   std::vector<std::string> names;
   std::vector<std::string> owners;
   for (const Key& key : all_keys()) {
-    if (!flag && key.role == Role::call) continue;
+    if (!flag && key.role == KeyRole::call) continue;
     if (key.is_for(program)) names.emplace_back(key.name);
     if (key.name != name) continue;
     for (const Program other :
@@ -172,7 +172,7 @@ std::vector<Given> values_of_params(Program program, std::string_view text, cons
   std::vector<Given> values;
   for (const auto& [name, value] : object.items()) {
     const Key* key = find_key(program, name);
-    if (key == nullptr || key->role == Role::call) fail("{}: {}", source, unknown(program, name, false));
+    if (key == nullptr || key->role == KeyRole::call) fail("{}: {}", source, unknown(program, name, false));
     values.push_back({key, value, fmt::format("{}: {}", source, name), false});
   }
   return values;
@@ -223,7 +223,7 @@ void check_required(const Config& config) {
     if (!key.is_for(config.program) || !key.required) continue;
     const auto* text = std::get_if<std::string Config::*>(&key.member);
     if (config.given.contains(key.name) && (text == nullptr || !(config.*(*text)).empty())) continue;
-    const bool in_file = !config.save_path.empty() && key.role != Role::call;
+    const bool in_file = !config.save_path.empty() && key.role != KeyRole::call;
     throw UsageError(
         fmt::format("{} is missing: give --{}{}", key.name, key.name,
                     in_file ? fmt::format(" or put it in {}", params_path(config).string()) : ""));
@@ -274,13 +274,13 @@ Config parse_params(Program program, std::string_view text, const std::string& s
 std::vector<Setting> settings(const Config& config) {
   std::vector<Setting> all;
   for (const Key& key : all_keys()) {
-    if (!key.is_for(config.program) || key.role == Role::call) continue;
-    if (key.role == Role::unused && !config.given.contains(key.name)) continue;
+    if (!key.is_for(config.program) || key.role == KeyRole::call) continue;
+    if (key.role == KeyRole::unused && !config.given.contains(key.name)) continue;
     const json value = to_json_value(config, key);
     all.push_back({.key = std::string(key.name),
                    .json = value.dump(),
-                   .may_change = key.role != Role::setting,
-                   .unused = key.role == Role::unused,
+                   .may_change = key.role != KeyRole::setting,
+                   .unused = key.role == KeyRole::unused,
                    .left_out = key.left_out && value == to_json_value(Config{}, key)});
   }
   return all;

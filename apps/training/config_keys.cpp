@@ -49,7 +49,7 @@ Key left_out(Key key) {
 }
 
 std::vector<Key> make_keys() {
-  using enum Role;
+  using enum KeyRole;
   using C = Config;
   return {
       required(

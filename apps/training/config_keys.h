@@ -15,7 +15,7 @@ namespace generous {
 using Member = std::variant<std::string Config::*, std::int64_t Config::*, double Config::*, bool Config::*,
                             std::vector<std::int64_t> Config::*, std::vector<std::string> Config::*>;
 
-enum class Role : std::uint8_t {
+enum class KeyRole : std::uint8_t {
   setting,   ///< decides the result: a resumed run must have the same value
   flexible,  ///< may change when a run is resumed
   unused,    ///< accepted because the paper's files have it, and without effect
@@ -25,7 +25,7 @@ enum class Role : std::uint8_t {
 struct Key {
   std::string_view name;
   unsigned programs;  ///< bits 1 << Program
-  Role role;
+  KeyRole role;
   Member member;
   std::string_view help;
   double min = 0.0;  ///< numbers: the accepted range, both ends included

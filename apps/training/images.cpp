@@ -20,8 +20,8 @@ Shape image_shape(const Dataset& dataset) {
 ModelOptions model_options(const Config& config, const Dataset& dataset, Device device) {
   return {.classes = static_cast<std::int64_t>(dataset.classes.size()),
           .image = image_shape(dataset),
-          .num_channels = config.num_channels,
-          .dropout_rate = static_cast<float>(config.dropout_rate),
+          .settings = {{"num_channels", fmt::format("{}", config.num_channels)},
+                       {"dropout_rate", fmt::format("{}", config.dropout_rate)}},
           .seed = static_cast<std::uint64_t>(config.seed),
           .device = device};
 }

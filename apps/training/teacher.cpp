@@ -59,7 +59,7 @@ fs::path find_checkpoint(const std::string& key, const std::string& path, const 
 Teacher load_teacher(const TeacherChoice& choice, ModelOptions options,
                      const std::vector<std::string>& classes) {
   const fs::path file = find_checkpoint(choice.key, choice.path, choice.save_path);
-  options.dropout_rate = 0.0F;  // no influence in evaluation mode
+  options.settings.erase("dropout_rate");  // no influence in evaluation mode
   Teacher teacher{.model = make_model(choice.model_name, options), .weights = {}};
   teacher.weights = load_weights(*teacher.model, file, classes);
   teacher.model->freeze();

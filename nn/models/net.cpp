@@ -7,18 +7,6 @@ namespace {
 
 class Net : public Network {
  public:
-  explicit Net(const ModelOptions& options)
-      : Net(options.image, options.num_channels, options.classes, options.dropout_rate) {}
-
-  Tensor forward(const Tensor& x, Features* /*features*/) override {
-    Tensor y = stage(conv1_, bn1_, x);  // {N, H/2, W/2, c}
-    y = stage(conv2_, bn2_, y);         // {N, H/4, W/4, 2c}
-    y = stage(conv3_, bn3_, y);         // {N, H/8, W/8, 4c}
-    y = fcbn1_.then_relu(fc1_(y));      // {N, 4c}
-    return fc2_(dropout_(y));           // {N, classes}
-  }
-
- private:
   Net(const Shape& image, std::int64_t c, std::int64_t classes, float dropout_rate)
       : conv1_(add<Conv2d>("conv1", biased_conv(image[2], c))),
         bn1_(add<BatchNorm>("bn1", c)),
@@ -31,6 +19,15 @@ class Net : public Network {
         dropout_(add<Dropout>("dropout", dropout_rate)),
         fc2_(add<Linear>("fc2", 4 * c, classes)) {}
 
+  Tensor forward(const Tensor& x, Features* /*features*/) override {
+    Tensor y = stage(conv1_, bn1_, x);  // {N, H/2, W/2, c}
+    y = stage(conv2_, bn2_, y);         // {N, H/4, W/4, 2c}
+    y = stage(conv3_, bn3_, y);         // {N, H/8, W/8, 4c}
+    y = fcbn1_.then_relu(fc1_(y));      // {N, 4c}
+    return fc2_(dropout_(y));           // {N, classes}
+  }
+
+ private:
   static Conv2dOptions biased_conv(std::int64_t in, std::int64_t out) {
     return {.in = in, .out = out, .kernel = 3, .padding = 1, .bias = true};
   }
@@ -53,12 +50,29 @@ class Net : public Network {
   Linear& fc2_;
 };
 
+class NetFamily : public ModelFamily {
+ public:
+  void declare(Options& options) override {
+    options.add("num_channels", num_channels_,
+                {.help = "channels of net's first layer", .min = 1, .max = 4096});
+    options.add("dropout_rate", dropout_rate_,
+                {.help = "probability of a zero in net's dropout", .min = 0, .max = 0.999});
+  }
+
+  std::unique_ptr<Network> build(const ModelOptions& options) const override {
+    const Shape& image = options.image;
+    require(image[0] >= 8 && image[1] >= 8,
+            "net: images of {} are too small for three 2x2 poolings: at least 8x8", image.str());
+    return std::make_unique<Net>(image, num_channels_, options.classes, static_cast<float>(dropout_rate_));
+  }
+
+ private:
+  std::int64_t num_channels_ = 32;
+  double dropout_rate_ = 0.0;
+};
+
 }  // namespace
 
-std::unique_ptr<Network> make_net(const ModelOptions& options) {
-  require(options.image[0] >= 8 && options.image[1] >= 8,
-          "net: images of {} are too small for three 2x2 poolings: at least 8x8", options.image.str());
-  return std::make_unique<Net>(options);
-}
+std::unique_ptr<ModelFamily> make_net_family() { return std::make_unique<NetFamily>(); }
 
 }  // namespace generous
