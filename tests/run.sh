@@ -8,10 +8,10 @@ build=${1:-build}
 [ $# -gt 0 ] && shift
 bash apps/setup.sh "$build" all "$@"
 on_gpu=()
-nvidia-smi -L >/dev/null 2>&1 || on_gpu=(--exclude-regex '^cuda_')
+nvidia-smi -L >/dev/null 2>&1 || on_gpu=(--label-exclude cuda)
 ctest --test-dir "$build" --output-on-failure "${on_gpu[@]}"
 
 [[ " $* " == *" -DGENEROUS_CUDA=OFF "* ]] && exit
 echo "== the CUDA backend on its emulation"
 bash apps/setup.sh "$build/emulated" cuda_suites "$@" -DGENEROUS_CUDA=EMULATED
-ctest --test-dir "$build/emulated" --output-on-failure --tests-regex '^cuda_'
+ctest --test-dir "$build/emulated" --output-on-failure --label-regex '^(cuda|emulation)$'

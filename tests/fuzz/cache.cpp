@@ -5,7 +5,7 @@
 
 #include "core/files.h"
 #include "data/decoded_cache.h"
-#include "tests/data_files.h"
+#include "tests/data/data_files.h"
 #include "tests/fuzz/fuzz.h"
 
 using namespace generous;

@@ -2,7 +2,7 @@
 // of the validation set are there: one of each of two classes.
 #include "core/files.h"
 #include "data/formats.h"
-#include "tests/data_files.h"
+#include "tests/data/data_files.h"
 #include "tests/fuzz/fuzz.h"
 
 using namespace generous;

@@ -1,0 +1,108 @@
+// The programs with --device cuda: every stage trains, stops, resumes, evaluates and predicts as on the CPU.
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <sstream>
+
+#include "tests/apps/program_runs.h"
+
+using namespace generous;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr int time_columns = 2;  // of metrics.csv: images_per_s, seconds
+
+const Arguments on_gpu = {"--device", "cuda", "--deterministic", "1", "--log_steps", "1"};
+const Arguments on_cpu = {"--device", "cpu", "--log_steps", "1"};
+
+void check_completes(const std::string& program, const Arguments& flags) {
+  const Finished finished = run_app(program, flags);
+  CAPTURE(finished.err);
+  CHECK(finished.exit_code == 0);
+}
+
+std::vector<double> numbers(const std::string& row) {
+  std::vector<double> values;
+  std::istringstream cells(row);
+  for (std::string cell; std::getline(cells, cell, ',');) values.push_back(std::stod(cell));
+  return values;
+}
+
+/// steps.csv of both runs, up to the rounding errors that a few steps make.
+void check_same_steps(const fs::path& found, const fs::path& wanted) {
+  const std::vector<std::string> ours = csv_rows(found / "steps.csv");
+  const std::vector<std::string> theirs = csv_rows(wanted / "steps.csv");
+  REQUIRE(ours.size() == theirs.size());
+  REQUIRE(ours.size() > 5);
+  CHECK(ours[0] == theirs[0]);
+  for (std::size_t i = 1; i < ours.size(); ++i) {
+    CAPTURE(i);
+    const std::vector<double> a = numbers(ours[i]);
+    const std::vector<double> b = numbers(theirs[i]);
+    REQUIRE(a.size() == b.size());
+    for (std::size_t k = 0; k < a.size(); ++k) CHECK(a[k] == doctest::Approx(b[k]).epsilon(2e-2));
+  }
+}
+
+}  // namespace
+
+TEST_CASE(
+    "every stage on the GPU: the CPU's losses step by step, and a resumed run is the uninterrupted one") {
+  const TemporaryFolder folder;
+  make_images(folder / "images");
+  const Arguments one_epoch = {"--num_epochs", "1", "--learning_rate", "0.01"};
+  check_completes("train_standard", small_run(folder / "images", folder / "teacher") + one_epoch + on_cpu);
+  const std::string teacher = (folder / "teacher" / "best_model.safetensors").string();
+  struct Stage {
+    std::string program;
+    Arguments flags;
+  };
+  const std::vector<Stage> stages = {
+      {"train_standard", {}},
+      {"train_generous",
+       {"--adversarial_model", "resnet8", "--adversarial_resume", teacher, "--warmup", "0"}},
+      {"train_kd", {"--teacher_model", "resnet8", "--teacher_resume", teacher}},
+  };
+  for (const Stage& stage : stages) {
+    CAPTURE(stage.program);
+    const fs::path base = folder / stage.program;
+    const auto run = [&](const std::string& name, const Arguments& device) {
+      return small_run(folder / "images", fs::path(base.string() + name)) + stage.flags + one_epoch + device;
+    };
+    check_completes(stage.program, run("_cpu", on_cpu));
+    check_completes(stage.program, run("_gpu", on_gpu));
+    check_same_steps(base.string() + "_gpu", base.string() + "_cpu");
+
+    check_completes(stage.program, run("_resumed", on_gpu) + Arguments{"--max_steps", "4"});
+    check_completes(stage.program, run("_resumed", on_gpu) + Arguments{"--resume"});
+    for (const char* file : {"last_model.safetensors", "training_state.safetensors"})
+      CHECK(read_file(fs::path(base.string() + "_gpu") / file) ==
+            read_file(fs::path(base.string() + "_resumed") / file));
+    CHECK(csv_rows(base.string() + "_gpu/metrics.csv", time_columns) ==
+          csv_rows(base.string() + "_resumed/metrics.csv", time_columns));
+  }
+}
+
+TEST_CASE("evaluate on the GPU prints the CPU's accuracy") {
+  const TemporaryFolder folder;
+  make_images(folder / "images");
+  check_completes("train_standard", small_run(folder / "images", folder / "run") +
+                                        Arguments{"--num_epochs", "1", "--learning_rate", "0.01"} + on_cpu);
+  const auto evaluated = [&](const std::string& device) {
+    const Finished finished =
+        run_app("evaluate", {"--model_name", "resnet8", "--weights",
+                             (folder / "run/best_model.safetensors").string(), "--dataset", "class_folders",
+                             "--data_dir", (folder / "images").string(), "--device", device});
+    CAPTURE(finished.err);
+    REQUIRE(finished.exit_code == 0);
+    return finished.out;
+  };
+  const auto line = [](const std::string& text, const std::string& begin) {
+    const std::size_t at = text.find(begin);
+    REQUIRE(at != std::string::npos);
+    return text.substr(at, text.find('\n', at) - at);
+  };
+  CHECK(line(evaluated("cuda"), "top-1") == line(evaluated("cpu"), "top-1"));
+}

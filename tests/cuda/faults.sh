@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# Would the emulated suites notice? Plants faults, one at a time, into a copy of the sources, runs the suites of
+# cuda/ on it and prints which test cases went red. Exits 1 if a fault went unnoticed.
+#   bash tests/cuda/faults.sh [FOLDER [WORDS]]     FOLDER keeps the copy and its build; only faults named with WORDS
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+if [ $# -gt 0 ]; then
+  mkdir -p "$1"
+  folder=$(cd "$1" && pwd)
+else
+  folder=$(mktemp -d)
+  trap 'rm -rf "$folder"' EXIT
+fi
+words=${2:-}
+copy=$folder/sources
+build=$folder/build
+# Not the suites that test the emulation itself, nor the programs.
+suites=(emulation_algorithms emulation_block_reduce emulation_errors emulation_recording)
+for source in tests/cuda/*_test.cpp; do
+  name=$(basename "$source" _test.cpp)
+  [ "$name" = apps ] || suites+=("cuda_$name")
+done
+
+# Makes the copy equal to the sources. Only what differs is written, so that only that is compiled again.
+restore() {
+  local path
+  find CMakeLists.txt apps core cuda data nn tests -type f | while IFS= read -r path; do
+    cmp -s "$path" "$copy/$path" || install -D -m 644 "$path" "$copy/$path"
+  done
+  [ -d "$copy" ] && find "$copy" -type f | while IFS= read -r path; do
+    [ -e "${path#"$copy/"}" ] || rm "$path"
+  done
+}
+
+compile() {
+  cmake --build "$build" --target "${suites[@]/#/test_}" >"$folder/build.log" 2>&1 ||
+    { echo "$1: does not compile: $folder/build.log"; tail -n 40 "$folder/build.log"; exit 2; }
+}
+
+# Whether all suites pass; what they say is in test.log, those that fail or do not end in `red`.
+red=()
+passes() {
+  local suite
+  red=()
+  : >"$folder/test.log"
+  for suite in "${suites[@]}"; do
+    timeout 120 "$build/tests/$suite" >>"$folder/test.log" 2>&1 || red+=("$suite")
+  done
+  [ ${#red[@]} -eq 0 ]
+}
+
+unnoticed=0
+# fault NAME FILE OLD NEW [WHICH]: replaces OLD, or its occurrence number WHICH, in cuda/FILE.
+fault() {
+  local name=$1 file=$2
+  [[ $name == *"$words"* ]] || return 0
+  restore
+  python3 - "$copy/cuda/$file" "$3" "$4" "${5:-0}" <<'PYTHON' || { echo "$name: cuda/$file has changed; mend this script"; exit 2; }
+import sys
+
+path, old, new, which = sys.argv[1:]
+parts = open(path).read().split(old)
+which = int(which)
+if which >= len(parts) or (which == 0 and len(parts) != 2):
+    sys.exit(1)
+which = max(which, 1)
+with open(path, "w") as file:
+    file.write(old.join(parts[:which]) + new + old.join(parts[which:]))
+PYTHON
+  compile "$name"
+  if passes; then
+    echo "UNNOTICED  $name"
+    unnoticed=1
+    return
+  fi
+  echo "noticed    $name: red: ${red[*]}"
+  sed -n 's/^TEST CASE: *//p' "$folder/test.log" | sort -u |
+    awk '{ if (NR <= 8) print "             " $0 } END { if (NR > 8) print "             and " NR - 8 " more" }'
+}
+
+restore
+options=(-DGENEROUS_CUDA=EMULATED)
+[ -f "$build/CMakeCache.txt" ] || options+=(-G Ninja)
+command -v ccache >/dev/null && options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+cmake -S "$copy" -B "$build" "${options[@]}" >"$folder/build.log" 2>&1 || { cat "$folder/build.log"; exit 2; }
+if [[ "nothing" == *"$words"* ]]; then
+  compile nothing
+  passes || { cat "$folder/test.log"; echo "the suites fail without any fault"; exit 2; }
+fi
+
+# Threads that do not wait for each other, and threads that wait where others never come
+for path in cuda/*.h cuda/*.cu; do
+  file=$(basename "$path")
+  count=$(grep -c '__syncthreads();' "$path" || true)
+  for ((i = 1; i <= count; ++i)); do
+    fault "barrier $i of $file missing" "$file" '__syncthreads();' '' "$i"
+  done
+done
+fault "barrier in channel_sums.h reached by some threads" channel_sums.h '    __syncthreads();' \
+  '    if (line < left) __syncthreads();'
+
+# The host and the GPU
+fault "the host does not wait for a copy to it" memory.cpp \
+  'check(cudaStreamSynchronize(stream_), op, "cudaStreamSynchronize");' ''
+fault "the host does not wait for a staging buffer to be free" memory.cpp \
+  'check(cudaEventSynchronize(buffer.copied.get()), op, "cudaEventSynchronize");' '(void)op;'
+fault "the host reads device memory" cuda_backend.cpp 'if (x.bytes() == 0) return;' \
+  'if (x.bytes() == 0 || *static_cast<const volatile char*>(x.raw()) == 77) return;'
+fault "the host hands its own memory to a kernel" batch_norm.cu \
+  'const Tensor inverse_std = Tensor::empty({channels}, DType::f32, Device::cuda);' \
+  'const Tensor inverse_std = Tensor::empty({channels}, DType::f32, Device::cpu);'
+
+# Calls of the libraries
+fault "leading dimension of a product's first factor" blas.cpp 'extent(a.size(1))' 'extent(a.size(0))'
+fault "leading dimension of a product's second factor" blas.cpp 'extent(b.size(1))' 'extent(b.size(0))'
+fault "leading dimension of a product's result" blas.cpp 'extent(c.size(1)), tf32' 'extent(c.size(0)), tf32'
+fault "cuBLAS without the stream" blas.cpp 'cublasSetStream(handle_->cublas, stream)' \
+  'cublasSetStream(handle_->cublas, stream == nullptr ? stream : nullptr)'
+fault "cuDNN without the stream" cudnn_convolutions.cpp 'cudnnSetStream(library_->handle.get(), stream)' \
+  'cudnnSetStream(library_->handle.get(), nullptr)'
+fault "less workspace for cuDNN than it asked for" cudnn_plan.cpp 'workspace, plan.workspace)' \
+  'workspace, plan.workspace / 2)'
+fault "less workspace for cuDNN than it is told" cudnn_convolutions.cpp 'static_cast<std::int64_t>(plan.workspace)' \
+  'static_cast<std::int64_t>(plan.workspace / 2)'
+exit "$unnoticed"

@@ -1,0 +1,190 @@
+// Whole models and whole training steps on the CUDA backend against the CPU's.
+
+#include "apps/training/train_step.h"
+#include "nn/losses.h"
+#include "nn/models/registry.h"
+#include "tests/core/gradcheck.h"
+
+namespace generous {
+namespace {
+
+constexpr std::int64_t classes = 7;
+
+Batch random_batch(std::int64_t count, const std::string& name) {
+  Batch batch{testing::random_tensor({count, 32, 32, 3}, name), Tensor::empty({count}, DType::i64)};
+  std::int64_t i = 0;
+  for (std::int64_t& label : batch.labels.data<std::int64_t>()) label = (3 * i++ + 1) % classes;
+  return batch;
+}
+
+std::unique_ptr<Module> model_on(Device device, const std::string& name, std::uint64_t seed = 0) {
+  return make_model(name, {.classes = classes,
+                           .settings = {{"num_channels", "8"}, {"dropout_rate", "0.3"}},
+                           .seed = seed,
+                           .device = device});
+}
+
+double relative_error(const Tensor& found, const Tensor& wanted) {
+  const Tensor a = found.to(Device::cpu);
+  const Tensor b = wanted.to(Device::cpu);
+  return testing::relative_difference(a, {b.data<float>().begin(), b.data<float>().end()});
+}
+
+TEST_CASE("whole models: logits, loss and every gradient are the CPU's") {
+  for (const char* name : {"net", "resnet20", "wrn_16_2"}) {
+    CAPTURE(name);
+    const auto reference = model_on(Device::cpu, name);
+    const auto model = model_on(Device::cuda, name);
+    const Batch batch = random_batch(3, name);
+    const Tensor wanted = (*reference)(batch.images);
+    const Tensor found = (*model)(batch.images.to(Device::cuda));
+    CHECK(relative_error(found.detach(), wanted.detach()) < 1e-4);
+    backward(cross_entropy(wanted, batch.labels));
+    backward(cross_entropy(found, batch.labels.to(Device::cuda)));
+    const std::vector<StateEntry> theirs = reference->parameters();
+    const std::vector<StateEntry> ours = model->parameters();
+    REQUIRE(ours.size() == theirs.size());
+    for (std::size_t i = 0; i < ours.size(); ++i) {
+      CAPTURE(ours[i].name);
+      const Tensor gradient = theirs[i].tensor.grad();
+      double largest = 0.0;
+      for (const float value : gradient.data<float>())
+        largest = std::max(largest, std::abs(static_cast<double>(value)));
+      // The gradient of a bias in front of a batch norm is zero but for rounding errors. A ReLU whose input
+      // is near zero may open in one and stay shut in the other.
+      if (largest > 1e-5) CHECK(relative_error(ours[i].tensor.grad(), gradient) < 2e-3);
+    }
+    for (std::size_t i = 0; i < model->state().size(); ++i)
+      if (const StateEntry entry = model->state()[i]; !entry.trainable && entry.tensor.dtype() == DType::f32)
+        CHECK(relative_error(entry.tensor, reference->state()[i].tensor) < 1e-4);
+  }
+}
+
+TEST_CASE("a frozen model gives the CPU's logits, in f32 and bf16") {
+  const NoGrad no_grad;
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    CAPTURE(name_of(dtype));
+    const auto reference = model_on(Device::cpu, "wrn_16_2");
+    const auto model = model_on(Device::cuda, "wrn_16_2");
+    reference->freeze();
+    model->freeze();
+    const Tensor images = random_batch(2, "frozen").images;
+    const Tensor wanted = (*reference)(images);  // in f32: what bf16 is an approximation of
+    const Tensor found = (*model)(cast(images.to(Device::cuda), dtype));
+    CHECK(relative_error(found, wanted) < (dtype == DType::f32 ? 1e-4 : 5e-2));
+  }
+}
+
+Objective objective_of(const std::string& stage, Device device) {
+  if (stage == "standard")
+    return {{"cross_entropy"}, [](const Tensor& logits, const Batch& batch, std::int64_t) {
+              const Tensor loss = cross_entropy(logits, batch.labels);
+              return Loss{loss, {loss}};
+            }};
+  const std::shared_ptr<Module> teacher = model_on(device, "resnet8", 1);
+  teacher->freeze();
+  const auto logits_of = [teacher](const Tensor& images) {
+    const NoGrad no_grad;
+    return (*teacher)(images);
+  };
+  if (stage == "generous")
+    return {{"cross_entropy", "nckd"}, [=](const Tensor& logits, const Batch& batch, std::int64_t epoch) {
+              const GenerousLoss loss = generous_loss(logits, logits_of(batch.images), batch.labels,
+                                                      {.warmup = warmup_factor(epoch, 2)});
+              return Loss{loss.total, {loss.cross_entropy, loss.nckd}};
+            }};
+  return {{"cross_entropy", "kd"}, [=](const Tensor& logits, const Batch& batch, std::int64_t) {
+            const KdLoss loss = kd_loss(logits, logits_of(batch.images), batch.labels, {});
+            return Loss{loss.total, {loss.cross_entropy, loss.kd}};
+          }};
+}
+
+struct Training {
+  std::vector<std::vector<float>> metrics;  ///< of every step: loss, terms, correct
+  std::vector<float> weights;               ///< in the end
+};
+
+/// Ten steps in two epochs, the last batch of each smaller, with a learning rate that falls.
+Training ten_steps(const std::string& stage, Device device, bool record, bool adam) {
+  constexpr std::int64_t batch_size = 4;
+  const auto model = model_on(device, "resnet8");
+  const auto optimizer = adam ? make_adam(*model, {.weight_decay = 1e-3F})
+                              : make_sgd(*model, {.momentum = 0.9F, .weight_decay = 5e-4F, .nesterov = true});
+  const Objective objective = objective_of(stage, device);
+  TrainStep step(*model, *optimizer, objective,
+                 {.device = device, .record = record, .batch_size = batch_size});
+  Training training;
+  for (std::int64_t epoch = 0; epoch < 2; ++epoch) {
+    step.start_epoch(epoch);
+    optimizer->set_learning_rate((adam ? 0.1F : 1.0F) * (epoch == 0 ? 0.01F : 0.002F));
+    for (std::int64_t i = 0; i < 5; ++i) {
+      const std::int64_t number = 5 * epoch + i;
+      const Batch batch = random_batch(i < 4 ? batch_size : 3, "step " + std::to_string(number));
+      const StepMetrics metrics = step.run({batch.images.to(device), batch.labels.to(device)}, number);
+      std::vector<float> row = {metrics.loss.item()};
+      for (const Tensor& term : metrics.terms) row.push_back(term.item());
+      row.push_back(metrics.correct.item());
+      training.metrics.push_back(row);
+    }
+  }
+  for (const StateEntry& entry : model->parameters()) {
+    const Tensor host = entry.tensor.detach().to(Device::cpu);
+    training.weights.insert(training.weights.end(), host.data<float>().begin(), host.data<float>().end());
+  }
+  return training;
+}
+
+void check_close(const Training& found, const Training& wanted, double tolerance) {
+  REQUIRE(found.metrics.size() == wanted.metrics.size());
+  for (std::size_t i = 0; i < wanted.metrics.size(); ++i) {
+    CAPTURE(i);
+    REQUIRE(found.metrics[i].size() == wanted.metrics[i].size());
+    for (std::size_t k = 0; k < wanted.metrics[i].size(); ++k)
+      CHECK(static_cast<double>(found.metrics[i][k]) ==
+            doctest::Approx(static_cast<double>(wanted.metrics[i][k])).epsilon(tolerance));
+  }
+  double worst = 0.0;
+  for (std::size_t i = 0; i < wanted.weights.size(); ++i)
+    worst = std::max(worst, std::abs(static_cast<double>(found.weights[i] - wanted.weights[i])));
+  CHECK(worst <= tolerance);
+}
+
+TEST_CASE("ten steps of every stage are the CPU's, and the same bits recorded and not") {
+  backend(Device::cuda).choose_algorithms({.deterministic = true});
+  for (const char* stage : {"standard", "generous", "kd"})
+    for (const bool adam : {false, true}) {
+      CAPTURE(stage);
+      CAPTURE(adam);
+      const Training wanted = ten_steps(stage, Device::cpu, false, adam);
+      const Training stepwise = ten_steps(stage, Device::cuda, false, adam);
+      check_close(stepwise, wanted, 2e-3);
+      const Training recorded = ten_steps(stage, Device::cuda, true, adam);
+      CHECK(recorded.metrics == stepwise.metrics);
+      CHECK(recorded.weights == stepwise.weights);
+    }
+  backend(Device::cuda).choose_algorithms({});
+}
+
+TEST_CASE("a recorded step takes no memory and follows the batch, the learning rate and the step") {
+  const auto model = model_on(Device::cuda, "net");
+  const auto optimizer = make_sgd(*model, {});
+  const Objective objective = objective_of("standard", Device::cuda);
+  TrainStep step(*model, *optimizer, objective, {.device = Device::cuda, .batch_size = 2});
+  const Batch host = random_batch(2, "recorded");
+  const Batch batch{host.images.to(Device::cuda), host.labels.to(Device::cuda)};
+  optimizer->set_learning_rate(0.0F);
+  step.start_epoch(0);
+  for (std::int64_t i = 0; i < 4; ++i) step.run(batch, i);
+  const auto allocations = [] { return backend(Device::cuda).allocator()->statistics().system_allocations; };
+  const std::size_t before = allocations();
+  const float same_step = step.run(batch, 4).loss.item();
+  CHECK(step.run(batch, 4).loss.item() == same_step);  // the weights stand still
+  CHECK(step.run(batch, 5).loss.item() != same_step);  // dropout draws anew
+  optimizer->set_learning_rate(0.05F);
+  step.run(batch, 4);
+  CHECK(step.run(batch, 4).loss.item() != same_step);  // the weights moved
+  CHECK(allocations() == before);
+}
+
+}  // namespace
+}  // namespace generous

@@ -1,0 +1,83 @@
+// What a recorded training step asks of the CUDA runtime: one launch of a graph and small copies, nothing
+// that takes memory or waits.
+
+#include <doctest/doctest.h>
+
+#include <map>
+
+#include "apps/training/train_step.h"
+#include "nn/models/registry.h"
+#include "tests/emulation/emulation.h"
+
+namespace generous {
+namespace {
+
+using emulation::calls;
+
+std::map<std::string, std::int64_t> counts() {
+  std::map<std::string, std::int64_t> found;
+  for (const char* name :
+       {"cudaMalloc", "cudaMallocAsync", "cudaFree", "cudaFreeAsync", "cudaHostAlloc", "cudaMallocHost",
+        "cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaMemcpy", "cudaStreamBeginCapture"})
+    found[name] = calls(name);
+  return found;
+}
+
+TEST_CASE("replays neither allocate nor wait, and launch one graph each") {
+  const auto model = make_model("resnet8", {.classes = 5, .device = Device::cuda});
+  const auto optimizer = make_sgd(*model, {});
+  const Objective objective{{"cross_entropy"}, [](const Tensor& logits, const Batch& batch, std::int64_t) {
+                              const Tensor loss = cross_entropy(logits, batch.labels);
+                              return Loss{loss, {loss}};
+                            }};
+  TrainStep step(*model, *optimizer, objective, {.device = Device::cuda, .batch_size = 2});
+  const Batch batch{Tensor::full({2, 32, 32, 3}, 0.5F, Device::cuda),
+                    Tensor::zeros({2}, DType::i64, Device::cuda)};
+  step.start_epoch(0);
+  optimizer->set_learning_rate(0.1F);
+  std::vector<StepMetrics> metrics;
+  // Two by hand, the third recorded, the rest replayed; as many metrics wait to be read as later.
+  for (std::int64_t i = 0; i < 9; ++i) metrics.push_back(step.run(batch, i));
+  backend(Device::cuda).synchronize();
+
+  const auto before = counts();
+  const std::int64_t graphs = calls("cudaGraphLaunch");
+  const std::int64_t kernels = calls("cudaLaunchKernelEx");
+  metrics.clear();
+  for (std::int64_t i = 9; i < 15; ++i) metrics.push_back(step.run(batch, i));
+  CHECK(counts() == before);
+  CHECK(calls("cudaGraphLaunch") == graphs + 6);
+  CHECK(calls("cudaLaunchKernelEx") - kernels <= 6 * 12);  // marks beside the copies of inputs and metrics
+  CHECK(emulation::pending() > 0);                         // all of it still waits: the host ran ahead
+
+  float last = metrics[0].loss.item();
+  for (std::size_t i = 1; i < metrics.size(); ++i) {
+    const float loss = metrics[i].loss.item();
+    CHECK(loss < last);  // each step's own: the constant batch is learnt
+    last = loss;
+  }
+}
+
+TEST_CASE("what a recording may not do is an error that says so, and leaves the backend as it was") {
+  Backend& gpu = backend(Device::cuda);
+  const Tensor x = Tensor::full({3}, 2.0F, Device::cuda);
+  CHECK_THROWS_WITH_AS(gpu.record([&] { x.item(); }), doctest::Contains("item() needs"), Error);
+  const Tensor one = Tensor::full({}, 2.0F, Device::cuda);
+  CHECK_THROWS_WITH_AS(gpu.record([&] { one.item(); }), doctest::Contains("recorded work may not wait"),
+                       Error);
+  CHECK_THROWS_WITH_AS(gpu.record([&] { gpu.synchronize(); }),
+                       doctest::Contains("recorded work may not wait"), Error);
+  float value = 1.0F;
+  Tensor y = Tensor::empty({}, DType::f32, Device::cuda);
+  CHECK_THROWS_WITH_AS(gpu.record([&] { gpu.copy_from_host(&value, y); }),
+                       doctest::Contains("recorded work may not"), Error);
+  const auto recorded = gpu.record([&] { gpu.affine(one, 3.0F, 1.0F, y); });
+  CHECK(y.item() == 7.0F);
+  Tensor changed = one;
+  gpu.fill(changed, 5.0);
+  recorded->replay();
+  CHECK(y.item() == 16.0F);
+}
+
+}  // namespace
+}  // namespace generous

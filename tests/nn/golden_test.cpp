@@ -1,0 +1,198 @@
+// Every reference value of a folder (tests/golden/README.md), computed again and compared, on every CPU
+// implementation. The folder is the environment variable GENEROUS_GOLDEN, or tests/golden.
+
+#include <doctest/doctest.h>
+#include <fmt/ranges.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "tests/core/cpu_implementations.h"
+#include "tests/nn/golden_model.h"
+
+namespace generous {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The folder from the environment, or nullptr: the project's own.
+const char* golden_variable() { return std::getenv("GENEROUS_GOLDEN"); }
+
+fs::path golden_folder() {
+  const char* variable = golden_variable();
+  return variable != nullptr ? fs::path(variable) : fs::path(GENEROUS_SOURCE_DIR) / "tests/golden";
+}
+
+/// Whether a part of the folder is there; only a folder from the environment may lack one.
+bool golden_has(const fs::path& path) {
+  if (fs::exists(path)) return true;
+  REQUIRE_MESSAGE(golden_variable() != nullptr, path);
+  MESSAGE("not in the folder: " << path);
+  return false;
+}
+
+json read_json(const fs::path& path) {
+  std::ifstream stream(path);
+  REQUIRE_MESSAGE(stream.good(), path);
+  return json::parse(stream);
+}
+
+std::vector<fs::path> files_in(const fs::path& folder, const std::string& extension) {
+  std::vector<fs::path> paths;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.path().extension() == extension) paths.push_back(entry.path());
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+Tensor tensor_of(const json& rows) {
+  const std::vector<double> values = flat(rows);
+  const auto b = static_cast<std::int64_t>(rows.size());
+  return Tensor::from(std::vector<float>(values.begin(), values.end()),
+                      {b, static_cast<std::int64_t>(values.size()) / b});
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  return words.empty() ? "none" : fmt::format("{}", fmt::join(words, ", "));
+}
+
+/// Losses of the file that the project does not have yet.
+const std::set<std::string> not_yet{"dkd", "normkd", "lskd", "dist"};
+
+Tensor compute_loss(const std::string& name, const json& args, const Tensor& student, const Tensor& teacher,
+                    const Tensor& labels) {
+  const auto arg = [&args](const char* key) { return args.at(key).get<float>(); };
+  if (name == "cross_entropy") return cross_entropy(student, labels);
+  if (name == "kd")
+    return kd_loss(student, teacher, labels, {.temperature = arg("T"), .alpha = arg("alpha")}).total;
+  if (name == "generous")
+    return generous_loss(student, teacher, labels,
+                         {.tn = arg("Tn"), .alpha = arg("alpha"), .warmup = arg("warm")})
+        .total;
+  fail("losses.json: no loss '{}' here", name);
+}
+
+void check_losses(const json& file) {
+  const Tensor teacher = tensor_of(file.at("teacher_logits"));
+  const auto label_list = file.at("labels").get<std::vector<std::int64_t>>();
+  const Tensor labels = Tensor::from(label_list, {static_cast<std::int64_t>(label_list.size())});
+  for (const json& item : file.at("cases")) {
+    const auto name = item.at("loss").get<std::string>();
+    if (not_yet.contains(name)) continue;
+    CAPTURE(item.at("args").dump());
+    Tensor student = tensor_of(file.at("student_logits"));
+    student.require_grad();
+    const Tensor loss = compute_loss(name, item.at("args"), student, teacher, labels);
+    const double expected = item.at("value").get<double>();
+    Complaints complaints;
+    compare(static_cast<double>(loss.item()), expected, value_tolerance * expected, name, complaints);
+    backward(loss);
+    compare_matrix(student.grad(), item.at("grad_student"), name + " gradient", complaints);
+    expect_none(complaints);
+  }
+}
+
+/// "conv1.weight 16x3x3x3" -> name and shape; "scalar" is the shape {}.
+std::pair<std::string, Shape> parse_line(const std::string& line) {
+  std::istringstream stream(line);
+  std::string name;
+  std::string text;
+  stream >> name >> text;
+  if (text == "scalar") return {name, Shape()};
+  std::vector<std::int64_t> dims;
+  std::istringstream extents(text);
+  for (std::string extent; std::getline(extents, extent, 'x');) dims.push_back(std::stoll(extent));
+  return {name, Shape(std::span<const std::int64_t>(dims))};
+}
+
+struct IndexEntry {
+  std::int64_t classes = 0;
+  std::int64_t parameters = 0;
+};
+
+std::map<std::string, IndexEntry> read_index(const fs::path& path) {
+  std::ifstream stream(path);
+  REQUIRE_MESSAGE(stream.good(), path);
+  std::string line;
+  std::getline(stream, line);  // the heading
+  std::map<std::string, IndexEntry> index;
+  std::string name;
+  IndexEntry entry;
+  while (stream >> name >> entry.classes >> entry.parameters) index[name] = entry;
+  return index;
+}
+
+bool model_is_known(const std::string& name) {
+  const std::vector<std::string> names = model_names();
+  return name.starts_with("wrn_") || std::ranges::count(names, name) == 1;
+}
+
+void check_state_dict(const fs::path& path, const IndexEntry& index) {
+  const auto model = make_model(path.stem(), {.classes = index.classes});
+  CHECK(model->parameter_count() == index.parameters);
+  std::ifstream stream(path);
+  std::string line;
+  for (const auto& [name, tensor] : state_dict(*model)) {
+    REQUIRE_MESSAGE(std::getline(stream, line), name);
+    const auto [expected_name, expected_shape] = parse_line(line);
+    REQUIRE(name == expected_name);
+    REQUIRE(tensor.shape() == expected_shape);
+  }
+  CHECK_FALSE(std::getline(stream, line));
+}
+
+}  // namespace
+
+TEST_CASE("every model file: state, logits, losses, gradients, one SGD step") {
+  std::vector<std::string> checked;
+  for (const fs::path& path : files_in(golden_folder(), ".json")) {
+    if (path.filename() == "losses.json") continue;
+    CAPTURE(path);
+    const json file = read_json(path);
+    on_every_cpu_implementation([&file] { check_golden_model(file); });
+    checked.push_back(path.stem());
+  }
+  REQUIRE_MESSAGE(!checked.empty(), "no model files in " << golden_folder());
+  MESSAGE("models checked: " << joined(checked));
+}
+
+TEST_CASE("every loss of losses.json: value and full gradient") {
+  const fs::path path = golden_folder() / "losses.json";
+  if (!golden_has(path)) return;
+  const json file = read_json(path);
+  on_every_cpu_implementation([&file] { check_losses(file); });
+
+  std::vector<std::string> skipped;
+  for (const json& item : file.at("cases"))
+    if (const auto name = item.at("loss").get<std::string>(); not_yet.contains(name)) skipped.push_back(name);
+  MESSAGE("losses checked: " << file.at("cases").size() - skipped.size() << ", skipped: " << skipped.size()
+                             << " (" << joined(skipped) << ")");
+}
+
+TEST_CASE("every model's names, shapes and parameter count") {
+  const fs::path folder = golden_folder() / "state_dicts";
+  if (!golden_has(folder)) return;
+  const auto index = read_index(folder / "INDEX.txt");
+  std::vector<std::string> checked;
+  std::vector<std::string> skipped;
+  for (const fs::path& path : files_in(folder, ".txt")) {
+    const std::string name = path.stem();
+    if (name == "INDEX") continue;
+    CAPTURE(name);
+    if (!model_is_known(name)) {
+      skipped.push_back(name);
+      continue;
+    }
+    check_state_dict(path, index.at(name));
+    checked.push_back(name);
+  }
+  for (const std::string& name : model_names())
+    if (name != "wrn_D_K") CHECK_MESSAGE(std::ranges::count(checked, name) == 1, name << " has no reference");
+  MESSAGE("state dicts checked: " << checked.size() << ", skipped: " << skipped.size() << " ("
+                                  << joined(skipped) << ")");
+}
+
+}  // namespace generous
