@@ -7,6 +7,13 @@
 
 namespace generous {
 
+struct ImageShape {
+  std::int64_t height = 0;
+  std::int64_t width = 0;
+  std::int64_t channels = 0;  ///< 1 to 3
+  std::int64_t numel() const { return height * width * channels; }
+};
+
 /// One image of a batch. Without rotation, pixel (y, x) shows the source's pixel (y + shift_y, x' + shift_x),
 /// where x' is x or, flipped, width - 1 - x. With rotation that place is carried on by the inverse rotation,
 /// in 16.16 fixed point. Places outside the image are black.
@@ -41,20 +48,46 @@ GENEROUS_HOST_DEVICE inline Placement placement_at(const std::int64_t* rows, std
           .offset_y = row[9]};
 }
 
+/// What an unrotated row of the output shows: columns [begin, end) the source pixels first, first + step,
+/// ...; the others black.
+struct SourceRow {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+  std::int64_t first = 0;  ///< index y * width + x
+  std::int64_t step = 1;   ///< -1: mirrored
+};
+
+GENEROUS_HOST_DEVICE inline SourceRow source_row(const Placement& placement, std::int64_t height,
+                                                 std::int64_t width, std::int64_t y) {
+  const std::int64_t source_y = y + placement.shift_y;
+  if (source_y < 0 || source_y >= height) return {};
+  const bool flip = placement.flip != 0;
+  const std::int64_t shift = flip ? -placement.shift_x : placement.shift_x;
+  const std::int64_t begin = shift >= 0 ? 0 : (-shift < width ? -shift : width);
+  const std::int64_t end = shift <= 0 ? width : (shift < width ? width - shift : 0);
+  if (begin >= end) return {};
+  const std::int64_t source_x = begin + shift;
+  return {.begin = begin,
+          .end = end,
+          .first = source_y * width + (flip ? width - 1 - source_x : source_x),
+          .step = flip ? -1 : 1};
+}
+
 /// The source pixel's index y * width + x that pixel (y, x) of the output shows, or -1: black.
 GENEROUS_HOST_DEVICE inline std::int64_t source_of(const Placement& placement, std::int64_t height,
                                                    std::int64_t width, std::int64_t y, std::int64_t x) {
-  std::int64_t source_y = y + placement.shift_y;
-  std::int64_t source_x = (placement.flip != 0 ? width - 1 - x : x) + placement.shift_x;
-  if (source_y < 0 || source_y >= height || source_x < 0 || source_x >= width) return -1;
-  if (placement.rotated != 0) {
-    const std::int64_t rotated_y = source_y;
-    const std::int64_t rotated_x = source_x;
-    source_x = (placement.cosine * rotated_x + placement.minus_sine * rotated_y + placement.offset_x) >> 16;
-    source_y = (placement.sine * rotated_x + placement.cosine * rotated_y + placement.offset_y) >> 16;
-    if (source_y < 0 || source_y >= height || source_x < 0 || source_x >= width) return -1;
-  }
-  return source_y * width + source_x;
+  const SourceRow row = source_row(placement, height, width, y);
+  if (x < row.begin || x >= row.end) return -1;
+  const std::int64_t place = row.first + (x - row.begin) * row.step;
+  if (placement.rotated == 0) return place;
+  const std::int64_t unrotated_y = place / width;
+  const std::int64_t unrotated_x = place - unrotated_y * width;
+  const std::int64_t source_x =
+      (placement.cosine * unrotated_x + placement.minus_sine * unrotated_y + placement.offset_x) >> 16;
+  const std::int64_t source_y =
+      (placement.sine * unrotated_x + placement.cosine * unrotated_y + placement.offset_y) >> 16;
+  const bool inside = source_y >= 0 && source_y < height && source_x >= 0 && source_x < width;
+  return inside ? source_y * width + source_x : -1;
 }
 
 }  // namespace generous

@@ -1,22 +1,15 @@
-// From the bytes of one image to the floats a network sees: random geometry, then normalisation.
+// From the bytes of an image to the floats a network sees: random geometry and normalisation, drawn and laid
+// down here, carried out by Backend::augment or, one image at a time, augment_image (core/cpu/augment.h).
 #pragma once
 
 #include <array>
 #include <cstdint>
-#include <span>
 
 #include "core/placement.h"
 #include "core/random.h"
 #include "data/dataset.h"
 
 namespace generous {
-
-struct ImageShape {
-  std::int64_t height = 0;
-  std::int64_t width = 0;
-  std::int64_t channels = 0;  ///< 1 to 3
-  std::int64_t numel() const { return height * width * channels; }
-};
 
 /// What happens to one image, in this order. The default leaves it as it is.
 struct Augmentation {
@@ -31,17 +24,11 @@ struct Augmentation {
 Augmentation draw_augmentation(const DatasetInfo& info, const Random& random, std::uint32_t epoch,
                                std::uint32_t sample);
 
-/// The same geometry as numbers that any device can apply to image `sample` of a dataset (Backend::augment).
+/// The same geometry as numbers that any device can apply to image `sample` of a dataset.
 Placement placement_of(const Augmentation& augmentation, const ImageShape& shape, std::int64_t sample);
 
-/// Per channel, every byte's value (byte / 255 - mean) / std.
-using NormaliseTable = std::array<std::array<float, 256>, 3>;
+/// {3, 256}: by channel, every byte's value (byte / 255 - mean) / std. Black outside an image is a byte of 0.
+using NormaliseTable = std::array<float, 3 * 256>;
 NormaliseTable make_normalise_table(const DatasetInfo& info);
-
-/// Writes the augmented, normalised image: `pixels` {H, W, C} of u8 -> `out` {H, W, C} of f32. Black outside
-/// the image is a byte of 0, which normalisation turns into -mean / std.
-void augment_and_normalise(std::span<const std::uint8_t> pixels, const ImageShape& shape,
-                           const Augmentation& augmentation, const NormaliseTable& table,
-                           std::span<float> out);
 
 }  // namespace generous

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/backend.h"
+#include "core/cpu/augment.h"
 #include "core/error.h"
 #include "core/random.h"
 #include "data/augment.h"
@@ -76,13 +77,12 @@ struct Loader::State {
         shape{dataset.images.size(1), dataset.images.size(2), dataset.images.size(3)},
         table(make_normalise_table(info)),
         augment_random(options.seed, "augment"),
+        second_random(options.seed, "augment, second view"),
         shuffle_random(options.seed, "shuffle"),
         prefetcher(options.workers, 2 * options.workers) {
     if (options.device == Device::cpu) return;
     images_on_gpu = dataset.images.to(options.device);
-    Tensor host = Tensor::empty({std::ssize(table), std::ssize(table[0])});
-    auto out = host.data<float>().begin();
-    for (const auto& channel : table) out = std::copy(channel.begin(), channel.end(), out);
+    const Tensor host = Tensor::from(std::span<const float>(table), {3, 256});
     table_on_gpu = host.to(options.device);
   }
 
@@ -91,42 +91,62 @@ struct Loader::State {
   }
 
   // What a worker prepares of batch `index` of the epoch that visits the samples in `order`: the batch, or
-  // for a GPU its labels and, in place of the images, their placements.
+  // for a GPU, in place of the images, their placements.
   Batch assemble(const Order& order, std::uint32_t epoch, std::int64_t index) const {
     const std::int64_t begin = index * options.batch_size;
     const std::int64_t count = std::min(options.batch_size, dataset.size() - begin);
-    const bool on_host = options.device == Device::cpu;
-    Batch batch{on_host ? Tensor::empty({count, shape.height, shape.width, shape.channels})
-                        : Tensor::empty({count, placement_size}, DType::i64),
-                Tensor::empty({count}, DType::i64)};
-    const auto pixels = static_cast<std::size_t>(shape.numel());
-    const std::span<const std::uint8_t> source = dataset.images.data<std::uint8_t>();
+    const auto samples =
+        std::span(order).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count));
+    Batch batch{.images = view(samples, epoch, augment_random),
+                .labels = Tensor::empty({count}, DType::i64),
+                .indices = Tensor::empty({count}, DType::i64),
+                .second_view = options.second_view ? view(samples, epoch, second_random) : Tensor()};
     const std::span<std::int64_t> labels = batch.labels.data<std::int64_t>();
-    for (std::size_t i = 0; i < labels.size(); ++i) {
-      const std::uint32_t sample = order[static_cast<std::size_t>(begin) + i];
-      const Augmentation augmentation =
-          options.augment ? draw_augmentation(info, augment_random, epoch, sample) : Augmentation{};
-      if (on_host)
-        augment_and_normalise(source.subspan(sample * pixels, pixels), shape, augmentation, table,
-                              batch.images.data<float>().subspan(i * pixels, pixels));
-      else
-        write_placement(placement_of(augmentation, shape, sample), i, batch.images.data<std::int64_t>());
-      labels[i] = dataset.labels[sample];
+    const std::span<std::int64_t> indices = batch.indices.data<std::int64_t>();
+    for (std::size_t i = 0; i < samples.size(); ++i) {
+      labels[i] = dataset.labels[samples[i]];
+      indices[i] = samples[i];
     }
     return batch;
   }
 
+  // The images of `samples`, augmented as `random` draws it: {B, H, W, C}, or for a GPU {B, placement_size}.
+  Tensor view(std::span<const std::uint32_t> samples, std::uint32_t epoch, const Random& random) const {
+    const bool on_host = options.device == Device::cpu;
+    const std::int64_t count = std::ssize(samples);
+    Tensor out = on_host ? Tensor::empty({count, shape.height, shape.width, shape.channels})
+                         : Tensor::empty({count, placement_size}, DType::i64);
+    const auto pixels = static_cast<std::size_t>(shape.numel());
+    const std::span<const std::uint8_t> images = dataset.images.data<std::uint8_t>();
+    for (std::size_t i = 0; i < samples.size(); ++i) {
+      const Augmentation augmentation =
+          options.augment ? draw_augmentation(info, random, epoch, samples[i]) : Augmentation{};
+      const Placement placement = placement_of(augmentation, shape, samples[i]);
+      if (on_host)
+        augment_image(placement, shape, images.subspan(samples[i] * pixels, pixels), table,
+                      out.data<float>().subspan(i * pixels, pixels));
+      else
+        write_placement(placement, i, out.data<std::int64_t>());
+    }
+    return out;
+  }
+
   // The batch on the GPU, from what `assemble` prepared for it.
   Batch on_gpu(const Batch& prepared) const {
-    Batch batch{Tensor::empty({prepared.labels.size(0), shape.height, shape.width, shape.channels},
-                              DType::f32, options.device),
-                prepared.labels.to(options.device)};
+    return {.images = placed_on_gpu(prepared.images),
+            .labels = prepared.labels.to(options.device),
+            .indices = prepared.indices.to(options.device),
+            .second_view = options.second_view ? placed_on_gpu(prepared.second_view) : Tensor()};
+  }
+
+  Tensor placed_on_gpu(const Tensor& placements) const {
+    Tensor images = Tensor::empty({placements.size(0), shape.height, shape.width, shape.channels}, DType::f32,
+                                  options.device);
     backend(options.device)
-        .augment({.images = images_on_gpu,
-                  .placements = prepared.images.to(options.device),
-                  .normalise = table_on_gpu},
-                 batch.images);
-    return batch;
+        .augment(
+            {.images = images_on_gpu, .placements = placements.to(options.device), .normalise = table_on_gpu},
+            images);
+    return images;
   }
 
   const Dataset& dataset;
@@ -135,6 +155,7 @@ struct Loader::State {
   const ImageShape shape;
   const NormaliseTable table;
   const Random augment_random;
+  const Random second_random;
   const Random shuffle_random;
   Tensor images_on_gpu;  // undefined on the host
   Tensor table_on_gpu;

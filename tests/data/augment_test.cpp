@@ -8,6 +8,7 @@
 #include <numeric>
 #include <vector>
 
+#include "core/cpu/augment.h"
 #include "tests/temporary_folder.h"
 
 namespace generous {
@@ -18,8 +19,13 @@ using Pixels = std::vector<std::uint8_t>;
 // A table that leaves bytes as they are: mean 0, std 1/255.
 NormaliseTable bytes_as_floats() {
   NormaliseTable table{};
-  for (auto& channel : table) std::iota(channel.begin(), channel.end(), 0.0F);
+  for (std::size_t i = 0; i < table.size(); ++i) table[i] = static_cast<float>(i % 256);
   return table;
+}
+
+void augment_and_normalise(const Pixels& pixels, const ImageShape& shape, const Augmentation& augmentation,
+                           const NormaliseTable& table, std::vector<float>& out) {
+  augment_image(placement_of(augmentation, shape, 0), shape, pixels, table, out);
 }
 
 Pixels apply(const Pixels& pixels, const ImageShape& shape, const Augmentation& augmentation) {
@@ -107,14 +113,14 @@ TEST_CASE(
       {200, {0x1.2f9632p+0F, 0x1.3e46b6p+0F, 0x1.4b579ap+0F}},
       {255, {0x1.0790e6p+1F, 0x1.10c028p+1F, 0x1.0f72c2p+1F}}};
   for (const auto& [byte, values] : expected) {
-    for (std::size_t c = 0; c < 3; ++c) CHECK(table[c][byte] == values[c]);
+    for (std::size_t c = 0; c < 3; ++c) CHECK(table[256 * c + byte] == values[c]);
   }
 
   const Pixels pixels{200, 127, 255, 1, 200, 127};  // two pixels in one row
   std::vector<float> out(6);
   augment_and_normalise(pixels, {1, 2, 3}, {.shift_x = 1}, table, out);
   CHECK(out ==
-        std::vector<float>{table[0][1], table[1][200], table[2][127], table[0][0], table[1][0], table[2][0]});
+        std::vector<float>{table[1], table[256 + 200], table[512 + 127], table[0], table[256], table[512]});
 }
 
 TEST_CASE("the draws for a key are fixed values") {

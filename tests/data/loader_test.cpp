@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <thread>
 
+#include "core/cpu/augment.h"
 #include "data/augment.h"
 #include "data/prefetcher.h"
 #include "tests/temporary_folder.h"
@@ -71,7 +72,8 @@ TEST_CASE("in order and unaugmented: every image once, normalised, the last batc
     const HostBatch host = to_host(*batch);
     for (std::size_t i = 0; i < host.labels.size(); ++i, ++n) {
       CHECK(host.labels[i] == static_cast<std::int64_t>(n % 3));
-      for (std::size_t k = 0; k < 90; ++k) CHECK(host.images[i * 90 + k] == table[k % 3][pixels[n * 90 + k]]);
+      for (std::size_t k = 0; k < 90; ++k)
+        CHECK(host.images[i * 90 + k] == table[256 * (k % 3) + pixels[n * 90 + k]]);
     }
   }
   CHECK_FALSE(loader.next());
@@ -118,25 +120,43 @@ TEST_CASE("the shuffled order is a fixed permutation of seed and epoch") {
   CHECK(visited(dataset, 8, 0) != visited(dataset, 7, 0));
 }
 
-TEST_CASE("augmented images are the augmentation of (epoch, sample), wherever the shuffle puts them") {
+TEST_CASE("images and second views are augmentations of (epoch, sample), wherever the shuffle puts them") {
   const Dataset dataset = make_dataset(11);
   const std::uint64_t seed = 7;
-  Loader loader(dataset, info, {.batch_size = 4, .workers = 2, .seed = seed});
+  Loader loader(dataset, info, {.batch_size = 4, .workers = 2, .seed = seed, .second_view = true});
   loader.start_epoch(5);
   const std::vector<int> order = visited(dataset, seed, 5);
-  const Random random(seed, "augment");
   const NormaliseTable table = make_normalise_table(info);
+  const auto expected = [&](std::uint32_t sample, const std::string& purpose) {
+    std::vector<float> image(90);
+    const Augmentation drawn = draw_augmentation(info, Random(seed, purpose), 5, sample);
+    augment_image(placement_of(drawn, {6, 5, 3}, sample), {6, 5, 3},
+                  dataset.images.data<std::uint8_t>().subspan(sample * 90, 90), table, image);
+    return image;
+  };
   std::size_t n = 0;
-  for (const HostBatch& batch : rest_of_epoch(loader)) {
-    for (std::size_t i = 0; i < batch.labels.size(); ++i, ++n) {
+  int different = 0;
+  while (const std::optional<Batch> batch = loader.next()) {
+    REQUIRE(batch->second_view.shape() == batch->images.shape());
+    for (std::size_t i = 0; i < static_cast<std::size_t>(batch->labels.numel()); ++i, ++n) {
       const auto sample = static_cast<std::uint32_t>(order[n]);
-      std::vector<float> expected(90);
-      augment_and_normalise(dataset.images.data<std::uint8_t>().subspan(sample * 90, 90), {6, 5, 3},
-                            draw_augmentation(info, random, 5, sample), table, expected);
-      CHECK(std::equal(expected.begin(), expected.end(), batch.images.begin() + static_cast<long>(i * 90)));
+      CHECK(batch->indices.data<std::int64_t>()[i] == sample);
+      const auto first = batch->images.data<float>().subspan(i * 90, 90);
+      const auto second = batch->second_view.data<float>().subspan(i * 90, 90);
+      CHECK(std::ranges::equal(first, expected(sample, "augment")));
+      CHECK(std::ranges::equal(second, expected(sample, "augment, second view")));
+      different += std::ranges::equal(first, second) ? 0 : 1;
     }
   }
   CHECK(n == 11);
+  CHECK(different >= 8);  // two draws of 50 places, flipped or not, are rarely the same
+}
+
+TEST_CASE("no second view unless asked for") {
+  const Dataset dataset = make_dataset(5);
+  Loader loader(dataset, info, {.batch_size = 5});
+  loader.start_epoch(0);
+  CHECK_FALSE(loader.next()->second_view.defined());
 }
 
 TEST_CASE("any number of workers gives the same bits") {
