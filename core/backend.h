@@ -114,7 +114,7 @@ class Backend {
   /// bf16 images the weight is rounded to bf16 for the products.
   virtual void conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight, const Tensor& bias,
                       Tensor& y) = 0;
-  /// y = [relu](x * weight + bias [+ residual]), the images of either dtype, for a filter that never changes:
+  /// y = activation(x * weight + bias [+ residual]), the images of either dtype, for a filter that never changes:
   /// what the backend prepares from it is kept in `filter.prepared`, whose content is the backend's own
   /// (another backend's is replaced).
   virtual void conv2d_inference(const Conv2dParams& params, const Tensor& x, FrozenFilter& filter,

@@ -93,7 +93,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
 /// P = (H + 2 padding - R) / stride + 1.
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dParams& params);
 /// The same and what follows it in one pass, for a filter that is no longer trained:
-/// y = [relu](x * weight + bias [+ residual]). Throws Error if an argument needs a gradient: there is none
+/// y = activation(x * weight + bias [+ residual]). Throws Error if an argument needs a gradient: there is none
 /// through this op.
 Tensor conv2d_inference(const Tensor& x, FrozenFilter& filter, const Conv2dParams& params,
                         const Conv2dEpilogue& epilogue = {});

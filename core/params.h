@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 
 #include "core/tensor.h"
@@ -43,10 +44,17 @@ struct FrozenFilter {
   std::shared_ptr<PreparedFilter> prepared;  ///< the backend's own; empty at first
 };
 
-/// What follows the sums of a convolution: y = [relu](sums [+ residual]).
+enum class Activation : std::uint8_t { none, relu, relu6 };
+
+/// What an activation other than none cuts its values to from above; from below it is 0.
+constexpr float ceiling_of(Activation activation) {
+  return activation == Activation::relu6 ? 6.0F : std::numeric_limits<float>::infinity();
+}
+
+/// What follows the sums of a convolution: y = activation(sums [+ residual]).
 struct Conv2dEpilogue {
   Tensor residual;  ///< shape of y, or undefined
-  bool relu = false;
+  Activation activation = Activation::none;
 };
 
 struct Pool2dParams {

@@ -19,10 +19,11 @@ std::string describe(const Tensor& tensor) {
 
 std::string ConvolutionCall::key() const {
   constexpr std::string_view names[] = {"forward", "inference", "backward data", "backward weight"};
+  constexpr std::string_view activation_names[] = {"", " + relu", " + relu6"};
   return fmt::format("{} x {} weight {} stride {} padding {} groups {} {}{}{}{}",
                      names[static_cast<std::size_t>(direction)], x.str(), weight.str(), params.stride,
                      params.padding, params.groups, name_of(dtype), bias ? " + bias" : "",
-                     residual ? " + residual" : "", relu ? " + relu" : "");
+                     residual ? " + residual" : "", activation_names[static_cast<std::size_t>(activation)]);
 }
 
 /// Forwards every kernel; one line each.
@@ -112,7 +113,7 @@ class ProfileScope::Recorder final : public Backend {
                         const Conv2dEpilogue& epilogue, Tensor& y) override {
     ConvolutionCall call = call_of(Direction::inference, filter.bias);
     call.residual = epilogue.residual.defined();
-    call.relu = epilogue.relu;
+    call.activation = epilogue.activation;
     convolve(call, params, x, filter.weight, y, &Backend::conv2d_inference, params, x, filter, epilogue, y);
   }
   void conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,

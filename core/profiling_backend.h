@@ -28,7 +28,7 @@ struct ConvolutionCall {
   DType dtype = DType::f32;  ///< of x and y
   bool bias = false;
   bool residual = false;
-  bool relu = false;
+  Activation activation = Activation::none;
 
   /// Equal for calls that do the same work.
   std::string key() const;

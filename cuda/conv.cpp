@@ -59,7 +59,7 @@ void CudaBackend::conv2d_inference(const Conv2dParams& params, const Tensor& x, 
     }
   }
   conv2d(params, x, weight, {}, y);
-  if (filter.bias.defined() || epilogue.relu || epilogue.residual.defined())
+  if (filter.bias.defined() || epilogue.activation != Activation::none || epilogue.residual.defined())
     apply_epilogue(filter.bias, epilogue, y);
 }
 

@@ -112,7 +112,7 @@ class CudaBackend final : public Backend {
   Tensor rounded(const Tensor& weight, DType dtype);
   /// By the library, or directly where it can't.
   void convolve(const ConvolutionProblem& problem, const ConvolutionOperands& operands);
-  /// y += bias {K} (if defined) and [relu](y [+ residual]), in one pass (epilogue.cu).
+  /// y += bias {K} (if defined) and activation(y [+ residual]), in one pass (epilogue.cu).
   void apply_epilogue(const Tensor& bias, const Conv2dEpilogue& epilogue, Tensor& y);
 
   struct Parts;  ///< device, stream, memory, libraries: cuda_backend.cpp

@@ -1,4 +1,5 @@
-// What follows the sums of a convolution, in one pass over y {N, P, Q, K} in place: y = [relu](y + bias {K}
+// What follows the sums of a convolution, in one pass over y {N, P, Q, K} in place: y = activation(y + bias
+// {K}
 // [+ residual]). The arithmetic is in f32.
 
 #include "cuda/channel_groups.h"
@@ -10,7 +11,7 @@ namespace {
 /// bias and residual may be null. A thread takes `width` channels of a pixel at a time.
 template <int width, class T>
 __global__ void epilogue_kernel(std::int64_t groups, std::int64_t channels, const float* bias,
-                                const T* residual, bool relu, T* y) {
+                                const T* residual, bool activated, float ceiling, T* y) {
   const std::int64_t threads = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
   for (std::int64_t group = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; group < groups;
        group += threads) {
@@ -18,8 +19,11 @@ __global__ void epilogue_kernel(std::int64_t groups, std::int64_t channels, cons
     Floats<width> values = load<width>(y + first);
     if (bias != nullptr) values += load<width>(bias + first % channels);
     if (residual != nullptr) values += load<width>(residual + first);
-    if (relu)
-      for (int i = 0; i < width; ++i) values[i] = Relu::forward(values[i]);
+    if (activated)
+      for (int i = 0; i < width; ++i) {
+        const float positive = Relu::forward(values[i]);
+        values[i] = positive > ceiling ? ceiling : positive;
+      }
     store(y + first, values);
   }
 }
@@ -31,8 +35,8 @@ void CudaBackend::apply_epilogue(const Tensor& bias, const Conv2dEpilogue& epilo
   visit_groups(y.dtype(), channels, [&]<class T, int width>(T, Width<width>) {
     const std::int64_t groups = y.numel() / width;
     run("conv2d", grid_of(groups), epilogue_kernel<width, T>, groups, channels,
-        static_cast<const float*>(bias.raw()), static_cast<const T*>(epilogue.residual.raw()), epilogue.relu,
-        static_cast<T*>(y.raw()));
+        static_cast<const float*>(bias.raw()), static_cast<const T*>(epilogue.residual.raw()),
+        epilogue.activation != Activation::none, ceiling_of(epilogue.activation), static_cast<T*>(y.raw()));
   });
 }
 

@@ -16,7 +16,24 @@ Init weight_init(const Conv2dOptions& options, std::int64_t fan_in) {
   return Init::normal(std::sqrt(2.0F / static_cast<float>(fan_out)));
 }
 
-bool all_frozen(const Conv2d& conv, const BatchNorm& bn) { return conv.frozen() && bn.frozen(); }
+Tensor activate(const Tensor& x, Activation activation) {
+  switch (activation) {
+    case Activation::none:
+      return x;
+    case Activation::relu:
+      return relu(x);
+    case Activation::relu6:
+      return relu6(x);
+  }
+  fail("activate: unknown activation");
+}
+
+/// One op after the other.
+Tensor finish(const Tensor& x, const Ending& ending) {
+  const Tensor y = ending.residual.defined() ? x + ending.residual : x;
+  if (ending.before_activation != nullptr) *ending.before_activation = y;
+  return activate(y, ending.activation);
+}
 
 }  // namespace
 
@@ -84,9 +101,16 @@ BatchNorm::BatchNorm(std::int64_t channels, float momentum)
                .variance = add_buffer("running_var", {channels}, DType::f32, Init::constant(1.0F)),
                .batches = add_buffer("num_batches_tracked", {}, DType::i64, Init::constant(0.0F))} {}
 
-Tensor BatchNorm::apply(const Tensor& x, const Tensor& residual, bool relu) {
-  return batch_norm({.x = x, .gamma = weight_, .beta = bias_, .residual = residual}, running_,
-                    {.training = training(), .relu = relu, .momentum = momentum_});
+Tensor BatchNorm::forward(const Tensor& x, const Ending& ending) {
+  const bool fused = ending.activation == Activation::relu && ending.before_activation == nullptr;
+  const Tensor y = batch_norm({.x = x, .gamma = weight_, .beta = bias_, .residual = ending.residual},
+                              running_, {.training = training(), .relu = fused, .momentum = momentum_});
+  if (fused) return y;
+  return finish(y, {.activation = ending.activation, .before_activation = ending.before_activation});
+}
+
+Tensor BatchNorm::then_relu(const Tensor& x, Tensor* before_relu) {
+  return forward(x, {.activation = Activation::relu, .before_activation = before_relu});
 }
 
 ChannelMap BatchNorm::evaluation_map() const {
@@ -104,23 +128,29 @@ ChannelMap BatchNorm::evaluation_map() const {
   return map;
 }
 
-Tensor conv_bn(Conv2d& conv, BatchNorm& bn, const Tensor& x) {
-  return all_frozen(conv, bn) ? conv.forward_frozen(x, &bn, {}) : bn(conv(x));
+Tensor conv_then(Conv2d& conv, BatchNorm* bn, const Tensor& x, const Ending& ending) {
+  if (!conv.frozen() || (bn != nullptr && !bn->frozen()))
+    return bn != nullptr ? bn->forward(conv(x), ending) : finish(conv(x), ending);
+  if (ending.before_activation == nullptr)
+    return conv.forward_frozen(x, bn, {.residual = ending.residual, .activation = ending.activation});
+  const Tensor sums = conv.forward_frozen(x, bn, {.residual = ending.residual});
+  return finish(sums, {.activation = ending.activation, .before_activation = ending.before_activation});
 }
 
-Tensor conv_bn_relu(Conv2d& conv, BatchNorm& bn, const Tensor& x) {
-  return all_frozen(conv, bn) ? conv.forward_frozen(x, &bn, {.residual = {}, .relu = true})
-                              : bn.then_relu(conv(x));
+Tensor conv_bn(Conv2d& conv, BatchNorm& bn, const Tensor& x) { return conv_then(conv, &bn, x, {}); }
+
+Tensor conv_bn_relu(Conv2d& conv, BatchNorm& bn, const Tensor& x, Tensor* before_relu) {
+  return conv_then(conv, &bn, x, {.activation = Activation::relu, .before_activation = before_relu});
 }
 
-Tensor conv_bn_add_relu(Conv2d& conv, BatchNorm& bn, const Tensor& x, const Tensor& residual) {
-  return all_frozen(conv, bn) ? conv.forward_frozen(x, &bn, {.residual = residual, .relu = true})
-                              : bn.add_relu(conv(x), residual);
+Tensor conv_bn_add_relu(Conv2d& conv, BatchNorm& bn, const Tensor& x, const Tensor& residual,
+                        Tensor* before_relu) {
+  return conv_then(conv, &bn, x,
+                   {.residual = residual, .activation = Activation::relu, .before_activation = before_relu});
 }
 
 Tensor conv_add(Conv2d& conv, const Tensor& x, const Tensor& residual) {
-  return conv.frozen() ? conv.forward_frozen(x, nullptr, {.residual = residual, .relu = false})
-                       : conv(x) + residual;
+  return conv_then(conv, nullptr, x, {.residual = residual});
 }
 
 Linear::Linear(std::int64_t in, std::int64_t out, const DiskLayout& weight_layout)
@@ -148,18 +178,34 @@ Tensor Dropout::forward(const Tensor& x) {
   return dropout(x, {.p = p_, .key = key(), .step = step()});
 }
 
-Tensor Sequential::forward(const Tensor& x) {
+void Sequential::append_batch_norm(BatchNorm& bn) {
+  const bool fits = !steps_.empty() && steps_.back().conv != nullptr && steps_.back().bn == nullptr &&
+                    steps_.back().activation == Activation::none;
+  if (!fits) steps_.emplace_back();
+  steps_.back().bn = &bn;
+}
+
+void Sequential::append_activation(Activation activation, Module& module) {
+  if (!steps_.empty() && steps_.back().other == nullptr && steps_.back().activation == Activation::none)
+    steps_.back().activation = activation;
+  else
+    steps_.push_back({.other = &module});
+}
+
+const BatchNorm* Sequential::last_norm() const {
+  return !steps_.empty() && steps_.back().activation == Activation::none ? steps_.back().bn : nullptr;
+}
+
+Tensor Sequential::run(const Step& step, const Tensor& x, const Ending& ending) {
+  if (step.other != nullptr) return finish(step.other->forward(x), ending);
+  if (step.activation != Activation::none)
+    return finish(run({.conv = step.conv, .bn = step.bn}, x, {.activation = step.activation}), ending);
+  return step.conv != nullptr ? conv_then(*step.conv, step.bn, x, ending) : step.bn->forward(x, ending);
+}
+
+Tensor Sequential::forward(const Tensor& x, const Ending& ending) {
   Tensor y = x;
-  for (std::size_t i = 0; i < modules_.size(); ++i) {
-    auto* conv = dynamic_cast<Conv2d*>(modules_[i]);
-    auto* bn = i + 1 < modules_.size() ? dynamic_cast<BatchNorm*>(modules_[i + 1]) : nullptr;
-    if (conv != nullptr && bn != nullptr) {
-      y = conv_bn(*conv, *bn, y);
-      ++i;
-    } else {
-      y = modules_[i]->forward(y);
-    }
-  }
+  for (const Step& step : steps_) y = run(step, y, &step == &steps_.back() ? ending : Ending{});
   return y;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <type_traits>
 
 #include "nn/module.h"
 
@@ -34,8 +35,8 @@ class Conv2d : public Module {
  public:
   explicit Conv2d(const Conv2dOptions& options);
   Tensor forward(const Tensor& x) override;
-  /// For a frozen module: [relu](bn(forward(x)) [+ residual]) in one op, bn folded into the filter; nullptr
-  /// for none.
+  /// For a frozen module: activation(bn(forward(x)) [+ residual]) in one op, bn folded into the filter;
+  /// nullptr for none.
   Tensor forward_frozen(const Tensor& x, const BatchNorm* bn, const Conv2dEpilogue& epilogue);
 
  private:
@@ -46,6 +47,14 @@ class Conv2d : public Module {
   Tensor bias_;                         ///< undefined without
   std::optional<FrozenFilter> filter_;  ///< made by the first forward_frozen,
   const BatchNorm* folded_ = nullptr;   ///< for this batch norm
+};
+
+/// What follows a layer: y = activation(layer(x) [+ residual]).
+struct Ending {
+  Tensor residual{};  ///< shape of y, or undefined
+  Activation activation = Activation::none;
+  Tensor* before_activation =
+      nullptr;  ///< if not nullptr, gets its argument; the activation is its own pass then
 };
 
 /// scale * x + shift, channel by channel.
@@ -61,17 +70,15 @@ class BatchNorm : public Module {
  public:
   /// `momentum`: how far a batch moves the running statistics towards its own.
   explicit BatchNorm(std::int64_t channels, float momentum = 0.1F);
-  Tensor forward(const Tensor& x) override { return apply(x, {}, false); }
-  /// relu(forward(x)), fused.
-  Tensor then_relu(const Tensor& x) { return apply(x, {}, true); }
-  /// relu(forward(x) + residual), fused; residual has x's shape.
-  Tensor add_relu(const Tensor& x, const Tensor& residual) { return apply(x, residual, true); }
+  Tensor forward(const Tensor& x) override { return forward(x, {}); }
+  /// With what follows; a residual and a ReLU are fused.
+  Tensor forward(const Tensor& x, const Ending& ending);
+  /// relu(forward(x)), fused. `before_relu`, if not nullptr, gets forward(x).
+  Tensor then_relu(const Tensor& x, Tensor* before_relu = nullptr);
   /// What evaluation mode does to each channel.
   ChannelMap evaluation_map() const;
 
  private:
-  Tensor apply(const Tensor& x, const Tensor& residual, bool relu);
-
   float momentum_;
   Tensor weight_;
   Tensor bias_;
@@ -79,13 +86,17 @@ class BatchNorm : public Module {
 };
 
 // A convolution and what follows it: one op after the other, but all in one in a frozen module.
+// `before_relu`, if not nullptr, gets the ReLU's argument.
 
+/// With bn (nullptr: none) and `ending` after it.
+Tensor conv_then(Conv2d& conv, BatchNorm* bn, const Tensor& x, const Ending& ending);
 /// bn(conv(x))
 Tensor conv_bn(Conv2d& conv, BatchNorm& bn, const Tensor& x);
 /// relu(bn(conv(x)))
-Tensor conv_bn_relu(Conv2d& conv, BatchNorm& bn, const Tensor& x);
+Tensor conv_bn_relu(Conv2d& conv, BatchNorm& bn, const Tensor& x, Tensor* before_relu = nullptr);
 /// relu(bn(conv(x)) + residual)
-Tensor conv_bn_add_relu(Conv2d& conv, BatchNorm& bn, const Tensor& x, const Tensor& residual);
+Tensor conv_bn_add_relu(Conv2d& conv, BatchNorm& bn, const Tensor& x, const Tensor& residual,
+                        Tensor* before_relu = nullptr);
 /// conv(x) + residual
 Tensor conv_add(Conv2d& conv, const Tensor& x, const Tensor& residual);
 
@@ -132,20 +143,46 @@ class ReLU6 : public Module {
   Tensor forward(const Tensor& x) override { return relu6(x); }
 };
 
-/// Modules applied one after another; they are named "0", "1", ... in the order of `append`. A Conv2d and the
-/// BatchNorm after it run as conv_bn.
+/// Modules applied one after another; they are named "0", "1", ... in the order of `append`. A Conv2d or a
+/// BatchNorm takes those that follow it along, where they can be fused: a Conv2d its BatchNorm, both their
+/// ReLU or ReLU6.
 class Sequential : public Module {
  public:
   template <class M, class... Args>
   M& append(Args&&... args) {
-    M& module = add<M>(std::to_string(modules_.size()), std::forward<Args>(args)...);
-    modules_.push_back(&module);
+    M& module = add<M>(std::to_string(count_++), std::forward<Args>(args)...);
+    if constexpr (std::is_same_v<M, Conv2d>)
+      steps_.push_back({.conv = &module});
+    else if constexpr (std::is_same_v<M, BatchNorm>)
+      append_batch_norm(module);
+    else if constexpr (std::is_same_v<M, ReLU>)
+      append_activation(Activation::relu, module);
+    else if constexpr (std::is_same_v<M, ReLU6>)
+      append_activation(Activation::relu6, module);
+    else
+      steps_.push_back({.other = &module});
     return module;
   }
-  Tensor forward(const Tensor& x) override;
+  Tensor forward(const Tensor& x) override { return forward(x, {}); }
+  /// With what follows the last module, fused where it can be.
+  Tensor forward(const Tensor& x, const Ending& ending);
+  /// The last module if that is a batch norm, otherwise nullptr.
+  const BatchNorm* last_norm() const;
 
  private:
-  std::vector<Module*> modules_;
+  /// Modules that run as one.
+  struct Step {
+    Conv2d* conv = nullptr;
+    BatchNorm* bn = nullptr;
+    Module* other = nullptr;  ///< instead of both
+    Activation activation = Activation::none;
+  };
+  void append_batch_norm(BatchNorm& bn);
+  void append_activation(Activation activation, Module& module);
+  static Tensor run(const Step& step, const Tensor& x, const Ending& ending);
+
+  std::size_t count_ = 0;
+  std::vector<Step> steps_;
 };
 
 }  // namespace generous

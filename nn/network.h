@@ -1,6 +1,7 @@
 // Networks: modules from images to logits that show what they compute on the way.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "nn/layers.h"
@@ -27,6 +28,49 @@ class Network : public Module {
   /// what is wanted. Without it nothing is kept.
   virtual Tensor forward(const Tensor& x, Features* features) = 0;
   Tensor forward(const Tensor& x) final { return forward(x, nullptr); }
+};
+
+/// Adds the output of one stage to the features of a forward pass, if they are wanted.
+class StageTap {
+ public:
+  explicit StageTap(Features* features) : features_(features) {}
+  /// Where the stage puts its output before the last ReLU; nullptr: not wanted.
+  Tensor* before_relu() {
+    return features_ != nullptr && features_->wants_before_relu ? &before_relu_ : nullptr;
+  }
+  /// A stage: its output, and the batch norm that feeds `before_relu`.
+  void add(const Tensor& output, const BatchNorm* norm);
+  /// The stem: its output stands for what is before its ReLU, too.
+  void add_stem(const Tensor& output);
+
+ private:
+  Features* features_;
+  Tensor before_relu_;
+};
+
+/// Which block of a stage has the ReLU that `before_relu` is before: the last one in its sum, or, where
+/// blocks begin with batch norm and ReLU, the first of the stage that comes after.
+enum class TappedBlock : std::uint8_t { last, first };
+
+/// Blocks one after another, named "0", "1", ... in the order of `append`. Block has `Tensor forward(const
+/// Tensor& x, Tensor* before_relu)`, and one of the blocks is given the pointer.
+template <class Block, TappedBlock tapped = TappedBlock::last>
+class Stage : public Module {
+ public:
+  template <class... Args>
+  void append(Args&&... args) {
+    blocks_.push_back(&add<Block>(std::to_string(blocks_.size()), std::forward<Args>(args)...));
+  }
+  Tensor forward(const Tensor& x) override { return forward(x, nullptr); }
+  Tensor forward(const Tensor& x, Tensor* before_relu) {
+    Tensor y = x;
+    for (Block* block : blocks_) y = block->forward(y, block == &tap() ? before_relu : nullptr);
+    return y;
+  }
+  const Block& tap() const { return *(tapped == TappedBlock::last ? blocks_.back() : blocks_.front()); }
+
+ private:
+  std::vector<Block*> blocks_;
 };
 
 }  // namespace generous

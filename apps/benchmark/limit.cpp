@@ -37,8 +37,8 @@ class Replay {
       case Direction::forward:
         return device.conv2d(call_.params, x_, filter_.weight, filter_.bias, y_);
       case Direction::inference:
-        return device.conv2d_inference(call_.params, x_, filter_, {.residual = residual_, .relu = call_.relu},
-                                       y_);
+        return device.conv2d_inference(call_.params, x_, filter_,
+                                       {.residual = residual_, .activation = call_.activation}, y_);
       case Direction::backward_data:
         return device.conv2d_backward_data(call_.params, y_, filter_.weight, x_);
       case Direction::backward_weight:

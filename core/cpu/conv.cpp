@@ -110,7 +110,8 @@ void EigenBackend::conv2d_inference(const Conv2dParams& params, const Tensor& x,
 }
 
 void EigenBackend::apply(const Conv2dEpilogue& epilogue, Tensor& y) {
-  if (!epilogue.relu && !epilogue.residual.defined()) return;
+  const bool activated = epilogue.activation != Activation::none;
+  if (!activated && !epilogue.residual.defined()) return;
   visit_floating(y.dtype(), [&]<class T>(T) {
     const auto* residual = static_cast<const T*>(epilogue.residual.raw());
     T* out = y.data<T>().data();
@@ -120,10 +121,14 @@ void EigenBackend::apply(const Conv2dEpilogue& epilogue, Tensor& y) {
     const auto sum = [=](std::int64_t i) {
       return static_cast<float>(out[i]) + static_cast<float>(residual[i]);
     };
+    const auto activate = [ceiling = ceiling_of(epilogue.activation)](float value) {
+      const float positive = Relu::forward(value);
+      return positive > ceiling ? ceiling : positive;
+    };
     if (residual == nullptr)
-      finish([=](std::int64_t i) { return Relu::forward(static_cast<float>(out[i])); });
-    else if (epilogue.relu)
-      finish([=](std::int64_t i) { return Relu::forward(sum(i)); });
+      finish([=](std::int64_t i) { return activate(static_cast<float>(out[i])); });
+    else if (activated)
+      finish([=](std::int64_t i) { return activate(sum(i)); });
     else
       finish(sum);
   });

@@ -74,7 +74,7 @@ class EigenBackend : public Backend {
   void augment(const AugmentInputs& in, Tensor& y) override;
 
  protected:
-  /// y = [relu](y [+ residual]) in one pass, or none.
+  /// y = activation(y [+ residual]) in one pass, or none.
   static void apply(const Conv2dEpilogue& epilogue, Tensor& y);
 
  private:

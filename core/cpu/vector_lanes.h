@@ -152,6 +152,13 @@ V rectified(V v) {
     return v < 0.0F ? V{} : v;
 }
 
+/// min(max(v, 0), ceiling); NaN stays NaN.
+template <class V>
+V clipped(V v, float ceiling) {
+  const V positive = rectified(v);
+  return positive > ceiling ? V{} + ceiling : positive;
+}
+
 /// v where `gate` is positive, 0 elsewhere.
 template <class V>
 V where_positive(V gate, V v) {

@@ -28,14 +28,14 @@ struct TileStore {
   const float* sums;  ///< row of the first product's plane
   std::int64_t stride;
   const float* bias;  ///< or nullptr
-  bool relu;
+  Activation activation;
   bool has_residual;
   bool streamed;                                                ///< past the caches
   std::array<std::array<T*, outputs>, outputs> y;               ///< at the first channel of the image
   std::array<std::array<const T*, outputs>, outputs> residual;  ///< likewise
 };
 
-/// y {4, 4, channels k to k + width} = [relu](A' sums A [+ bias] [+ residual])
+/// y {4, 4, channels k to k + width} = activation(A' sums A [+ bias] [+ residual])
 template <class T>
 void store_tile(const TileStore<T>& tile, std::int64_t k, std::int64_t width) {
   for (std::int64_t c = 0; c < width; c += lane_count) {
@@ -45,7 +45,8 @@ void store_tile(const TileStore<T>& tile, std::int64_t k, std::int64_t width) {
         [&](std::size_t i, std::size_t j, Lanes y) {
           y += shift;
           if (tile.has_residual) y += load<Lanes>(tile.residual[i][j] + k + c);
-          store(tile.y[i][j] + k + c, tile.relu ? rectified(y) : y, tile.streamed);
+          if (tile.activation != Activation::none) y = clipped(y, ceiling_of(tile.activation));
+          store(tile.y[i][j] + k + c, y, tile.streamed);
         });
   }
 }
@@ -169,7 +170,7 @@ class Convolution {
         u_(filter.data<float>().data()),
         u_stride_(filter.size(1)),
         bias_(static_cast<const float*>(bias.raw())),
-        relu_(epilogue.relu),
+        activation_(epilogue.activation),
         residual_(static_cast<const T*>(epilogue.residual.raw())),
         streamed_(worth_streaming(y.bytes(), out)),
         y_(y.data<T>().data()) {}
@@ -206,7 +207,7 @@ class Convolution {
     TileStore<T> store{.sums = planes.m + row * planes.m_width,
                        .stride = planes.m_stride,
                        .bias = bias_,
-                       .relu = relu_,
+                       .activation = activation_,
                        .has_residual = residual_ != nullptr,
                        .streamed = streamed_,
                        .y = {},
@@ -222,7 +223,7 @@ class Convolution {
   const float* u_;
   std::int64_t u_stride_;
   const float* bias_;
-  bool relu_;
+  Activation activation_;
   const T* residual_;
   bool streamed_;
   T* y_;

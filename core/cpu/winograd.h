@@ -20,7 +20,7 @@ Tensor winograd_filter(const Tensor& weight);
 /// The same for the gradient of the input, a convolution from K to C channels with mirrored taps.
 Tensor winograd_filter_backward(const Tensor& weight);
 
-/// y {N, H, W, K} = [relu](x {N, H, W, C} convolved with a transformed filter [+ bias {K}] [+ residual]).
+/// y {N, H, W, K} = activation(x {N, H, W, C} convolved with a transformed filter [+ bias {K}] [+ residual]).
 /// Images are f32 or bf16, the arithmetic is f32.
 void winograd_convolve(const Tensor& x, const Tensor& filter, const Tensor& bias,
                        const Conv2dEpilogue& epilogue, Tensor& y);

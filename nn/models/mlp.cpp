@@ -12,8 +12,10 @@ class Mlp : public Network {
         fc2_(add<Linear>("fc2", width, width)),
         fc3_(add<Linear>("fc3", width, options.classes)) {}
 
-  Tensor forward(const Tensor& x, Features* /*features*/) override {
-    return relu(fc3_(relu(fc2_(relu(fc1_(x))))));
+  Tensor forward(const Tensor& x, Features* features) override {
+    const Tensor hidden = relu(fc2_(relu(fc1_(x))));  // {N, 512}
+    if (features != nullptr) features->pooled = hidden;
+    return relu(fc3_(hidden));
   }
 
  private:

@@ -19,12 +19,13 @@ class Net : public Network {
         dropout_(add<Dropout>("dropout", dropout_rate)),
         fc2_(add<Linear>("fc2", 4 * c, classes)) {}
 
-  Tensor forward(const Tensor& x, Features* /*features*/) override {
-    Tensor y = stage(conv1_, bn1_, x);  // {N, H/2, W/2, c}
-    y = stage(conv2_, bn2_, y);         // {N, H/4, W/4, 2c}
-    y = stage(conv3_, bn3_, y);         // {N, H/8, W/8, 4c}
-    y = fcbn1_.then_relu(fc1_(y));      // {N, 4c}
-    return fc2_(dropout_(y));           // {N, classes}
+  Tensor forward(const Tensor& x, Features* features) override {
+    Tensor y = stage(conv1_, bn1_, x, features);  // {N, H/2, W/2, c}
+    y = stage(conv2_, bn2_, y, features);         // {N, H/4, W/4, 2c}
+    y = stage(conv3_, bn3_, y, features);         // {N, H/8, W/8, 4c}
+    y = fcbn1_.then_relu(fc1_(y));                // {N, 4c}
+    if (features != nullptr) features->pooled = y;
+    return fc2_(dropout_(y));  // {N, classes}
   }
 
  private:
@@ -33,9 +34,20 @@ class Net : public Network {
   }
 
   /// The paper pools first. ReLU is monotone, so the values are the same, and so are the gradients: where
-  /// windows differ in the element chosen, the ReLU passes none on. This order has the ReLU fused.
-  static Tensor stage(Conv2d& conv, BatchNorm& bn, const Tensor& x) {
-    return max_pool2d(conv_bn_relu(conv, bn, x), {.kernel_h = 2, .kernel_w = 2, .stride = 2});
+  /// windows differ in the element chosen, the ReLU passes none on. This order has the ReLU fused,
+  /// unless what comes before it is wanted.
+  static Tensor stage(Conv2d& conv, BatchNorm& bn, const Tensor& x, Features* features) {
+    constexpr Pool2dParams pool{.kernel_h = 2, .kernel_w = 2, .stride = 2};
+    StageTap tap(features);
+    Tensor y;
+    if (tap.before_relu() == nullptr) {
+      y = max_pool2d(conv_bn_relu(conv, bn, x), pool);
+    } else {
+      *tap.before_relu() = max_pool2d(conv_bn(conv, bn, x), pool);
+      y = relu(*tap.before_relu());
+    }
+    tap.add(y, &bn);
+    return y;
   }
 
   Conv2d& conv1_;

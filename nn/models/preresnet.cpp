@@ -15,6 +15,11 @@ struct BlockOptions {
 
 /// What both kinds of block share: the shortcut, which takes the block's raw input.
 class PreActivationBlock : public Module {
+ public:
+  Tensor forward(const Tensor& x) final { return forward(x, nullptr); }
+  /// `before_relu`, if not nullptr, gets the first batch norm's output.
+  virtual Tensor forward(const Tensor& x, Tensor* before_relu) = 0;
+
  protected:
   /// To be called last: the shortcut follows the other layers in the state.
   void add_shortcut(const BlockOptions& options, std::int64_t out) {
@@ -41,10 +46,11 @@ class PreBasicBlock : public PreActivationBlock {
   }
 
   /// {N, H, W, in} -> {N, H / stride, W / stride, width}
-  Tensor forward(const Tensor& x) override {
-    const Tensor y = conv_bn_relu(conv1_, bn2_, bn1_.then_relu(x));
+  Tensor forward(const Tensor& x, Tensor* before_relu) override {
+    const Tensor y = conv_bn_relu(conv1_, bn2_, bn1_.then_relu(x, before_relu));
     return conv_add(conv2_, y, shortcut(x));
   }
+  const BatchNorm& first_norm() const { return bn1_; }
 
  private:
   BatchNorm& bn1_;
@@ -68,11 +74,12 @@ class PreBottleneck : public PreActivationBlock {
   }
 
   /// {N, H, W, in} -> {N, H / stride, W / stride, 4 width}
-  Tensor forward(const Tensor& x) override {
-    Tensor y = conv_bn_relu(conv1_, bn2_, bn1_.then_relu(x));
+  Tensor forward(const Tensor& x, Tensor* before_relu) override {
+    Tensor y = conv_bn_relu(conv1_, bn2_, bn1_.then_relu(x, before_relu));
     y = conv_bn_relu(conv2_, bn3_, y);
     return conv_add(conv3_, y, shortcut(x));
   }
+  const BatchNorm& first_norm() const { return bn1_; }
 
  private:
   BatchNorm& bn1_;
@@ -85,10 +92,12 @@ class PreBottleneck : public PreActivationBlock {
 
 template <class Block>
 class PreResNet : public Network {
+  using PreStage = Stage<Block, TappedBlock::first>;
+
  public:
   PreResNet(std::int64_t blocks, const ModelOptions& options)
       : conv1_(add<Conv2d>("conv1", conv3x3(options.image[2], 16, 1, fan_out))),
-        stages_{&add<Sequential>("layer1"), &add<Sequential>("layer2"), &add<Sequential>("layer3")},
+        stages_{&add<PreStage>("layer1"), &add<PreStage>("layer2"), &add<PreStage>("layer3")},
         bn_(add<BatchNorm>("bn", Block::expansion * 64)),
         fc_(add<Linear>("fc", Block::expansion * 64, options.classes)) {
     std::int64_t channels = 16;
@@ -96,21 +105,34 @@ class PreResNet : public Network {
       const std::int64_t width = 16L << s;
       for (std::int64_t b = 0; b < blocks; ++b) {
         const std::int64_t stride = s > 0 && b == 0 ? 2 : 1;
-        stages_[s]->append<Block>(BlockOptions{.in = channels, .width = width, .stride = stride});
+        stages_[s]->append(BlockOptions{.in = channels, .width = width, .stride = stride});
         channels = Block::expansion * width;
       }
     }
   }
 
-  Tensor forward(const Tensor& x, Features* /*features*/) override {
+  /// A stage's output is before the ReLU of the next stage's first block, or of the last batch norm.
+  Tensor forward(const Tensor& x, Features* features) override {
     Tensor y = conv1_(x);
-    for (Sequential* stage : stages_) y = stage->forward(y);
-    return fc_(global_avg_pool(bn_.then_relu(y)));
+    StageTap(features).add_stem(y);
+    y = stages_[0]->forward(y);
+    for (std::size_t s = 1; s < stages_.size(); ++s) {
+      StageTap tap(features);
+      const Tensor next = stages_[s]->forward(y, tap.before_relu());
+      tap.add(y, &stages_[s]->tap().first_norm());
+      y = next;
+    }
+    StageTap tap(features);
+    const Tensor activated = bn_.then_relu(y, tap.before_relu());
+    tap.add(y, &bn_);
+    y = global_avg_pool(activated);
+    if (features != nullptr) features->pooled = y;
+    return fc_(y);
   }
 
  private:
   Conv2d& conv1_;
-  std::vector<Sequential*> stages_;
+  std::vector<PreStage*> stages_;
   BatchNorm& bn_;
   Linear& fc_;
 };

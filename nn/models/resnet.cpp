@@ -11,6 +11,10 @@ struct BlockOptions {
 
 /// What both kinds of block share: the shortcut.
 class ResidualBlock : public Module {
+ public:
+  Tensor forward(const Tensor& x) final { return forward(x, nullptr); }
+  virtual Tensor forward(const Tensor& x, Tensor* before_relu) = 0;
+
  protected:
   /// To be called last: the shortcut follows the other layers in the state.
   void add_shortcut(const ResNetSpec& spec, const BlockOptions& options, std::int64_t out) {
@@ -38,10 +42,11 @@ class BasicBlock : public ResidualBlock {
   }
 
   /// {N, H, W, in} -> {N, H / stride, W / stride, width}
-  Tensor forward(const Tensor& x) override {
+  Tensor forward(const Tensor& x, Tensor* before_relu) override {
     const Tensor y = conv_bn_relu(conv1_, bn1_, x);
-    return conv_bn_add_relu(conv2_, bn2_, y, shortcut(x));
+    return conv_bn_add_relu(conv2_, bn2_, y, shortcut(x), before_relu);
   }
+  const BatchNorm& last_norm() const { return bn2_; }
 
  private:
   Conv2d& conv1_;
@@ -65,11 +70,12 @@ class Bottleneck : public ResidualBlock {
   }
 
   /// {N, H, W, in} -> {N, H / stride, W / stride, 4 width}
-  Tensor forward(const Tensor& x) override {
+  Tensor forward(const Tensor& x, Tensor* before_relu) override {
     Tensor y = conv_bn_relu(conv1_, bn1_, x);
     y = conv_bn_relu(conv2_, bn2_, y);
-    return conv_bn_add_relu(conv3_, bn3_, y, shortcut(x));
+    return conv_bn_add_relu(conv3_, bn3_, y, shortcut(x), before_relu);
   }
+  const BatchNorm& last_norm() const { return bn3_; }
 
  private:
   Conv2d& conv1_;
@@ -88,10 +94,10 @@ class ResNet : public Network {
         bn1_(add<BatchNorm>("bn1", spec.stem)) {
     std::int64_t channels = spec.stem;
     for (std::size_t s = 0; s < spec.widths.size(); ++s) {
-      Sequential& stage = add<Sequential>("layer" + std::to_string(s + 1));
+      auto& stage = add<Stage<Block>>("layer" + std::to_string(s + 1));
       for (std::int64_t b = 0; b < spec.blocks[s]; ++b) {
         const std::int64_t stride = s > 0 && b == 0 ? 2 : 1;
-        stage.append<Block>(spec, BlockOptions{.in = channels, .width = spec.widths[s], .stride = stride});
+        stage.append(spec, BlockOptions{.in = channels, .width = spec.widths[s], .stride = stride});
         channels = Block::expansion * spec.widths[s];
       }
       stages_.push_back(&stage);
@@ -99,16 +105,23 @@ class ResNet : public Network {
     classifier_ = &add<Linear>(spec.classifier_name, channels, options.classes);
   }
 
-  Tensor forward(const Tensor& x, Features* /*features*/) override {
+  Tensor forward(const Tensor& x, Features* features) override {
     Tensor y = conv_bn_relu(conv1_, bn1_, x);
-    for (Sequential* stage : stages_) y = stage->forward(y);
-    return classifier_->forward(global_avg_pool(y));
+    StageTap(features).add_stem(y);
+    for (Stage<Block>* stage : stages_) {
+      StageTap tap(features);
+      y = stage->forward(y, tap.before_relu());
+      tap.add(y, &stage->tap().last_norm());
+    }
+    y = global_avg_pool(y);
+    if (features != nullptr) features->pooled = y;
+    return classifier_->forward(y);
   }
 
  private:
   Conv2d& conv1_;
   BatchNorm& bn1_;
-  std::vector<Sequential*> stages_;
+  std::vector<Stage<Block>*> stages_;
   Linear* classifier_ = nullptr;
 };
 

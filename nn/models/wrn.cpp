@@ -26,11 +26,14 @@ class WrnBlock : public Module {
 
   /// {N, H, W, in} -> {N, H / stride, W / stride, out}. Where the widths differ the shortcut is a convolution
   /// of the activated input, otherwise the raw input itself.
-  Tensor forward(const Tensor& x) override {
-    const Tensor activated = bn1_.then_relu(x);
+  /// `before_relu`, if not nullptr, gets the first batch norm's output.
+  Tensor forward(const Tensor& x, Tensor* before_relu) {
+    const Tensor activated = bn1_.then_relu(x, before_relu);
     const Tensor y = conv_bn_relu(conv1_, bn2_, activated);
     return conv_add(conv2_, y, shortcut_ != nullptr ? shortcut_->forward(activated) : x);
   }
+  Tensor forward(const Tensor& x) override { return forward(x, nullptr); }
+  const BatchNorm& first_norm() const { return bn1_; }
 
  private:
   BatchNorm& bn1_;
@@ -44,14 +47,16 @@ class WrnBlock : public Module {
 class WrnStage : public Module {
  public:
   WrnStage(std::int64_t blocks, std::int64_t in, std::int64_t out, std::int64_t stride, float bn1_momentum)
-      : layer_(add<Sequential>("layer")) {
-    layer_.append<WrnBlock>(in, out, stride, bn1_momentum);
-    for (std::int64_t b = 1; b < blocks; ++b) layer_.append<WrnBlock>(out, out, 1, usual_momentum);
+      : layer_(add<Stage<WrnBlock, TappedBlock::first>>("layer")) {
+    layer_.append(in, out, stride, bn1_momentum);
+    for (std::int64_t b = 1; b < blocks; ++b) layer_.append(out, out, 1, usual_momentum);
   }
   Tensor forward(const Tensor& x) override { return layer_(x); }
+  Tensor forward(const Tensor& x, Tensor* before_relu) { return layer_.forward(x, before_relu); }
+  const BatchNorm& first_norm() const { return layer_.tap().first_norm(); }
 
  private:
-  Sequential& layer_;
+  Stage<WrnBlock, TappedBlock::first>& layer_;
 };
 
 class Wrn : public Network {
@@ -64,9 +69,23 @@ class Wrn : public Network {
         bn1_(add<BatchNorm>("bn1", 64 * k, after_stage_momentum)),
         fc_(add<Linear>("fc", 64 * k, options.classes)) {}
 
-  Tensor forward(const Tensor& x, Features* /*features*/) override {
-    const Tensor y = block3_(block2_(block1_(conv1_(x))));
-    return fc_(global_avg_pool(bn1_.then_relu(y)));
+  /// A stage's output is before the ReLU of the next stage's first block, or of the last batch norm.
+  Tensor forward(const Tensor& x, Features* features) override {
+    Tensor y = conv1_(x);
+    StageTap(features).add_stem(y);
+    y = block1_(y);
+    for (WrnStage* stage : {&block2_, &block3_}) {
+      StageTap tap(features);
+      const Tensor next = stage->forward(y, tap.before_relu());
+      tap.add(y, &stage->first_norm());
+      y = next;
+    }
+    StageTap tap(features);
+    const Tensor activated = bn1_.then_relu(y, tap.before_relu());
+    tap.add(y, &bn1_);
+    y = global_avg_pool(activated);
+    if (features != nullptr) features->pooled = y;
+    return fc_(y);
   }
 
  private:

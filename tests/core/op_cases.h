@@ -273,14 +273,15 @@ inline std::vector<OpCase> image_cases() {
                        return std::vector{conv2d(in[0], in[1], in.size() > 2 ? in[2] : Tensor(), params)};
                      },
                      true, 1, 0.1});
-    for (const bool relu : {false, true})
+    for (const Activation activation : {Activation::none, Activation::relu, Activation::relu6})
       cases.push_back(
-          {"frozen " + name + (relu ? " relu" : ""), inputs,
-           [params = test.params, relu](const auto& in) {
+          {"frozen " + name + " activation " + std::to_string(static_cast<int>(activation)), inputs,
+           [params = test.params, activation](const auto& in) {
              FrozenFilter filter{.weight = in[1], .bias = in.size() > 2 ? in[2] : Tensor(), .prepared = {}};
              const Tensor plain = conv2d_inference(in[0], filter, params);
-             return std::vector{conv2d_inference(in[0], filter, params, {.residual = plain, .relu = relu}),
-                                conv2d_inference(in[0], filter, params, {.residual = {}, .relu = relu})};
+             return std::vector{
+                 conv2d_inference(in[0], filter, params, {.residual = plain, .activation = activation}),
+                 conv2d_inference(in[0], filter, params, {.residual = {}, .activation = activation})};
            },
            false, 1});
   }

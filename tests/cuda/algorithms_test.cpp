@@ -121,7 +121,7 @@ TEST_CASE("frozen convolutions: bias, residual and ReLU, channels in vectors and
     for (const DType dtype : {DType::f32, DType::bf16})
       for (const bool with_bias : {false, true})
         for (const bool with_residual : {false, true})
-          for (const bool relu : {false, true}) {
+          for (const Activation activation : {Activation::none, Activation::relu, Activation::relu6}) {
             CAPTURE(test.weight.str());
             CAPTURE(name_of(dtype));
             std::vector<Tensor> results;
@@ -132,7 +132,7 @@ TEST_CASE("frozen convolutions: bias, residual and ReLU, channels in vectors and
                   .prepared = {}};
               const Conv2dEpilogue epilogue{
                   .residual = with_residual ? cast(random_tensor(test.y, "r"), dtype).to(device) : Tensor(),
-                  .relu = relu};
+                  .activation = activation};
               const Tensor x = cast(random_tensor(test.x, "x"), dtype).to(device);
               Tensor y = Tensor::empty(test.y, dtype, device);
               for (int call = 0; call < 2; ++call)  // the second with what the first prepared

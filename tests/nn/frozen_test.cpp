@@ -56,12 +56,17 @@ const InferenceCase cases[] = {
     {{2, 9, 8, 32}, {64, 1, 1, 32}, {.stride = 2}},
 };
 
+Tensor step_by_step(const Tensor& x, Activation activation) {
+  if (activation == Activation::none) return x;
+  return activation == Activation::relu6 ? relu6(x) : relu(x);
+}
+
 /// What conv2d_inference stands for.
 Tensor step_by_step(const Tensor& x, const FrozenFilter& filter, const Conv2dParams& params,
                     const Conv2dEpilogue& epilogue) {
   Tensor y = conv2d(x, filter.weight, filter.bias, params);
   if (epilogue.residual.defined()) y = y + epilogue.residual;
-  return epilogue.relu ? relu(y) : y;
+  return step_by_step(y, epilogue.activation);
 }
 
 /// Gives batch norms parameters and statistics that a trained network might have. Gammas are random, also
@@ -117,6 +122,7 @@ class CountingBackend final : public EigenBackend {
     int conv2d_inference = 0;
     int batch_norm = 0;
     int add = 0;
+    int unary = 0;
   };
   explicit CountingBackend(Counts& counts) : counts_(counts) {}
 
@@ -133,6 +139,10 @@ class CountingBackend final : public EigenBackend {
   void binary(Binary op, const Tensor& a, const Tensor& b, Tensor& y) override {
     ++counts_.add;
     EigenBackend::binary(op, a, b, y);
+  }
+  void unary(Unary op, const Tensor& x, Tensor& y) override {
+    ++counts_.unary;
+    EigenBackend::unary(op, x, y);
   }
 
  private:
@@ -158,12 +168,12 @@ TEST_CASE("a fused convolution equals the ops it stands for, at every call with 
     for (const InferenceCase& test : cases)
       for (const bool with_bias : {false, true})
         for (const bool with_residual : {false, true})
-          for (const bool with_relu : {false, true}) {
+          for (const Activation activation : {Activation::none, Activation::relu, Activation::relu6}) {
             const std::string name = test.x.str() + " * " + test.weight.str();
             CAPTURE(name);
             CAPTURE(with_bias);
             CAPTURE(with_residual);
-            CAPTURE(with_relu);
+            CAPTURE(static_cast<int>(activation));
             FrozenFilter filter{.weight = random_tensor(test.weight, "w" + name),
                                 .bias = with_bias ? random_tensor({test.weight[0]}, "b") : Tensor(),
                                 .prepared = nullptr};
@@ -171,7 +181,7 @@ TEST_CASE("a fused convolution equals the ops it stands for, at every call with 
               const Tensor x = random_tensor({batch, test.x[1], test.x[2], test.x[3]}, "x" + name);
               const Shape shape = conv2d(x, filter.weight, {}, test.params).shape();
               const Conv2dEpilogue epilogue{.residual = with_residual ? random_tensor(shape, "r") : Tensor(),
-                                            .relu = with_relu};
+                                            .activation = activation};
               const Tensor wanted = step_by_step(x, filter, test.params, epilogue);
               const Tensor before = with_residual ? epilogue.residual.clone() : Tensor();
               CHECK(difference(conv2d_inference(x, filter, test.params, epilogue), wanted) < 2e-6);
@@ -215,7 +225,8 @@ TEST_CASE("a fused convolution of bf16 images") {
       const Tensor x = cast(random_tensor(test.x, "x" + name), DType::bf16);
       const Tensor y = conv2d_inference(cast(x, DType::f32), filter, test.params);
       const Tensor residual = cast(random_tensor(y.shape(), "r"), DType::bf16);
-      const Tensor found = conv2d_inference(x, filter, test.params, {.residual = residual, .relu = true});
+      const Tensor found =
+          conv2d_inference(x, filter, test.params, {.residual = residual, .activation = Activation::relu});
       CHECK(found.dtype() == DType::bf16);
       const Tensor wanted = relu(y + cast(residual, DType::f32));
       // Rounded once or, where the sums are stored before the residual is added, twice.
@@ -230,7 +241,8 @@ TEST_CASE("NaN passes through the fused ReLU") {
     Tensor x = random_tensor({1, 4, 5, 16}, "x");
     x.data<float>()[0] = std::numeric_limits<float>::quiet_NaN();
     FrozenFilter filter{random_tensor({16, 3, 3, 16}, "w"), {}, nullptr};
-    const Tensor y = conv2d_inference(x, filter, {.padding = 1}, {.residual = {}, .relu = true});
+    const Tensor y =
+        conv2d_inference(x, filter, {.padding = 1}, {.residual = {}, .activation = Activation::relu});
     CHECK(std::isnan(y.data<float>()[0]));
   });
 }
@@ -242,7 +254,7 @@ TEST_CASE("a fused convolution refuses gradients and what does not fit") {
   const auto message = [&](const Tensor& image, const Conv2dEpilogue& epilogue) {
     return error_of([&] { conv2d_inference(image, filter, {.padding = 1}, epilogue); });
   };
-  CHECK(message(x, {.residual = random_tensor({2, 7, 5, 4}, "r"), .relu = true}) ==
+  CHECK(message(x, {.residual = random_tensor({2, 7, 5, 4}, "r"), .activation = Activation::relu}) ==
         "conv2d_inference: the residual {2, 7, 5, 4} does not fit the output {2, 5, 7, 4}");
   CHECK(message(random_tensor({2, 5, 7, 2}, "x"), {}).find("input channels") != std::string::npos);
   Tensor input = x.clone();
@@ -250,11 +262,12 @@ TEST_CASE("a fused convolution refuses gradients and what does not fit") {
   CHECK(message(input, {}).find("needs a gradient") != std::string::npos);
   Tensor residual = random_tensor({2, 5, 7, 4}, "r");
   residual.require_grad();
-  CHECK(message(x, {.residual = residual, .relu = false}).find("needs a gradient") != std::string::npos);
+  CHECK(message(x, {.residual = residual, .activation = Activation::none}).find("needs a gradient") !=
+        std::string::npos);
   filter.weight.require_grad();
   CHECK(message(x, {}).find("needs a gradient") != std::string::npos);
   const NoGrad guard;
-  CHECK(message(input, {.residual = residual, .relu = false}).empty());
+  CHECK(message(input, {.residual = residual, .activation = Activation::none}).empty());
 }
 
 TEST_CASE("every model computes frozen what it computes in evaluation mode") {
@@ -335,6 +348,38 @@ TEST_CASE("a sequence folds the batch norm behind a biased convolution") {
     body.freeze();
     CHECK(difference(body(x), wanted) < 2e-6);
   });
+}
+
+TEST_CASE("a sequence runs a convolution and all that follows it as one") {
+  CountingBackend::Counts counts;
+  Sequential body;
+  body.append<Conv2d>(Conv2dOptions{.in = 6, .out = 10, .bias = true});
+  body.append<BatchNorm>(10);
+  body.append<ReLU6>();
+  body.append<Conv2d>(Conv2dOptions{.in = 10, .out = 10, .padding = 1, .groups = 10});
+  body.append<ReLU>();
+  body.append<Conv2d>(Conv2dOptions{.in = 10, .out = 8, .kernel = 1});
+  body.append<BatchNorm>(8);
+  body.initialise(3);
+  const Tensor x = random_tensor({3, 9, 7, 6}, "x") * 9.0F;
+  randomise_batch_norms(body, x);
+  const Tensor residual = random_tensor({3, 7, 5, 8}, "residual");
+  const NoGrad guard;
+  body.eval();
+  const Tensor sum = body(x) + residual;
+  body.freeze();
+  for (const Activation activation : {Activation::none, Activation::relu, Activation::relu6}) {
+    const Tensor wanted = step_by_step(sum, activation);
+    counts = {};
+    const UseCpuBackend count(std::make_unique<CountingBackend>(counts));
+    CHECK(difference(body.forward(x, {.residual = residual, .activation = activation}), wanted) < 2e-6);
+    CHECK(counts.conv2d_inference == 3);
+    CHECK(counts.batch_norm + counts.add + counts.unary == 0);
+    Tensor before;
+    const Ending shown{.residual = residual, .activation = activation, .before_activation = &before};
+    CHECK(difference(body.forward(x, shown), wanted) < 2e-6);
+    CHECK(difference(before, sum) < 2e-6);
+  }
 }
 
 TEST_CASE("one frozen convolution under several batch norms") {

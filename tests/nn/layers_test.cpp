@@ -168,7 +168,15 @@ TEST_CASE("the fused forms of batch norm equal its parts, in both modes, on imag
         const Tensor residual = random_tensor(shape, "residual");
         check_equal(bn.then_relu(x), relu(bn(x)), 1e-5F);
         // In training mode the outputs do not depend on the running statistics, which have moved meanwhile.
-        check_equal(bn.add_relu(x, residual), relu(bn(x) + residual), 1e-5F);
+        const Tensor sum = bn(x) + residual;
+        const Ending ending{.residual = residual, .activation = Activation::relu};
+        check_equal(bn.forward(x, ending), relu(sum), 1e-5F);
+        Tensor before;
+        check_equal(
+            bn.forward(x,
+                       {.residual = residual, .activation = Activation::relu6, .before_activation = &before}),
+            relu6(sum), 1e-5F);
+        check_equal(before, sum, 1e-5F);
       }
     }
   });
