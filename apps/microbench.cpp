@@ -93,16 +93,20 @@ struct BatchNormCase {
   Tensor mean, inverse_std, y;
 
   explicit BatchNormCase(const State& state)
-      : in{.x = random_tensor({32, state.range(1), state.range(1), state.range(0)}, dtype_of_range(state, 2)),
+      : in{.parts = {random_tensor({32, state.range(1), state.range(1), state.range(0)},
+                                   dtype_of_range(state, 2))},
            .gamma = random_tensor({state.range(0)}),
            .beta = random_tensor({state.range(0)}),
            .residual = {}},
         running{.mean = Tensor::zeros({state.range(0)}), .variance = Tensor::zeros({state.range(0)})},
         mean(Tensor::empty({state.range(0)})),
         inverse_std(Tensor::empty({state.range(0)})),
-        y(in.x.clone()) {}
+        y(in.parts[0].x.clone()) {}
 
-  void forward() { backend(Device::cpu).batch_norm_train(params, in, running, mean, inverse_std, y); }
+  void forward() {
+    in.parts = {in.parts[0].x};  // nothing is known of it yet
+    backend(Device::cpu).batch_norm_train(params, in, running, mean, inverse_std, y);
+  }
 };
 
 void batch_norm_forward(State& state) {
@@ -115,14 +119,14 @@ void batch_norm_backward(State& state) {
   BatchNormCase c(state);
   c.forward();
   BatchNormGradients out{
-      .dx = c.y.clone(), .dgamma = c.mean.clone(), .dbeta = c.mean.clone(), .dresidual = {}};
-  const BatchNormSaved saved{.x = c.in.x,
+      .parts = {{c.y.clone()}}, .dgamma = c.mean.clone(), .dbeta = c.mean.clone(), .dresidual = {}};
+  const BatchNormSaved saved{.parts = c.in.parts,
                              .y = c.y,
                              .gamma = c.in.gamma,
                              .beta = c.in.beta,
                              .mean = c.mean,
                              .inverse_std = c.inverse_std};
-  for (auto _ : state) backend(Device::cpu).batch_norm_backward(c.params, saved, c.in.x, out);
+  for (auto _ : state) backend(Device::cpu).batch_norm_backward(c.params, saved, c.in.parts[0].x, out);
   count_bytes(state, 5 * c.y.bytes());
 }
 

@@ -42,6 +42,16 @@ std::shared_ptr<Node> make_node(std::string_view op, const std::vector<Tensor>& 
   return node;
 }
 
+/// What the inputs have accumulated so far, taken out of them, where nobody else can see it.
+Gradients taken_gradients(Node& node) {
+  Gradients taken;
+  for (const auto& input : node.inputs) {
+    const bool own = input != nullptr && input->gradient.defined() && input->gradient.unique();
+    taken.push_back(own ? std::exchange(input->gradient, Tensor()) : Tensor());
+  }
+  return taken;
+}
+
 /// Every node that `root` depends on, newest first: an order in which each comes after all that use it.
 std::vector<std::shared_ptr<Node>> newest_first(const std::shared_ptr<Node>& root) {
   std::vector<std::shared_ptr<Node>> found{root};
@@ -75,11 +85,21 @@ Node::~Node() {
 }
 
 Tensor record(std::string_view op, Tensor y, const std::vector<Tensor>& inputs, BackwardFunction backward) {
+  y = record_adding(
+      op, std::move(y), inputs,
+      [backward = std::move(backward)](const Tensor& dy, const Gradients&) { return backward(dy); });
+  if (y.requires_grad()) y.node()->adds = false;
+  return y;
+}
+
+Tensor record_adding(std::string_view op, Tensor y, const std::vector<Tensor>& inputs,
+                     AddingBackwardFunction backward) {
   if (std::none_of(inputs.begin(), inputs.end(), needs_gradient)) return y;
   auto node = make_node(op, inputs);
   node->shape = y.shape();
   node->dtype = y.dtype();
   node->backward = std::move(backward);
+  node->adds = true;
   y.set_node(std::move(node));
   return y;
 }
@@ -91,7 +111,7 @@ std::vector<Tensor> record_joint(std::string_view op, std::vector<Tensor> ys,
   const auto dys = std::make_shared<std::vector<Tensor>>(ys.size());
   const auto joint = make_node(op, inputs);
   joint->joint = true;
-  joint->backward = [dys, backward = std::move(backward)](const Tensor&) {
+  joint->backward = [dys, backward = std::move(backward)](const Tensor&, const Gradients&) {
     return backward(std::exchange(*dys, {}));
   };
   for (std::size_t i = 0; i < ys.size(); ++i) {
@@ -100,7 +120,7 @@ std::vector<Tensor> record_joint(std::string_view op, std::vector<Tensor> ys,
     node->shape = ys[i].shape();
     node->dtype = ys[i].dtype();
     node->inputs = {joint};
-    node->backward = [dys, i](const Tensor& dy) -> Gradients {
+    node->backward = [dys, i](const Tensor& dy, const Gradients&) -> Gradients {
       (*dys)[i] = dy;
       return {Tensor()};
     };
@@ -126,7 +146,8 @@ void backward(const Tensor& y, const Tensor& dy) {
   accumulate(y.node()->gradient, dy);
   for (std::shared_ptr<Node>& node : nodes) {
     if (!node->backward) continue;  // a leaf keeps its gradient
-    Gradients gradients = node->backward(std::exchange(node->gradient, Tensor()));
+    const Gradients so_far = node->adds ? taken_gradients(*node) : Gradients();
+    Gradients gradients = node->backward(std::exchange(node->gradient, Tensor()), so_far);
     require(gradients.size() == node->inputs.size(), "{}: backward returned {} gradients for {} inputs",
             node->op, gradients.size(), node->inputs.size());
     for (std::size_t i = 0; i < gradients.size(); ++i) {

@@ -17,6 +17,9 @@ namespace generous {
 /// One gradient per input of the op, in order; an undefined Tensor where the input needs none.
 using Gradients = std::vector<Tensor>;
 using BackwardFunction = std::function<Gradients(const Tensor& dy)>;
+/// Of an op that can add to gradients: `so_far` has, for each input, what has been accumulated where it may
+/// be overwritten, undefined elsewhere. A gradient that it returns has the input's share of `so_far` in it.
+using AddingBackwardFunction = std::function<Gradients(const Tensor& dy, const Gradients& so_far)>;
 /// Of an op with several outputs: one gradient per output, undefined where the loss does not depend on it.
 using JointBackwardFunction = std::function<Gradients(const std::vector<Tensor>& dys)>;
 
@@ -31,7 +34,8 @@ struct Node {
   std::uint64_t order;                        ///< creation order: inputs always precede outputs
   std::string_view op;                        ///< for messages; empty for a leaf
   std::vector<std::shared_ptr<Node>> inputs;  ///< nullptr where an input needs no gradient
-  BackwardFunction backward;
+  AddingBackwardFunction backward;
+  bool adds = false;         ///< whether `backward` wants to know the gradients so far
   Tensor gradient;           ///< a leaf's accumulated gradient; of an op only while `backward` runs
   Shape shape;               ///< of the tensor this node stands for: gradients are checked against it
   DType dtype = DType::f32;  ///< likewise
@@ -42,6 +46,9 @@ struct Node {
 /// Attaches history to `y`, the fresh output of `op`, if gradients are enabled and an input needs one;
 /// returns y. The closure must not capture y itself (a cycle): capture `y.detach()` instead.
 Tensor record(std::string_view op, Tensor y, const std::vector<Tensor>& inputs, BackwardFunction backward);
+/// The same for an op that can add to gradients.
+Tensor record_adding(std::string_view op, Tensor y, const std::vector<Tensor>& inputs,
+                     AddingBackwardFunction backward);
 /// The same for an op with several outputs `ys`, of which some may be undefined: not wanted.
 std::vector<Tensor> record_joint(std::string_view op, std::vector<Tensor> ys,
                                  const std::vector<Tensor>& inputs, JointBackwardFunction backward);

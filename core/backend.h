@@ -136,7 +136,8 @@ class Backend {
   virtual void avg_pool_backward(const Pool2dParams& params, const Tensor& dy, Tensor& dx) = 0;
 
   // Batch norm of either dtype over all axes but the last, fused with an optional residual and ReLU:
-  // y = [relu](gamma * (x - mean) * inverse_std + beta [+ residual]).
+  // y = [relu](gamma * (x - mean) * inverse_std + beta [+ residual]). x may be given in parts, each with some
+  // of its channels.
 
   /// Training: mean and inverse_std {C} are the batch's (biased variance), written for the backward pass; the
   /// running statistics move by `momentum` towards them (unbiased variance).

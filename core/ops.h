@@ -106,6 +106,9 @@ Tensor global_avg_pool(const Tensor& x);
 /// Over all axes but the last: y = [relu](gamma * (x - mean) / sqrt(var + epsilon) + beta [+ residual]).
 /// Training uses the batch's statistics (biased variance) and moves `running` towards them (unbiased
 /// variance); evaluation uses `running`. (Ioffe & Szegedy 2015)
+/// With several parts, x is their concatenation, which is never made: y is all that is written, and in
+/// training what is found out about a part is kept with it, for the next op that is given a copy of it. So a
+/// layer of a DenseNet keeps its y, but no second tensor as large as that.
 Tensor batch_norm(const BatchNormInputs& in, BatchNormStatistics& running, const BatchNormParams& params);
 
 }  // namespace generous

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "core/tensor.h"
 
@@ -90,11 +92,21 @@ struct BatchNormParams {
   float epsilon = 1e-5F;
 };
 
+/// A tensor that batch norm reads, alone or beside others. Its copies share what is known of it.
+struct BatchNormPart {
+  BatchNormPart(Tensor values) : x(std::move(values)), moments(std::make_shared<Tensor>()) {}
+
+  Tensor x;  ///< {..., c_i}
+  /// Mean and variance of each channel, in the backend's own form. Found by the first training pass over x,
+  /// and not again by the others: x must not change in between.
+  std::shared_ptr<Tensor> moments;
+};
+
 struct BatchNormInputs {
-  Tensor x;         ///< {..., C}
-  Tensor gamma;     ///< {C}
-  Tensor beta;      ///< {C}
-  Tensor residual;  ///< shape of x, or undefined
+  std::vector<BatchNormPart> parts;  ///< {..., c_i}, side by side: x {..., C} with C = sum c_i
+  Tensor gamma;                      ///< {C}
+  Tensor beta;                       ///< {C}
+  Tensor residual;                   ///< shape of x, or undefined
 };
 
 struct BatchNormStatistics {
@@ -104,7 +116,7 @@ struct BatchNormStatistics {
 };
 
 struct BatchNormSaved {
-  Tensor x;            ///< {..., C}
+  std::vector<BatchNormPart> parts;
   Tensor y;            ///< the output, read only with ReLU: its sign is the mask
   Tensor gamma;        ///< {C}
   Tensor beta;         ///< {C}; defined where y depends on x alone, so that x gives the mask as well
@@ -112,10 +124,16 @@ struct BatchNormSaved {
   Tensor inverse_std;  ///< {C}
 };
 
+/// dx of a part: written, or added to what it holds.
+struct BatchNormPartGradient {
+  Tensor dx;
+  bool add = false;
+};
+
 struct BatchNormGradients {
-  Tensor dx;         ///< shape of x
-  Tensor dgamma;     ///< {C}
-  Tensor dbeta;      ///< {C}
+  std::vector<BatchNormPartGradient> parts;  ///< one for each
+  Tensor dgamma;                             ///< {C}
+  Tensor dbeta;                              ///< {C}
   Tensor dresidual;  ///< shape of x; defined only with ReLU (dy itself without) and when wanted
 };
 

@@ -1,4 +1,5 @@
-// Batch norm over the rows of x {M, C}, fused with residual and ReLU. Formulas: core/backend.h. Each
+// Batch norm over the rows of x {M, C}, fused with residual and ReLU. Formulas: core/backend.h. x comes in
+// parts {M, c}, whose channels are some of the rows {M, C} of y: a part is worked on by itself. Each
 // direction is three kernels: blocks add up two values per channel over a range of rows each; one kernel adds
 // up what the blocks found, always in the same order, and turns it into the coefficients of an affine map per
 // channel; the last applies the map. T is the element type of x, y, the residual and their gradients;
@@ -63,8 +64,8 @@ __global__ void __launch_bounds__(block_threads)
     Floats<width> sum{};
     Floats<width> squares{};
     for_each_row(
-        tiling, share, [=](std::int64_t place) { return load<width>(x + place); },
-        [&](std::int64_t, const Floats<width>& values) {
+        tiling, share, {}, [=](const Place& place) { return load<width>(x + place.here); },
+        [&](const Place&, const Floats<width>& values) {
           for (int i = 0; i < width; ++i) {
             const float d = values[i] - origin[i];
             sum[i] += d;
@@ -82,9 +83,22 @@ __global__ void __launch_bounds__(block_threads)
   add_up_block<width>(tiling, share, first, second, partial);
 }
 
+/// What is kept of a part: mean and biased variance {c} of double.
+struct Moments {
+  double* mean;
+  double* variance;
+
+  Moments(const Tensor& kept, std::int64_t channels)
+      : mean(static_cast<double*>(kept.raw())), variance(mean + channels) {}
+  static Tensor allocate(std::int64_t channels) {  // no DType is double, so twice as many floats
+    return Tensor::empty({2, channels, 2}, DType::f32, Device::cuda);
+  }
+};
+
 /// What the training pass writes per channel.
 struct Statistics {
   float momentum, epsilon;
+  double count;  ///< M
   float* mean;
   float* inverse_std;
   float* running_mean;
@@ -92,27 +106,38 @@ struct Statistics {
   std::int64_t* batches;  ///< null: not counted
 };
 
-template <class T>
-__global__ void __launch_bounds__(block_threads)
-    statistics_kernel(Tiling tiling, const double* __restrict__ partial, const T* __restrict__ x,
-                      Statistics out) {
-  const Totals totals = totals_of(partial, tiling.parts, tiling.channels);
-  if (!totals.valid) return;
-  const std::int64_t c = channel_of_totals();
-  const auto count = static_cast<double>(tiling.rows);
-  const double offset = totals.first / count;
-  const double mean = static_cast<double>(static_cast<float>(x[c])) + offset;
-  const double variance = std::max(0.0, totals.second / count - offset * offset);
+__device__ void write_statistics(const Statistics& out, std::int64_t c, double mean, double variance) {
   const double inverse = 1.0 / std::sqrt(variance + static_cast<double>(out.epsilon));
   const double momentum = static_cast<double>(out.momentum);
   const auto update = [momentum](float& old, double value) {
     old = static_cast<float>((1.0 - momentum) * static_cast<double>(old) + momentum * value);
   };
   update(out.running_mean[c], mean);
-  update(out.running_variance[c], variance * count / (count - 1.0));
+  update(out.running_variance[c], variance * out.count / (out.count - 1.0));
   out.mean[c] = static_cast<float>(mean);
   out.inverse_std[c] = static_cast<float>(inverse);
   if (c == 0 && out.batches != nullptr) ++*out.batches;
+}
+
+template <class T>
+__global__ void __launch_bounds__(block_threads)
+    statistics_kernel(Tiling tiling, const double* __restrict__ partial, const T* __restrict__ x,
+                      Moments moments, Statistics out) {
+  const Totals totals = totals_of(partial, tiling.parts, tiling.channels);
+  if (!totals.valid) return;
+  const std::int64_t c = channel_of_totals();
+  const double offset = totals.first / out.count;
+  const double mean = static_cast<double>(static_cast<float>(x[c])) + offset;
+  const double variance = std::max(0.0, totals.second / out.count - offset * offset);
+  moments.mean[c] = mean;
+  moments.variance[c] = variance;
+  write_statistics(out, c, mean, variance);
+}
+
+/// The same from moments that are known already.
+__global__ void known_statistics_kernel(std::int64_t channels, Moments moments, Statistics out) {
+  const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (c < channels) write_statistics(out, c, moments.mean[c], moments.variance[c]);
 }
 
 __global__ void inverse_std_kernel(std::int64_t channels, float epsilon, const float* __restrict__ variance,
@@ -131,24 +156,25 @@ struct NormaliseInputs {
 
 template <int width, class T>
 __global__ void __launch_bounds__(block_threads)
-    normalise_kernel(Tiling tiling, Channels in, bool relu, const T* __restrict__ x,
+    normalise_kernel(Tiling tiling, Whole whole, Channels in, bool relu, const T* __restrict__ x,
                      const T* __restrict__ residual, T* __restrict__ y) {
   const Share share = share_of<width>(tiling);
   if (share.idle) return;
   const NormalisingMap<width> map(in, share.channel);
   for_each_row(
-      tiling, share,
-      [=](std::int64_t place) {
-        return NormaliseInputs<width>{load<width>(x + place),
-                                      residual != nullptr ? load<width>(residual + place) : Floats<width>{}};
+      tiling, share, whole,
+      [=](const Place& place) {
+        return NormaliseInputs<width>{load<width>(x + place.here), residual != nullptr
+                                                                       ? load<width>(residual + place.whole)
+                                                                       : Floats<width>{}};
       },
-      [&](std::int64_t place, const NormaliseInputs<width>& row) {
+      [&](const Place& place, const NormaliseInputs<width>& row) {
         Floats<width> out;
         for (int i = 0; i < width; ++i) {
           const float v = map(i, row.x[i]) + row.residual[i];
           out[i] = relu ? Relu::forward(v) : v;
         }
-        store(y + place, out);
+        store(y + place.whole, out);
       });
 }
 
@@ -172,6 +198,7 @@ void visit_gate(const BatchNormParams& params, const BatchNormSaved& saved, F&& 
 template <class T>
 struct Saved {
   Channels channels;
+  Whole whole;  ///< of y and dy
   const T* x;
   const T* y;
 };
@@ -184,11 +211,11 @@ struct GradientInputs {
 
 template <Gate gate, int width, class T>
 __device__ GradientInputs<width> load_row(const Saved<T>& saved, const T* __restrict__ dy,
-                                          std::int64_t place) {
+                                          const Place& place) {
   GradientInputs<width> row;
-  row.x = load<width>(saved.x + place);
-  if constexpr (gate == Gate::output) row.y = load<width>(saved.y + place);
-  row.dy = load<width>(dy + place);
+  row.x = load<width>(saved.x + place.here);
+  if constexpr (gate == Gate::output) row.y = load<width>(saved.y + place.whole);
+  row.dy = load<width>(dy + place.whole);
   return row;
 }
 
@@ -223,8 +250,9 @@ __global__ void __launch_bounds__(block_threads)
     Floats<width> sum{};
     Floats<width> product{};
     for_each_row(
-        tiling, share, [=](std::int64_t place) { return load_row<gate, width>(saved, dy, place); },
-        [&](std::int64_t, const GradientInputs<width>& row) {
+        tiling, share, saved.whole,
+        [=](const Place& place) { return load_row<gate, width>(saved, dy, place); },
+        [&](const Place&, const GradientInputs<width>& row) {
           for (int i = 0; i < width; ++i) {
             const float dz = rectified(i, row);
             sum[i] += dz;
@@ -261,7 +289,7 @@ __global__ void __launch_bounds__(block_threads)
 template <Gate gate, int width, class T>
 __global__ void __launch_bounds__(block_threads)
     differentiate_kernel(Tiling tiling, Saved<T> saved, const float* __restrict__ coefficients,
-                         const T* __restrict__ dy, T* __restrict__ dx, T* __restrict__ dresidual) {
+                         const T* __restrict__ dy, bool add, T* __restrict__ dx, T* __restrict__ dresidual) {
   const Share share = share_of<width>(tiling);
   if (share.idle) return;
   const auto mean = load<width>(saved.channels.mean + share.channel);
@@ -270,23 +298,29 @@ __global__ void __launch_bounds__(block_threads)
   const auto offset = load<width>(coefficients + 2 * tiling.channels + share.channel);
   const Rectifier<gate, width> rectified(saved.channels, share.channel);
   for_each_row(
-      tiling, share, [=](std::int64_t place) { return load_row<gate, width>(saved, dy, place); },
-      [&](std::int64_t place, const GradientInputs<width>& row) {
+      tiling, share, saved.whole, [=](const Place& place) { return load_row<gate, width>(saved, dy, place); },
+      [&](const Place& place, const GradientInputs<width>& row) {
         Floats<width> dz;
         Floats<width> gradient;
         for (int i = 0; i < width; ++i) {
           dz[i] = rectified(i, row);
           gradient[i] = scale[i] * dz[i] + (slope[i] * (row.x[i] - mean[i]) + offset[i]);
         }
-        store(dx + place, gradient);
-        if (dresidual != nullptr) store(dresidual + place, dz);
+        if (add) gradient += load<width>(dx + place.here);
+        store(dx + place.here, gradient);
+        if (dresidual != nullptr) store(dresidual + place.whole, dz);
       });
 }
 
-const float* channel_data(const Tensor& x) { return static_cast<const float*>(x.raw()); }
+float* channel_data(const Tensor& x, std::int64_t first) {
+  return x.defined() ? static_cast<float*>(x.raw()) + first : nullptr;
+}
 
-Channels channels_of(const Tensor& gamma, const Tensor& beta, const Tensor& mean, const Tensor& inverse_std) {
-  return {channel_data(gamma), channel_data(beta), channel_data(mean), channel_data(inverse_std)};
+/// The vectors {C} from the first channel of a part on.
+Channels channels_of(const Tensor& gamma, const Tensor& beta, const Tensor& mean, const Tensor& inverse_std,
+                     std::int64_t first) {
+  return {channel_data(gamma, first), channel_data(beta, first), channel_data(mean, first),
+          channel_data(inverse_std, first)};
 }
 
 /// Space for the partial sums of a Tiling: {parts, 2, C} of f64, which no DType is, so twice as many f32.
@@ -294,61 +328,89 @@ Tensor partial_sums(const Tiling& tiling) {
   return Tensor::empty({tiling.parts, 2, tiling.channels, 2}, DType::f32, Device::cuda);
 }
 
+/// Calls f(i, T{}, Width<w>{}, whole) for each part i of rows of `channels` channels of the floating `dtype`.
+template <class F>
+void for_each_part(const std::vector<BatchNormPart>& parts, DType dtype, std::int64_t channels, F&& f) {
+  Whole whole{.channels = channels, .first = 0};
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const std::int64_t own = parts[i].x.size(-1);
+    visit_groups(dtype, own | whole.first | channels,
+                 [&](auto type, auto width) { f(i, type, width, whole); });
+    whole.first += own;
+  }
+}
+
 }  // namespace
 
 void CudaBackend::batch_norm_train(const BatchNormParams& params, const BatchNormInputs& in,
                                    BatchNormStatistics& running, Tensor& mean, Tensor& inverse_std,
                                    Tensor& y) {
-  const std::int64_t channels = in.x.size(-1);
-  const std::int64_t rows = in.x.numel() / channels;
-  const Statistics statistics{.momentum = params.momentum,
-                              .epsilon = params.epsilon,
-                              .mean = static_cast<float*>(mean.raw()),
-                              .inverse_std = static_cast<float*>(inverse_std.raw()),
-                              .running_mean = static_cast<float*>(running.mean.raw()),
-                              .running_variance = static_cast<float*>(running.variance.raw()),
-                              .batches = static_cast<std::int64_t*>(running.batches.raw())};
-  visit_groups(in.x.dtype(), channels, [&]<class T, int width>(T, Width<width>) {
-    const auto* x = static_cast<const T*>(in.x.raw());
-    const Tiling summing = tiling_of(rows, channels, width, most_summing_blocks);
-    const Tensor partial = partial_sums(summing);
-    auto* sums = static_cast<double*>(partial.raw());
-    run("batch_norm", summing.shape(), moments_kernel<width, T>, summing, x, sums);
-    run("batch_norm", shape_of_totals(channels), statistics_kernel<T>, summing, sums, x, statistics);
-    const Tiling mapping = tiling_of(rows, channels, width, most_mapping_blocks);
-    run("batch_norm", mapping.shape(), normalise_kernel<width, T>, mapping,
-        channels_of(in.gamma, in.beta, mean, inverse_std), params.relu, x,
-        static_cast<const T*>(in.residual.raw()), static_cast<T*>(y.raw()));
-  });
+  const std::int64_t rows = y.numel() / y.size(-1);
+  for_each_part(in.parts, y.dtype(), y.size(-1),
+                [&]<class T, int width>(std::size_t i, T, Width<width>, const Whole& whole) {
+                  const auto& [part, known] = in.parts[i];
+                  const std::int64_t channels = part.size(-1);
+                  const Statistics statistics{
+                      .momentum = params.momentum,
+                      .epsilon = params.epsilon,
+                      .count = static_cast<double>(rows),
+                      .mean = channel_data(mean, whole.first),
+                      .inverse_std = channel_data(inverse_std, whole.first),
+                      .running_mean = channel_data(running.mean, whole.first),
+                      .running_variance = channel_data(running.variance, whole.first),
+                      .batches = i == 0 ? static_cast<std::int64_t*>(running.batches.raw()) : nullptr};
+                  const auto* x = static_cast<const T*>(part.raw());
+                  if (known->defined()) {
+                    run("batch_norm", grid_of(channels), known_statistics_kernel, channels,
+                        Moments(*known, channels), statistics);
+                  } else {
+                    *known = Moments::allocate(channels);
+                    const Tiling summing = tiling_of(rows, channels, width, most_summing_blocks);
+                    const Tensor partial = partial_sums(summing);
+                    auto* sums = static_cast<double*>(partial.raw());
+                    run("batch_norm", summing.shape(), moments_kernel<width, T>, summing, x, sums);
+                    run("batch_norm", shape_of_totals(channels), statistics_kernel<T>, summing, sums, x,
+                        Moments(*known, channels), statistics);
+                  }
+                  const Tiling mapping = tiling_of(rows, channels, width, most_mapping_blocks);
+                  run("batch_norm", mapping.shape(), normalise_kernel<width, T>, mapping, whole,
+                      channels_of(in.gamma, in.beta, mean, inverse_std, whole.first), params.relu, x,
+                      static_cast<const T*>(in.residual.raw()), static_cast<T*>(y.raw()));
+                });
 }
 
 void CudaBackend::batch_norm_eval(const BatchNormParams& params, const BatchNormInputs& in,
                                   const BatchNormStatistics& running, Tensor& y) {
-  const std::int64_t channels = in.x.size(-1);
-  const std::int64_t rows = in.x.numel() / channels;
+  const std::int64_t channels = y.size(-1);
+  const std::int64_t rows = y.numel() / channels;
   const Tensor inverse_std = Tensor::empty({channels}, DType::f32, Device::cuda);
   run("batch_norm", grid_of(channels), inverse_std_kernel, channels, params.epsilon,
-      channel_data(running.variance), static_cast<float*>(inverse_std.raw()));
-  visit_groups(in.x.dtype(), channels, [&]<class T, int width>(T, Width<width>) {
-    const Tiling mapping = tiling_of(rows, channels, width, most_mapping_blocks);
-    run("batch_norm", mapping.shape(), normalise_kernel<width, T>, mapping,
-        channels_of(in.gamma, in.beta, running.mean, inverse_std), params.relu,
-        static_cast<const T*>(in.x.raw()), static_cast<const T*>(in.residual.raw()),
-        static_cast<T*>(y.raw()));
-  });
+      channel_data(running.variance, 0), channel_data(inverse_std, 0));
+  for_each_part(in.parts, y.dtype(), channels,
+                [&]<class T, int width>(std::size_t i, T, Width<width>, const Whole& whole) {
+                  const Tensor& x = in.parts[i].x;
+                  const Tiling mapping = tiling_of(rows, x.size(-1), width, most_mapping_blocks);
+                  run("batch_norm", mapping.shape(), normalise_kernel<width, T>, mapping, whole,
+                      channels_of(in.gamma, in.beta, running.mean, inverse_std, whole.first), params.relu,
+                      static_cast<const T*>(x.raw()), static_cast<const T*>(in.residual.raw()),
+                      static_cast<T*>(y.raw()));
+                });
 }
 
 void CudaBackend::batch_norm_backward(const BatchNormParams& params, const BatchNormSaved& saved,
                                       const Tensor& dy, BatchNormGradients& out) {
-  const std::int64_t channels = saved.x.size(-1);
-  const std::int64_t rows = saved.x.numel() / channels;
-  const Tensor coefficients = Tensor::empty({3, channels}, DType::f32, Device::cuda);
-  auto* factors = static_cast<float*>(coefficients.raw());
+  const std::int64_t rows = dy.numel() / dy.size(-1);
   const auto differentiate = [&]<Gate gate, class T, int width>(std::integral_constant<Gate, gate>, T,
-                                                                Width<width>) {
-    const Saved<T> forward{.channels = channels_of(saved.gamma, saved.beta, saved.mean, saved.inverse_std),
-                           .x = static_cast<const T*>(saved.x.raw()),
-                           .y = static_cast<const T*>(saved.y.raw())};
+                                                                Width<width>, std::size_t i,
+                                                                const Whole& whole) {
+    const Tensor& x = saved.parts[i].x;
+    const std::int64_t channels = x.size(-1);
+    const Tensor coefficients = Tensor::empty({3, channels}, DType::f32, Device::cuda);
+    const Saved<T> forward{
+        .channels = channels_of(saved.gamma, saved.beta, saved.mean, saved.inverse_std, whole.first),
+        .whole = whole,
+        .x = static_cast<const T*>(x.raw()),
+        .y = static_cast<const T*>(saved.y.raw())};
     const auto* gradient = static_cast<const T*>(dy.raw());
     const Tiling summing = tiling_of(rows, channels, width, most_summing_blocks);
     const Tensor partial = partial_sums(summing);
@@ -356,14 +418,18 @@ void CudaBackend::batch_norm_backward(const BatchNormParams& params, const Batch
     run("batch_norm backward", summing.shape(), gradient_sums_kernel<gate, width, T>, summing, forward,
         gradient, sums);
     run("batch_norm backward", shape_of_totals(channels), coefficients_kernel, summing, params.training, sums,
-        forward.channels, static_cast<float*>(out.dgamma.raw()), static_cast<float*>(out.dbeta.raw()),
-        factors);
+        forward.channels, channel_data(out.dgamma, whole.first), channel_data(out.dbeta, whole.first),
+        channel_data(coefficients, 0));
     const Tiling mapping = tiling_of(rows, channels, width, most_mapping_blocks);
     run("batch_norm backward", mapping.shape(), differentiate_kernel<gate, width, T>, mapping, forward,
-        factors, gradient, static_cast<T*>(out.dx.raw()), static_cast<T*>(out.dresidual.raw()));
+        channel_data(coefficients, 0), gradient, out.parts[i].add, static_cast<T*>(out.parts[i].dx.raw()),
+        static_cast<T*>(out.dresidual.raw()));
   };
   visit_gate(params, saved, [&](auto gate) {
-    visit_groups(dy.dtype(), channels, [&](auto type, auto width) { differentiate(gate, type, width); });
+    for_each_part(saved.parts, dy.dtype(), dy.size(-1),
+                  [&](std::size_t i, auto type, auto width, const Whole& whole) {
+                    differentiate(gate, type, width, i, whole);
+                  });
   });
 }
 

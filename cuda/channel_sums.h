@@ -76,21 +76,38 @@ __device__ Share share_of(const Tiling& tiling) {
   return share;
 }
 
-/// Calls use(place, load(place)) for a thread's rows in turn; `place` is the index in {M, C} of the first of
-/// its channels. The loads of several rows are on their way before the first is used: a GPU has too few
-/// threads to keep its memory busy with one row each.
+/// The indices of a thread's first channel in the same row of two tensors.
+struct Place {
+  std::int64_t here;   ///< in the {M, C} that is tiled
+  std::int64_t whole;  ///< in what {M, C} is a part of
+};
+
+/// The rows that {M, C} is a part of: their length, and which channel of theirs is the first.
+struct Whole {
+  std::int64_t channels;
+  std::int64_t first;
+};
+
+/// Calls use(place, load(place)) for a thread's rows in turn. The loads of several rows are on their way
+/// before the first is used: a GPU has too few threads to keep its memory busy with one row each.
 template <class Load, class Use>
-__device__ inline void for_each_row(const Tiling& tiling, const Share& share, Load&& load, Use&& use) {
+__device__ inline void for_each_row(const Tiling& tiling, const Share& share, const Whole& whole, Load&& load,
+                                    Use&& use) {
   constexpr int at_once = 4;  // of three tensors of eight channels each: room for two blocks
   const std::int64_t step = tiling.lines * tiling.channels;
   const std::int64_t end = share.end * tiling.channels;
-  std::int64_t place = share.row * tiling.channels + share.channel;
-  for (; place + (at_once - 1) * step < end; place += at_once * step) {
+  const std::int64_t whole_step = tiling.lines * whole.channels;
+  Place place{.here = share.row * tiling.channels + share.channel,
+              .whole = share.row * whole.channels + whole.first + share.channel};
+  const auto after = [&](int rows) {
+    return Place{place.here + rows * step, place.whole + rows * whole_step};
+  };
+  for (; place.here + (at_once - 1) * step < end; place = after(at_once)) {
     decltype(load(place)) loaded[at_once];
-    for (int i = 0; i < at_once; ++i) loaded[i] = load(place + i * step);
-    for (int i = 0; i < at_once; ++i) use(place + i * step, loaded[i]);
+    for (int i = 0; i < at_once; ++i) loaded[i] = load(after(i));
+    for (int i = 0; i < at_once; ++i) use(after(i), loaded[i]);
   }
-  for (; place < end; place += step) use(place, load(place));
+  for (; place.here < end; place = after(1)) use(place, load(place));
 }
 
 /// The values that each thread of a block has to be added to those of other threads.

@@ -103,7 +103,7 @@ BatchNorm::BatchNorm(std::int64_t channels, float momentum)
 
 Tensor BatchNorm::forward(const Tensor& x, const Ending& ending) {
   const bool fused = ending.activation == Activation::relu && ending.before_activation == nullptr;
-  const Tensor y = batch_norm({.x = x, .gamma = weight_, .beta = bias_, .residual = ending.residual},
+  const Tensor y = batch_norm({.parts = {x}, .gamma = weight_, .beta = bias_, .residual = ending.residual},
                               running_, {.training = training(), .relu = fused, .momentum = momentum_});
   if (fused) return y;
   return finish(y, {.activation = ending.activation, .before_activation = ending.before_activation});

@@ -1,6 +1,7 @@
-// Batch norm over the rows of x {M, C}, fused with residual and ReLU. Each direction is two passes over the
-// data: sums per channel, then one affine map per channel. T is the element type of x, y, the residual and
-// their gradients; everything {C} is f32, and so is the arithmetic. Formulas: core/backend.h.
+// Batch norm over the rows of x {M, C}, given in parts {M, c_i}, fused with residual and ReLU. Each direction
+// is two passes over the data: sums per channel, then one affine map per channel. T is the element type of x,
+// y, the residual and their gradients; everything {C} is f32, and so is the arithmetic. Formulas:
+// core/backend.h.
 
 #include <cmath>
 
@@ -25,6 +26,38 @@ int for_row_blocks(std::int64_t rows, std::int64_t channels, F&& block) {
                            for (std::int64_t row = begin; row < end; row += step)
                              block(row, std::min(row + step, end), thread);
                          });
+}
+
+/// A part of x as it lies in memory, and where its channels lie in all of x. T is constant where it is read.
+template <class T>
+struct Part {
+  T* data;
+  std::int64_t channels;
+  std::int64_t first;  ///< in {M, C}
+};
+
+template <class T>
+std::vector<Part<const T>> parts_of(const std::vector<BatchNormPart>& tensors) {
+  std::vector<Part<const T>> parts;
+  std::int64_t first = 0;
+  for (const auto& [x, moments] : tensors) {
+    parts.push_back({x.template data<T>().data(), x.size(-1), first});
+    first += x.size(-1);
+  }
+  return parts;
+}
+
+/// f.template operator()<V>(part, c) for every part and the groups of its channels that begin at c.
+template <class T, class F>
+void for_part_channels(const std::vector<Part<T>>& parts, F&& f) {
+  for (const Part<T>& part : parts)
+    for_channels(part.channels, [&]<class V>(std::int64_t c) { f.template operator()<V>(part, c); });
+}
+
+/// Whether what is written into some channels of rows {C} may go past the caches: worth_streaming.
+template <class T>
+bool worth_streaming_parts(std::size_t bytes, const std::vector<Part<T>>& parts) {
+  return std::ranges::all_of(parts, [=](const auto& part) { return worth_streaming(bytes, part.channels); });
 }
 
 /// Two sums per channel: each block is summed in f32, blocks and threads are added up in double, in order.
@@ -83,32 +116,45 @@ AffineMap normalising_map(const Tensor& gamma, const Tensor& beta, const Tensor&
 /// y = [relu](scale x + shift [+ residual])
 template <class T>
 void normalise(const BatchNormInputs& in, bool relu, const AffineMap& map, Tensor& y) {
-  const std::int64_t channels = in.x.size(-1);
-  const T* x = in.x.data<T>().data();
+  const std::int64_t channels = y.size(-1);
+  const auto parts = parts_of<T>(in.parts);
   const auto* residual = static_cast<const T*>(in.residual.raw());
   T* out = y.data<T>().data();
-  const bool streamed = worth_streaming(y.bytes(), channels);
+  const bool streamed = worth_streaming_parts(y.bytes(), parts);
   const float* scale = map.scale.data();
   const float* shift = map.shift.data();
-  for_row_blocks(in.x.numel() / channels, channels, [=](std::int64_t begin, std::int64_t end, int) {
-    for_channels(channels, [=]<class V>(std::int64_t c) {
-      const V a = load<V>(scale + c);
-      const V b = load<V>(shift + c);
-      for (std::int64_t i = begin * channels + c; i < end * channels; i += channels) {
-        V v = a * load<V>(x + i) + b;
-        if (residual != nullptr) v += load<V>(residual + i);
-        store(out + i, relu ? rectified(v) : v, streamed);
+  for_row_blocks(y.numel() / channels, channels, [=, &parts](std::int64_t begin, std::int64_t end, int) {
+    for_part_channels(parts, [=]<class V>(const Part<const T>& part, std::int64_t c) {
+      const V a = load<V>(scale + part.first + c);
+      const V b = load<V>(shift + part.first + c);
+      std::int64_t i = begin * part.channels + c;
+      std::int64_t o = begin * channels + part.first + c;
+      for (; i < end * part.channels; i += part.channels, o += channels) {
+        V v = a * load<V>(part.data + i) + b;
+        if (residual != nullptr) v += load<V>(residual + o);
+        store(out + o, relu ? rectified(v) : v, streamed);
       }
     });
   });
 }
 
+/// The moments of x {M, C} as they are kept: {2, C} of double, which no DType is, so twice as many floats.
+struct Moments {
+  double* mean;
+  double* variance;  ///< biased
+
+  explicit Moments(Tensor& kept) {
+    mean = static_cast<double*>(kept.raw());
+    variance = mean + kept.size(1);
+  }
+  static Tensor allocate(std::int64_t channels) { return Tensor::empty({2, channels, 2}); }
+};
+
 template <class T>
-void train(const BatchNormParams& params, const BatchNormInputs& in, BatchNormStatistics& running,
-           Tensor& mean, Tensor& inverse_std, Tensor& y) {
-  const std::int64_t channels = in.x.size(-1);
-  const std::int64_t rows = in.x.numel() / channels;
-  const T* x = in.x.data<T>().data();
+Tensor moments_of(const Tensor& tensor) {
+  const std::int64_t channels = tensor.size(-1);
+  const std::int64_t rows = tensor.numel() / channels;
+  const T* x = tensor.data<T>().data();
 
   // Sums of d = x - x[0] and of d^2: shifted by a value of the channel's own, so that a mean far from zero
   // costs no digits of the variance.
@@ -127,24 +173,38 @@ void train(const BatchNormParams& params, const BatchNormInputs& in, BatchNormSt
     });
   });
 
+  Tensor kept = Moments::allocate(channels);
+  const Moments moments(kept);
   const auto count = static_cast<double>(rows);
-  const double momentum = static_cast<double>(params.momentum);
   for (std::int64_t c = 0; c < channels; ++c) {
-    const auto i = static_cast<std::size_t>(c);
     const double offset = sums.total(0, c, threads) / count;
-    const double mu = static_cast<double>(static_cast<float>(x[c])) + offset;
-    const double variance = std::max(0.0, sums.total(1, c, threads) / count - offset * offset);
-    const double inverse = 1.0 / std::sqrt(variance + static_cast<double>(params.epsilon));
-    const auto update = [momentum](float& old, double value) {
-      old = static_cast<float>((1.0 - momentum) * static_cast<double>(old) + momentum * value);
-    };
-    update(running.mean.data<float>()[i], mu);
-    update(running.variance.data<float>()[i], variance * count / (count - 1.0));
-    mean.data<float>()[i] = static_cast<float>(mu);
-    inverse_std.data<float>()[i] = static_cast<float>(inverse);
+    moments.mean[c] = static_cast<double>(static_cast<float>(x[c])) + offset;
+    moments.variance[c] = std::max(0.0, sums.total(1, c, threads) / count - offset * offset);
   }
-  const AffineMap map = normalising_map(in.gamma, in.beta, mean, inverse_std);
-  normalise<T>(in, params.relu, map, y);
+  return kept;
+}
+
+template <class T>
+void train(const BatchNormParams& params, const BatchNormInputs& in, BatchNormStatistics& running,
+           Tensor& mean, Tensor& inverse_std, Tensor& y) {
+  const auto count = static_cast<double>(y.numel() / y.size(-1));
+  const double momentum = static_cast<double>(params.momentum);
+  std::size_t i = 0;
+  for (const auto& [x, known] : in.parts) {
+    if (!known->defined()) *known = moments_of<T>(x);
+    const Moments moments(*known);
+    for (std::int64_t c = 0; c < x.size(-1); ++c, ++i) {
+      const auto update = [momentum](float& old, double value) {
+        old = static_cast<float>((1.0 - momentum) * static_cast<double>(old) + momentum * value);
+      };
+      update(running.mean.data<float>()[i], moments.mean[c]);
+      update(running.variance.data<float>()[i], moments.variance[c] * count / (count - 1.0));
+      mean.data<float>()[i] = static_cast<float>(moments.mean[c]);
+      inverse_std.data<float>()[i] =
+          static_cast<float>(1.0 / std::sqrt(moments.variance[c] + static_cast<double>(params.epsilon)));
+    }
+  }
+  normalise<T>(in, params.relu, normalising_map(in.gamma, in.beta, mean, inverse_std), y);
 }
 
 template <class T>
@@ -171,8 +231,7 @@ class Rectifier {
       y_ = static_cast<const T*>(saved.y.raw());
   }
 
-  /// For the channels of a V from c on: gate(place, x, dy) is dz, where `place` counts elements of the
-  /// tensor.
+  /// For the channels of a V from c on: gate(place, x, dy) is dz, where `place` counts elements of y.
   template <class V>
   auto at(std::int64_t c) const {
     const bool from_x = !map_.scale.empty();
@@ -193,9 +252,9 @@ class Rectifier {
 template <class T>
 void differentiate(const BatchNormParams& params, const BatchNormSaved& saved, const Tensor& dy,
                    BatchNormGradients& out) {
-  const std::int64_t channels = saved.x.size(-1);
-  const std::int64_t rows = saved.x.numel() / channels;
-  const T* x = saved.x.data<T>().data();
+  const std::int64_t channels = dy.size(-1);
+  const std::int64_t rows = dy.numel() / channels;
+  const auto parts = parts_of<T>(saved.parts);
   const T* dout = dy.data<T>().data();
   const float* mean = saved.mean.data<float>().data();
   const Rectifier<T> rectifier(params, saved);
@@ -203,18 +262,20 @@ void differentiate(const BatchNormParams& params, const BatchNormSaved& saved, c
   // dbeta = sum dz, dgamma = inverse_std * sum dz (x - mean), where dz = dy behind the ReLU.
   ChannelSums sums(channels);
   const int threads = for_row_blocks(rows, channels, [&](std::int64_t begin, std::int64_t end, int thread) {
-    for_channels(channels, [&]<class V>(std::int64_t c) {
-      const V mu = load<V>(mean + c);
-      const auto gate = rectifier.template at<V>(c);
+    for_part_channels(parts, [&]<class V>(const Part<const T>& part, std::int64_t c) {
+      const V mu = load<V>(mean + part.first + c);
+      const auto gate = rectifier.template at<V>(part.first + c);
       V sum{};
       V product{};
-      for (std::int64_t i = begin * channels + c; i < end * channels; i += channels) {
-        const V input = load<V>(x + i);
-        const V dz = gate(i, input, load<V>(dout + i));
+      std::int64_t i = begin * part.channels + c;
+      std::int64_t o = begin * channels + part.first + c;
+      for (; i < end * part.channels; i += part.channels, o += channels) {
+        const V input = load<V>(part.data + i);
+        const V dz = gate(o, input, load<V>(dout + o));
         sum += dz;
         product += dz * (input - mu);
       }
-      sums.add(thread, c, sum, product);
+      sums.add(thread, part.first + c, sum, product);
     });
   });
 
@@ -240,22 +301,32 @@ void differentiate(const BatchNormParams& params, const BatchNormSaved& saved, c
     }
   }
 
-  T* dx = out.dx.data<T>().data();
   auto* dresidual = static_cast<T*>(out.dresidual.raw());
-  const bool streamed = worth_streaming(out.dx.bytes(), channels);
+  const bool streamed = worth_streaming_parts(dy.bytes(), parts);
   for_row_blocks(rows, channels, [&](std::int64_t begin, std::int64_t end, int) {
-    for_channels(channels, [&]<class V>(std::int64_t c) {
-      const V scale = load<V>(a + c);
-      const V slope = load<V>(b + c);
-      const V offset = load<V>(shift + c);
-      const auto gate = rectifier.template at<V>(c);
-      for (std::int64_t i = begin * channels + c; i < end * channels; i += channels) {
-        const V input = load<V>(x + i);
-        const V dz = gate(i, input, load<V>(dout + i));
-        store(dx + i, scale * dz + (slope * input + offset), streamed);
-        if (dresidual != nullptr) store(dresidual + i, dz, streamed);
-      }
-    });
+    for (std::size_t p = 0; p < parts.size(); ++p) {
+      const Part<const T>& part = parts[p];
+      const bool add = out.parts[p].add;
+      T* dx = static_cast<T*>(out.parts[p].dx.raw());
+      for_channels(part.channels, [&, streamed]<class V>(std::int64_t c) {
+        const V scale = load<V>(a + part.first + c);
+        const V slope = load<V>(b + part.first + c);
+        const V offset = load<V>(shift + part.first + c);
+        const auto gate = rectifier.template at<V>(part.first + c);
+        std::int64_t i = begin * part.channels + c;
+        std::int64_t o = begin * channels + part.first + c;
+        for (; i < end * part.channels; i += part.channels, o += channels) {
+          const V input = load<V>(part.data + i);
+          const V dz = gate(o, input, load<V>(dout + o));
+          const V gradient = scale * dz + (slope * input + offset);
+          if (add)
+            store(dx + i, load<V>(dx + i) + gradient);
+          else
+            store(dx + i, gradient, streamed);
+          if (dresidual != nullptr) store(dresidual + o, dz, streamed);
+        }
+      });
+    }
   });
 }
 
@@ -264,13 +335,13 @@ void differentiate(const BatchNormParams& params, const BatchNormSaved& saved, c
 void EigenBackend::batch_norm_train(const BatchNormParams& params, const BatchNormInputs& in,
                                     BatchNormStatistics& running, Tensor& mean, Tensor& inverse_std,
                                     Tensor& y) {
-  visit_floating(in.x.dtype(), [&]<class T>(T) { train<T>(params, in, running, mean, inverse_std, y); });
+  visit_floating(y.dtype(), [&]<class T>(T) { train<T>(params, in, running, mean, inverse_std, y); });
   if (running.batches.defined()) ++running.batches.data<std::int64_t>()[0];
 }
 
 void EigenBackend::batch_norm_eval(const BatchNormParams& params, const BatchNormInputs& in,
                                    const BatchNormStatistics& running, Tensor& y) {
-  visit_floating(in.x.dtype(), [&]<class T>(T) { evaluate<T>(params, in, running, y); });
+  visit_floating(y.dtype(), [&]<class T>(T) { evaluate<T>(params, in, running, y); });
 }
 
 void EigenBackend::batch_norm_backward(const BatchNormParams& params, const BatchNormSaved& saved,

@@ -9,13 +9,6 @@
 namespace generous {
 namespace {
 
-/// The shape of x with another number of channels.
-Shape with_channels(const Shape& x, std::int64_t channels) {
-  std::vector<std::int64_t> extents(x.dims().begin(), x.dims().end());
-  extents.back() = channels;
-  return Shape(extents);
-}
-
 void check_part(std::string_view op, const Tensor& x) {
   check_floating(op, {&x});
   require(x.shape().rank() >= 1, "{}: needs an axis of channels, not shape {}", op, x.shape().str());

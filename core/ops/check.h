@@ -3,6 +3,7 @@
 
 #include <initializer_list>
 #include <string_view>
+#include <vector>
 
 #include "core/backend.h"
 #include "core/tensor.h"
@@ -40,6 +41,13 @@ inline Tensor empty_like(const Tensor& like) {
 }
 inline Tensor empty_beside(const Tensor& like, const Shape& shape) {
   return Tensor::empty(shape, like.dtype(), like.device());
+}
+
+/// The shape of x with another number of channels, the last axis.
+inline Shape with_channels(const Shape& x, std::int64_t channels) {
+  std::vector<std::int64_t> extents(x.dims().begin(), x.dims().end());
+  extents.back() = channels;
+  return Shape(extents);
 }
 
 inline Backend& backend_of(const Tensor& tensor) { return backend(tensor.device()); }

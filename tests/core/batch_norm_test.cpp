@@ -19,8 +19,8 @@ struct Naive {
 };
 
 Naive naive_batch_norm(const BatchNormInputs& in, const BatchNormStatistics* running, bool relu) {
-  const auto channels = static_cast<std::size_t>(in.x.size(-1));
-  const auto x = in.x.data<float>();
+  const auto channels = static_cast<std::size_t>(in.parts[0].x.size(-1));
+  const auto x = in.parts[0].x.data<float>();
   const double rows = static_cast<double>(x.size() / channels);
   Naive result{.y = {}, .mean = std::vector<double>(channels), .variance = std::vector<double>(channels)};
   for (std::size_t i = 0; i < x.size(); ++i) result.mean[i % channels] += static_cast<double>(x[i]) / rows;
@@ -43,7 +43,7 @@ Naive naive_batch_norm(const BatchNormInputs& in, const BatchNormStatistics* run
 
 BatchNormInputs random_inputs(const Shape& shape, bool residual) {
   const Shape channels{shape[-1]};
-  return {.x = random_tensor(shape, "x") * 2.0F + 3.0F,
+  return {.parts = {random_tensor(shape, "x") * 2.0F + 3.0F},
           .gamma = random_tensor(channels, "gamma") + 1.5F,
           .beta = random_tensor(channels, "beta"),
           .residual = residual ? random_tensor(shape, "residual") : Tensor()};
@@ -94,7 +94,7 @@ TEST_CASE("batch norm equals its formula, and moves the running statistics") {
 TEST_CASE("a mean far from zero costs the variance no digits") {
   on_every_cpu_implementation([] {
     BatchNormInputs in = random_inputs({512, 4, 4, 17}, false);
-    in.x = in.x + 1000.0F;
+    in.parts[0].x = in.parts[0].x + 1000.0F;
     BatchNormStatistics running = fresh_statistics(17);
     const Tensor y = batch_norm(in, running, {});
     CHECK(relative_difference(y, naive_batch_norm(in, nullptr, false).y) < 1e-4);
@@ -104,7 +104,7 @@ TEST_CASE("a mean far from zero costs the variance no digits") {
 /// Leaves x, gamma, beta and, if there, the residual.
 Tensor apply_batch_norm(const std::vector<Tensor>& leaves, bool training, bool fused_relu) {
   BatchNormStatistics running = fresh_statistics(leaves[0].size(-1));
-  return batch_norm({.x = leaves[0],
+  return batch_norm({.parts = {leaves[0]},
                      .gamma = leaves[1],
                      .beta = leaves[2],
                      .residual = leaves.size() > 3 ? leaves[3] : Tensor()},
@@ -112,7 +112,7 @@ Tensor apply_batch_norm(const std::vector<Tensor>& leaves, bool training, bool f
 }
 
 std::vector<Tensor> leaves_of(const BatchNormInputs& in) {
-  std::vector<Tensor> leaves{in.x, in.gamma, in.beta};
+  std::vector<Tensor> leaves{in.parts[0].x, in.gamma, in.beta};
   if (in.residual.defined()) leaves.push_back(in.residual);
   return leaves;
 }
@@ -162,6 +162,36 @@ TEST_CASE("the gradients of fused batch norm and ReLU are those of the two ops")
   });
 }
 
+TEST_CASE("parts give what their concatenation gives, and their statistics are found once") {
+  on_every_cpu_implementation([] {
+    const std::vector<BatchNormPart> parts = {testing::random_tensor({4, 3, 5, 7}, "a"),
+                                              testing::random_tensor({4, 3, 5, 32}, "b") + 9.0F};
+    const Tensor gamma = testing::random_tensor({39}, "gamma");
+    const Tensor beta = testing::random_tensor({39}, "beta");
+    BatchNormStatistics whole = fresh_statistics(39);
+    BatchNormStatistics several = fresh_statistics(39);
+    const Tensor wanted = batch_norm(
+        {.parts = {concat({parts[0].x, parts[1].x})}, .gamma = gamma, .beta = beta, .residual = {}}, whole,
+        {});
+    for (int run = 0; run < 2; ++run) {  // with statistics to be found, and with known ones
+      several = fresh_statistics(39);
+      const Tensor y =
+          batch_norm({.parts = parts, .gamma = gamma, .beta = beta, .residual = {}}, several, {});
+      CHECK(testing::relative_difference(y, {wanted.data<float>().begin(), wanted.data<float>().end()}) <
+            1e-6);
+      for (const auto& [found, expected] :
+           {std::pair{several.mean, whole.mean}, {several.variance, whole.variance}})
+        CHECK(testing::relative_difference(
+                  found, {expected.data<float>().begin(), expected.data<float>().end()}) < 1e-6);
+      CHECK(parts[0].moments->defined());
+    }
+    // What is known of a part is not looked for in it again.
+    backend(Device::cpu).fill(*parts[1].moments, 0.0);
+    batch_norm({.parts = parts, .gamma = gamma, .beta = beta, .residual = {}}, several, {.momentum = 1.0F});
+    CHECK(several.mean.data<float>()[38] == 0.0F);
+  });
+}
+
 TEST_CASE("batch norm refuses a single value per channel, and shapes that do not fit") {
   BatchNormStatistics running = fresh_statistics(4);
   const BatchNormInputs single = random_inputs({1, 4}, false);
@@ -169,6 +199,10 @@ TEST_CASE("batch norm refuses a single value per channel, and shapes that do not
   CHECK_NOTHROW(batch_norm(single, running, {.training = false}));
   CHECK_THROWS_WITH_AS(batch_norm(random_inputs({3, 5}, false), running, {}), doctest::Contains("{3, 5}"),
                        Error);
+  BatchNormInputs parts = random_inputs({3, 4}, false);
+  parts.parts.emplace_back(Tensor::zeros({2, 4}));
+  CHECK_THROWS_WITH_AS(batch_norm(parts, running, {}),
+                       "batch_norm: parts {3, 4} and {2, 4} of x differ in more than the last axis", Error);
 }
 
 }  // namespace

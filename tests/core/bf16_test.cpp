@@ -245,7 +245,7 @@ TEST_CASE("batch norm in all its forms") {
                    operands, [&](const auto& in) {
                      BatchNormStatistics running{representable(channels, "mean"),
                                                  square(representable(channels, "variance")) + 0.5F};
-                     return batch_norm({in[0], in[1], in[2], in.size() > 3 ? in[3] : Tensor()}, running,
+                     return batch_norm({{in[0]}, in[1], in[2], in.size() > 3 ? in[3] : Tensor()}, running,
                                        {.training = training, .relu = with_relu});
                    }});
           }
@@ -266,7 +266,7 @@ TEST_CASE("storing sixteen lanes rounds like one value, NaN and infinities inclu
   const Tensor one = Tensor::full({channels}, 1.0F);
   BatchNormStatistics running{Tensor::zeros({channels}), one.clone()};
   const Tensor y =
-      batch_norm({Tensor::zeros({2, channels}, DType::bf16), one, beta, {}}, running, {.training = false});
+      batch_norm({{Tensor::zeros({2, channels}, DType::bf16)}, one, beta, {}}, running, {.training = false});
   for (std::size_t i = 0; i < y.data<bfloat16>().size(); ++i) {
     const float value = values[i % values.size()];
     const auto wanted = static_cast<float>(bfloat16(value));
@@ -311,8 +311,8 @@ TEST_CASE("what does not compute in bf16, or mixes dtypes, says so") {
   refuses([&] { return conv2d(images, to_bf16(random_tensor({5, 3, 3, 3}, "w")), {}, {}); }, "conv2d");
   const Tensor row = Tensor::full({6}, 1.0F);
   BatchNormStatistics running{row.clone(), row.clone()};
-  refuses([&] { return batch_norm({x, to_bf16(row), row, {}}, running, {}); }, "batch_norm");
-  refuses([&] { return batch_norm({x, row, row, f32}, running, {}); }, "batch_norm");
+  refuses([&] { return batch_norm({{x}, to_bf16(row), row, {}}, running, {}); }, "batch_norm");
+  refuses([&] { return batch_norm({{x}, row, row, f32}, running, {}); }, "batch_norm");
 }
 
 TEST_CASE("the engine refuses a gradient of another dtype than its tensor's") {

@@ -333,7 +333,7 @@ inline std::vector<OpCase> batch_norm_cases() {
                      .mean = random_tensor(channels, "running mean").to(device),
                      .variance = (square(random_tensor(channels, "running variance")) + 0.5F).to(device),
                      .batches = beside<std::int64_t>(in[0], {41}, {})};
-                 const Tensor y = batch_norm({.x = in[0],
+                 const Tensor y = batch_norm({.parts = {in[0]},
                                               .gamma = in[first],
                                               .beta = in[first + 1],
                                               .residual = residual ? in[1] : Tensor()},
@@ -345,11 +345,58 @@ inline std::vector<OpCase> batch_norm_cases() {
   return cases;
 }
 
+/// Parts of several channels each, one of which an earlier normalisation has met, and two gradients that add
+/// up.
+inline std::vector<OpCase> batch_norm_parts_cases() {
+  std::vector<OpCase> cases;
+  for (const std::vector<std::int64_t>& counts : {std::vector<std::int64_t>{3, 5, 2}, {8, 16, 24}, {16, 32}})
+    for (const bool training : {true, false})
+      for (const bool relu : {false, true}) {
+        std::vector<Tensor> inputs;
+        std::int64_t channels = 0;
+        for (const std::int64_t count : counts) {
+          inputs.push_back(random_tensor({3, 2, count}, "part" + std::to_string(channels)) * 2.0F + 3.0F);
+          channels += count;
+        }
+        const std::size_t parts = counts.size();
+        const std::string name = "batch_norm of " + std::to_string(parts) + " parts, " +
+                                 std::to_string(channels) + " channels" +
+                                 (training ? " training" : " evaluation") + (relu ? " relu" : "");
+        inputs.push_back(random_tensor({channels}, name + " gamma") + 1.5F);
+        inputs.push_back(random_tensor({channels}, name + " beta"));
+        cases.push_back(
+            {name, inputs,
+             [=](const auto& in) {
+               const auto normalise = [&, device = in[0].device()](const std::vector<BatchNormPart>& x,
+                                                                   std::int64_t first, std::int64_t count) {
+                 const Shape shape{count};
+                 BatchNormStatistics running{
+                     .mean = random_tensor(shape, "running mean").to(device),
+                     .variance = (square(random_tensor(shape, "running variance")) + 0.5F).to(device),
+                     .batches = beside<std::int64_t>(in[0], {41}, {})};
+                 const Tensor y = batch_norm({.parts = x,
+                                              .gamma = slice_channels(in[parts], first, count),
+                                              .beta = slice_channels(in[parts + 1], first, count),
+                                              .residual = {}},
+                                             running, {.training = training, .relu = relu, .momentum = 0.2F});
+                 return std::vector{y, running.mean, running.variance, running.batches};
+               };
+               std::vector<BatchNormPart> x(in.begin(), in.begin() + static_cast<std::ptrdiff_t>(parts));
+               const Tensor last = normalise({x.back()}, channels - counts.back(), counts.back())[0];
+               std::vector<Tensor> results = normalise(x, 0, channels);
+               results[0] = concat({results[0], last});
+               return results;
+             },
+             true, parts, 2e-3});
+      }
+  return cases;
+}
+
 /// Every op, with every variant that a backend treats differently.
 inline std::vector<OpCase> op_cases() {
   std::vector<OpCase> all;
   for (auto family : {elementwise_cases, reduction_cases, channel_cases, softmax_cases, dense_cases,
-                      image_cases, batch_norm_cases})
+                      image_cases, batch_norm_cases, batch_norm_parts_cases})
     for (OpCase& test : family()) all.push_back(std::move(test));
   return all;
 }

@@ -66,11 +66,16 @@ struct Case {
 
 Run run(const Case& test, Device device) {
   Backend& here = backend(device);
-  const BatchNormInputs in{test.in.x.to(device), test.in.gamma.to(device), test.in.beta.to(device),
+  const BatchNormInputs in{{test.in.parts[0].x.to(device)},
+                           test.in.gamma.to(device),
+                           test.in.beta.to(device),
                            test.in.residual.defined() ? test.in.residual.to(device) : Tensor()};
   const auto like = [device](const Tensor& x) { return Tensor::empty(x.shape(), x.dtype(), device); };
-  Run result{
-      .mean = like(in.gamma), .inverse_std = like(in.gamma), .y = like(in.x), .running = {}, .gradients = {}};
+  Run result{.mean = like(in.gamma),
+             .inverse_std = like(in.gamma),
+             .y = like(in.parts[0].x),
+             .running = {},
+             .gradients = {}};
   result.running = {test.running.mean.to(device).clone(), test.running.variance.to(device).clone(), {}};
   if (test.params.training) {
     here.batch_norm_train(test.params, in, result.running, result.mean, result.inverse_std, result.y);
@@ -79,13 +84,16 @@ Run run(const Case& test, Device device) {
     result.mean = result.running.mean;
     here.unary(Unary::sqrt, result.running.variance, result.inverse_std);
   }
-  const BatchNormSaved saved{.x = in.x,
+  const BatchNormSaved saved{.parts = in.parts,
                              .y = test.params.relu ? result.y : Tensor(),
                              .gamma = in.gamma,
                              .beta = test.mask_from_x ? in.beta : Tensor(),
                              .mean = result.mean,
                              .inverse_std = result.inverse_std};
-  result.gradients = {like(in.x), like(in.gamma), like(in.gamma), test.want_residual ? like(in.x) : Tensor()};
+  result.gradients = {{{like(in.parts[0].x)}},
+                      like(in.gamma),
+                      like(in.gamma),
+                      test.want_residual ? like(in.parts[0].x) : Tensor()};
   here.batch_norm_backward(test.params, saved, test.dy.to(device), result.gradients);
   return result;
 }
@@ -94,7 +102,7 @@ Case case_of(const Shape& shape, DType dtype, const BatchNormParams& params, boo
   const Shape channels{shape[-1]};
   return {
       .params = params,
-      .in = {.x = in_dtype(random_tensor(shape, "x") * 2.0F + 3.0F, dtype),
+      .in = {.parts = {in_dtype(random_tensor(shape, "x") * 2.0F + 3.0F, dtype)},
              .gamma = random_tensor(channels, "gamma") + 1.5F,
              .beta = random_tensor(channels, "beta"),
              .residual = residual ? in_dtype(random_tensor(shape, "residual"), dtype) : Tensor()},
@@ -127,7 +135,8 @@ TEST_CASE("batch norm of every width gives what the CPU gives") {
             CHECK(difference(found.y, wanted.y) < tolerance_of(dtype));
             CHECK(difference(found.gradients.dgamma, wanted.gradients.dgamma) < tolerance_of(dtype));
             CHECK(difference(found.gradients.dbeta, wanted.gradients.dbeta) < tolerance_of(dtype));
-            CHECK(difference(found.gradients.dx, wanted.gradients.dx) < tolerance_of(dtype));
+            CHECK(difference(found.gradients.parts[0].dx, wanted.gradients.parts[0].dx) <
+                  tolerance_of(dtype));
             if (test.want_residual)
               CHECK(difference(found.gradients.dresidual, wanted.gradients.dresidual) < tolerance_of(dtype));
           }
@@ -140,7 +149,7 @@ TEST_CASE("a mean far from zero and an outlier in the first row cost the varianc
     Tensor x = random_tensor({rows, channels}, "far") * 0.25F + 4096.0F;
     for (std::int64_t c = 0; c < channels; c += 2) x.data<float>()[static_cast<std::size_t>(c)] = 4000.0F;
     const Case test{.params = {},
-                    .in = {.x = x,
+                    .in = {.parts = {x},
                            .gamma = Tensor::full({channels}, 1.0F),
                            .beta = Tensor::zeros({channels}),
                            .residual = {}},
@@ -186,7 +195,7 @@ TEST_CASE("batch norm gives the same bits in every run") {
   const Run second = run(test, Device::cuda);
   CHECK(same_bits(first.y, second.y));
   CHECK(same_bits(first.running.variance, second.running.variance));
-  CHECK(same_bits(first.gradients.dx, second.gradients.dx));
+  CHECK(same_bits(first.gradients.parts[0].dx, second.gradients.parts[0].dx));
   CHECK(same_bits(first.gradients.dgamma, second.gradients.dgamma));
   CHECK(same_bits(first.gradients.dbeta, second.gradients.dbeta));
 }
