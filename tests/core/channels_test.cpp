@@ -1,6 +1,6 @@
 // Where the ops on channels put each of them, their errors, and the gradients of ops with several outputs.
 
-#include "op_cases.h"
+#include "tests/core/op_cases.h"
 
 namespace generous {
 namespace {
