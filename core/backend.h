@@ -108,15 +108,16 @@ class Backend {
 
   // Dense and convolutional
 
-  /// c = alpha op(a) op(b) + beta c, where op transposes if asked. c is read only if beta != 0.
+  /// c = alpha op(a) op(b) + beta c, where op transposes if asked. c is read only if beta != 0. a, b and c
+  /// are matrices, or batches {B, rows, columns} of equally many.
   virtual void gemm(const GemmParams& params, const Tensor& a, const Tensor& b, Tensor& c) = 0;
   /// x {N, H, W, C} of either dtype, weight {K, R, S, C/groups}, bias {K} or undefined, y {N, P, Q, K}. With
   /// bf16 images the weight is rounded to bf16 for the products.
   virtual void conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight, const Tensor& bias,
                       Tensor& y) = 0;
-  /// y = activation(x * weight + bias [+ residual]), the images of either dtype, for a filter that never changes:
-  /// what the backend prepares from it is kept in `filter.prepared`, whose content is the backend's own
-  /// (another backend's is replaced).
+  /// y = activation(x * weight + bias [+ residual]), the images of either dtype, for a filter that never
+  /// changes: what the backend prepares from it is kept in `filter.prepared`, whose content is the backend's
+  /// own (another backend's is replaced).
   virtual void conv2d_inference(const Conv2dParams& params, const Tensor& x, FrozenFilter& filter,
                                 const Conv2dEpilogue& epilogue, Tensor& y) = 0;
   virtual void conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
@@ -134,6 +135,19 @@ class Backend {
   /// Mean over the window, padding counted as zeros.
   virtual void avg_pool(const Pool2dParams& params, const Tensor& x, Tensor& y) = 0;
   virtual void avg_pool_backward(const Pool2dParams& params, const Tensor& dy, Tensor& dx) = 0;
+
+  /// Images of either dtype {N, H, W, C} in the size of y {N, P, Q, C}, by nearest neighbours
+  /// (core/nearest_pixel.h).
+  virtual void resample_nearest(const Tensor& x, Tensor& y) = 0;
+  /// dx = the sum of dy over the pixels that were taken from it.
+  virtual void resample_nearest_backward(const Tensor& dy, Tensor& dx) = 0;
+
+  // Rows x {M, D}, indices {B} or {B, K} of i64
+
+  /// y {B, [K,] D}: y[i] = x[indices[i]]. An index outside [0, M) is an error on the CPU, zeros on a GPU.
+  virtual void gather_rows(const Tensor& x, const Tensor& indices, Tensor& y) = 0;
+  /// dx[m] = the sum of dy[i] over all i with indices[i] = m, in the order of i.
+  virtual void gather_rows_backward(const Tensor& indices, const Tensor& dy, Tensor& dx) = 0;
 
   // Batch norm of either dtype over all axes but the last, fused with an optional residual and ReLU:
   // y = [relu](gamma * (x - mean) * inverse_std + beta [+ residual]). x may be given in parts, each with some

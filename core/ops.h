@@ -84,17 +84,25 @@ Tensor count_top_k(const Tensor& logits, const Tensor& labels, std::int64_t k);
 
 /// op(a) op(b), where op transposes a matrix if asked.
 Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool transpose_b = false);
+/// The same for every pair of matrices of a {B, ...} and b {B, ...}.
+Tensor batched_matmul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool transpose_b = false);
 /// x {B, in}, weight {out, in}, bias {out} or undefined -> {B, out}.
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
 
-// Convolution, pooling, batch norm (core/ops/conv.cpp, pool.cpp, batch_norm.cpp)
+// Rows by their numbers (core/ops/gather.cpp)
+
+/// x {M, D}, indices {B} or {B, K} of i64 in [0, M) -> {B, D} or {B, K, D}: row i is x[indices[i]]. Throws
+/// Error for an index outside, on the CPU; on a GPU it gives zeros.
+Tensor gather_rows(const Tensor& x, const Tensor& indices);
+
+// Convolution, pooling, batch norm (core/ops/conv.cpp, pool.cpp, resample.cpp, batch_norm.cpp)
 
 /// x {N, H, W, C}, weight {K, R, S, C/groups}, bias {K} or undefined -> {N, P, Q, K} with
 /// P = (H + 2 padding - R) / stride + 1.
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dParams& params);
 /// The same and what follows it in one pass, for a filter that is no longer trained:
-/// y = activation(x * weight + bias [+ residual]). Throws Error if an argument needs a gradient: there is none
-/// through this op.
+/// y = activation(x * weight + bias [+ residual]). Throws Error if an argument needs a gradient: there is
+/// none through this op.
 Tensor conv2d_inference(const Tensor& x, FrozenFilter& filter, const Conv2dParams& params,
                         const Conv2dEpilogue& epilogue = {});
 /// The largest element of each window, the first of equals.
@@ -103,6 +111,11 @@ Tensor max_pool2d(const Tensor& x, const Pool2dParams& params);
 Tensor avg_pool2d(const Tensor& x, const Pool2dParams& params);
 /// x {N, H, W, C} -> {N, C}, any H and W.
 Tensor global_avg_pool(const Tensor& x);
+/// The mean of each of height x width equal windows that cover x {N, H, W, C}, whose extents are multiples.
+Tensor adaptive_avg_pool2d(const Tensor& x, std::int64_t height, std::int64_t width);
+/// x {N, H, W, C} -> {N, height, width, C}: each pixel is the nearest one of x, as PyTorch's "nearest" takes
+/// it.
+Tensor upsample_nearest(const Tensor& x, std::int64_t height, std::int64_t width);
 /// Over all axes but the last: y = [relu](gamma * (x - mean) / sqrt(var + epsilon) + beta [+ residual]).
 /// Training uses the batch's statistics (biased variance) and moves `running` towards them (unbiased
 /// variance); evaluation uses `running`. (Ioffe & Szegedy 2015)

@@ -140,6 +140,19 @@ class ProfileScope::Recorder final : public Backend {
     run("avg_pool_backward", dx, &Backend::avg_pool_backward, params, dy, dx);
   }
 
+  void resample_nearest(const Tensor& x, Tensor& y) override {
+    run("resample_nearest", y, &Backend::resample_nearest, x, y);
+  }
+  void resample_nearest_backward(const Tensor& dy, Tensor& dx) override {
+    run("resample_nearest_backward", dy, &Backend::resample_nearest_backward, dy, dx);
+  }
+  void gather_rows(const Tensor& x, const Tensor& indices, Tensor& y) override {
+    run("gather_rows", y, &Backend::gather_rows, x, indices, y);
+  }
+  void gather_rows_backward(const Tensor& indices, const Tensor& dy, Tensor& dx) override {
+    run("gather_rows_backward", dx, &Backend::gather_rows_backward, indices, dy, dx);
+  }
+
   void batch_norm_train(const BatchNormParams& params, const BatchNormInputs& in,
                         BatchNormStatistics& running, Tensor& mean, Tensor& inverse_std, Tensor& y) override {
     run("batch_norm_train", y, &Backend::batch_norm_train, params, in, running, mean, inverse_std, y);

@@ -55,13 +55,23 @@ Blas::~Blas() = default;
 // A row-major matrix is, to cuBLAS, the transpose of a column-major one: c' = op(b)' op(a)' is asked for, so
 // b comes first, and the leading dimension of each is its number of columns.
 void Blas::gemm(const GemmParams& params, bool tf32, const Tensor& a, const Tensor& b, Tensor& c) {
-  const int inner = extent(a.size(params.transpose_a ? 0 : 1));
-  check(cublasGemmEx(handle_->cublas, operation(params.transpose_b), operation(params.transpose_a),
-                     extent(c.size(1)), extent(c.size(0)), inner, &params.alpha, b.raw(), type_of(b),
-                     extent(b.size(1)), a.raw(), type_of(a), extent(a.size(1)), &params.beta, c.raw(),
-                     type_of(c), extent(c.size(1)), tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F,
-                     CUBLAS_GEMM_DEFAULT),
-        "gemm", "cublasGemmEx");
+  const int inner = extent(a.size(params.transpose_a ? -2 : -1));
+  const auto compute = tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+  const cublasOperation_t op_a = operation(params.transpose_a);
+  const cublasOperation_t op_b = operation(params.transpose_b);
+  const int rows = extent(c.size(-2));
+  const int columns = extent(c.size(-1));
+  if (c.shape().rank() == 2)
+    return check(cublasGemmEx(handle_->cublas, op_b, op_a, columns, rows, inner, &params.alpha, b.raw(),
+                              type_of(b), extent(b.size(-1)), a.raw(), type_of(a), extent(a.size(-1)),
+                              &params.beta, c.raw(), type_of(c), columns, compute, CUBLAS_GEMM_DEFAULT),
+                 "gemm", "cublasGemmEx");
+  const auto elements = [](const Tensor& x) { return static_cast<long long>(x.size(-2) * x.size(-1)); };
+  check(cublasGemmStridedBatchedEx(handle_->cublas, op_b, op_a, columns, rows, inner, &params.alpha, b.raw(),
+                                   type_of(b), extent(b.size(-1)), elements(b), a.raw(), type_of(a),
+                                   extent(a.size(-1)), elements(a), &params.beta, c.raw(), type_of(c),
+                                   columns, elements(c), extent(c.size(0)), compute, CUBLAS_GEMM_DEFAULT),
+        "gemm", "cublasGemmStridedBatchedEx");
 }
 
 }  // namespace generous::cuda

@@ -59,6 +59,11 @@ class EigenBackend : public Backend {
   void avg_pool(const Pool2dParams& params, const Tensor& x, Tensor& y) override;
   void avg_pool_backward(const Pool2dParams& params, const Tensor& dy, Tensor& dx) override;
 
+  void resample_nearest(const Tensor& x, Tensor& y) override;
+  void resample_nearest_backward(const Tensor& dy, Tensor& dx) override;
+  void gather_rows(const Tensor& x, const Tensor& indices, Tensor& y) override;
+  void gather_rows_backward(const Tensor& indices, const Tensor& dy, Tensor& dx) override;
+
   void batch_norm_train(const BatchNormParams& params, const BatchNormInputs& in,
                         BatchNormStatistics& running, Tensor& mean, Tensor& inverse_std, Tensor& y) override;
   void batch_norm_eval(const BatchNormParams& params, const BatchNormInputs& in,

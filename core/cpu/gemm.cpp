@@ -11,18 +11,18 @@ namespace {
 
 using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
-Eigen::Map<const Matrix> matrix(const Tensor& x) { return {x.data<float>().data(), x.size(0), x.size(1)}; }
+/// Number `i` of x {rows, columns} or {B, rows, columns}.
+Eigen::Map<const Matrix> matrix(const Tensor& x, std::int64_t i) {
+  return {x.data<float>().data() + i * x.size(-2) * x.size(-1), x.size(-2), x.size(-1)};
+}
 
-}  // namespace
-
-void EigenBackend::gemm(const GemmParams& params, const Tensor& a, const Tensor& b, Tensor& c) {
-  Eigen::Map<Matrix> out(c.data<float>().data(), c.size(0), c.size(1));
+/// out = alpha op(left) op(right) + beta out
+void multiply(const GemmParams& params, const Eigen::Map<const Matrix>& left,
+              const Eigen::Map<const Matrix>& right, Eigen::Map<Matrix> out) {
   if (params.beta == 0.0F)
     out.setZero();
   else
     out *= params.beta;
-  const auto left = matrix(a);
-  const auto right = matrix(b);
   if (params.transpose_a && params.transpose_b)
     out.noalias() += params.alpha * left.transpose() * right.transpose();
   else if (params.transpose_a)
@@ -31,6 +31,17 @@ void EigenBackend::gemm(const GemmParams& params, const Tensor& a, const Tensor&
     out.noalias() += params.alpha * left * right.transpose();
   else
     out.noalias() += params.alpha * left * right;
+}
+
+}  // namespace
+
+void EigenBackend::gemm(const GemmParams& params, const Tensor& a, const Tensor& b, Tensor& c) {
+  const std::int64_t rows = c.size(-2);
+  const std::int64_t columns = c.size(-1);
+  const std::int64_t count = c.shape().rank() == 3 ? c.size(0) : 1;
+  for (std::int64_t i = 0; i < count; ++i)
+    multiply(params, matrix(a, i), matrix(b, i),
+             Eigen::Map<Matrix>(c.data<float>().data() + i * rows * columns, rows, columns));
 }
 
 std::string cpu_description() {

@@ -95,12 +95,19 @@ void OneDnnBackend::avg_pool_backward(const Pool2dParams& params, const Tensor& 
 void OneDnnBackend::gemm(const GemmParams& params, const Tensor& a, const Tensor& b, Tensor& c) {
   require_address_space();
   settle_threads();
-  const auto status =
-      dnnl::sgemm(params.transpose_a ? 'T' : 'N', params.transpose_b ? 'T' : 'N', c.size(0), c.size(1),
-                  a.size(params.transpose_a ? 0 : 1), params.alpha, a.data<float>().data(), a.size(1),
-                  b.data<float>().data(), b.size(1), params.beta, c.data<float>().data(), c.size(1));
-  require(status == dnnl::status::success, "gemm: oneDNN refused {} times {}", a.shape().str(),
-          b.shape().str());
+  const std::int64_t count = c.shape().rank() == 3 ? c.size(0) : 1;
+  /// The first element of matrix i of x.
+  const auto matrix = [](auto& x, std::int64_t i) {
+    return x.template data<float>().data() + i * x.size(-2) * x.size(-1);
+  };
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto status =
+        dnnl::sgemm(params.transpose_a ? 'T' : 'N', params.transpose_b ? 'T' : 'N', c.size(-2), c.size(-1),
+                    a.size(params.transpose_a ? -2 : -1), params.alpha, matrix(a, i), a.size(-1),
+                    matrix(b, i), b.size(-1), params.beta, matrix(c, i), c.size(-1));
+    require(status == dnnl::status::success, "gemm: oneDNN refused {} times {}", a.shape().str(),
+            b.shape().str());
+  }
 }
 
 std::string OneDnnBackend::description() const {

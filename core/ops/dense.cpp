@@ -7,26 +7,22 @@ namespace generous {
 namespace {
 
 Tensor gemm(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b) {
-  const std::int64_t rows = a.size(transpose_a ? 1 : 0);
-  const std::int64_t columns = b.size(transpose_b ? 0 : 1);
-  Tensor c = empty_beside(a, {rows, columns});
+  const std::int64_t rows = a.size(transpose_a ? -1 : -2);
+  const std::int64_t columns = b.size(transpose_b ? -2 : -1);
+  Tensor c = empty_beside(a, a.shape().rank() == 2 ? Shape{rows, columns} : Shape{a.size(0), rows, columns});
   backend_of(a).gemm({.transpose_a = transpose_a, .transpose_b = transpose_b}, a, b, c);
   return c;
 }
 
-}  // namespace
-
 // C = op(A) op(B).  Without transposes: dA = dC B',  dB = A' dC; a transposed operand's gradient is
 // transposed.
-Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b) {
-  check_f32("matmul", {&a, &b});
-  const bool matrices = a.shape().rank() == 2 && b.shape().rank() == 2;
-  if (!matrices || a.size(transpose_a ? 0 : 1) != b.size(transpose_b ? 1 : 0))
-    fail("matmul: {}{} times {}{}: the inner extents differ", a.shape().str(), transpose_a ? "'" : "",
+Tensor product(std::string_view op, const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b) {
+  if (a.size(transpose_a ? -2 : -1) != b.size(transpose_b ? -1 : -2))
+    fail("{}: {}{} times {}{}: the inner extents differ", op, a.shape().str(), transpose_a ? "'" : "",
          b.shape().str(), transpose_b ? "'" : "");
   const bool need_a = needs_gradient(a);
   const bool need_b = needs_gradient(b);
-  return record("matmul", gemm(a, b, transpose_a, transpose_b), {a, b},
+  return record(op, gemm(a, b, transpose_a, transpose_b), {a, b},
                 [=, a = a.detach(), b = b.detach()](const Tensor& dc) -> Gradients {
                   Tensor da;
                   Tensor db;
@@ -36,6 +32,22 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose
                     db = transpose_b ? gemm(dc, a, true, transpose_a) : gemm(a, dc, !transpose_a, false);
                   return {da, db};
                 });
+}
+
+}  // namespace
+
+Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b) {
+  check_f32("matmul", {&a, &b});
+  if (a.shape().rank() != 2 || b.shape().rank() != 2)
+    fail("matmul: {} and {} have to be matrices", a.shape().str(), b.shape().str());
+  return product("matmul", a, b, transpose_a, transpose_b);
+}
+
+Tensor batched_matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b) {
+  check_f32("batched_matmul", {&a, &b});
+  if (a.shape().rank() != 3 || b.shape().rank() != 3 || a.size(0) != b.size(0))
+    fail("batched_matmul: {} and {} have to be equally many matrices", a.shape().str(), b.shape().str());
+  return product("batched_matmul", a, b, transpose_a, transpose_b);
 }
 
 // y = x W' + b;  dx = dy W,  dW = dy' x,  db = sum of dy's rows

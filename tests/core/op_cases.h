@@ -230,6 +230,24 @@ inline std::vector<OpCase> dense_cases() {
                          return std::vector{matmul(in[0], in[1], transpose_a, transpose_b)};
                        }});
     }
+  for (const bool transpose_a : {false, true})
+    for (const bool transpose_b : {false, true}) {
+      const Shape a = transpose_a ? Shape{3, 7, 5} : Shape{3, 5, 7};
+      const Shape b = transpose_b ? Shape{3, 11, 7} : Shape{3, 7, 11};
+      const std::string name = "batched_matmul " + a.str() + " " + b.str();
+      cases.push_back({name, {random_tensor(a, name), random_tensor(b, name + "b")}, [=](const auto& in) {
+                         return std::vector{batched_matmul(in[0], in[1], transpose_a, transpose_b)};
+                       }});
+    }
+  const Tensor rows = random_tensor({5, 9}, "rows");
+  cases.push_back({"gather_rows {7}", {rows}, [](const auto& in) {
+                     const Tensor indices = beside<std::int64_t>(in[0], {4, 0, 2, 2, 0, 1, 2}, {7});
+                     return std::vector{square(gather_rows(in[0], indices))};
+                   }});
+  cases.push_back({"gather_rows {2, 3}", {rows}, [](const auto& in) {
+                     const Tensor indices = beside<std::int64_t>(in[0], {1, 4, 1, 0, 1, 2}, {2, 3});
+                     return std::vector{square(gather_rows(in[0], indices))};
+                   }});
   const Tensor x = random_tensor({6, 13}, "linear x");
   const Tensor weight = random_tensor({4, 13}, "linear w");
   cases.push_back({"linear", {x, weight, random_tensor({4}, "linear b")}, [](const auto& in) {
@@ -285,6 +303,23 @@ inline std::vector<OpCase> image_cases() {
            },
            false, 1});
   }
+  const Tensor small = random_tensor({2, 3, 4, 5}, "small");
+  for (const auto& [height, width] : {std::pair{6, 8}, {7, 5}, {3, 9}, {2, 3}, {3, 4}})
+    cases.push_back({"upsample_nearest to " + std::to_string(height) + " x " + std::to_string(width),
+                     {small},
+                     [height = height, width = width](const auto& in) {
+                       return std::vector{square(upsample_nearest(in[0], height, width))};
+                     },
+                     true,
+                     1});
+  for (const auto& [height, width] : {std::pair{3, 4}, {2, 8}, {6, 4}, {1, 1}, {6, 8}})
+    cases.push_back({"adaptive_avg_pool2d to " + std::to_string(height) + " x " + std::to_string(width),
+                     {random_tensor({2, 6, 8, 3}, "adaptive")},
+                     [height = height, width = width](const auto& in) {
+                       return std::vector{square(adaptive_avg_pool2d(in[0], height, width))};
+                     },
+                     true,
+                     1});
   const std::pair<Shape, Pool2dParams> pools[] = {
       {{2, 6, 8, 5}, {}},
       {{2, 7, 5, 3}, {.kernel_h = 3, .kernel_w = 2, .stride = 1, .padding = 1}},

@@ -194,6 +194,27 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t transa, cub
               static_cast<const float*>(beta), C, Ctype, ldc, tf32);
 }
 
+cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, cublasOperation_t transa,
+                                          cublasOperation_t transb, int m, int n, int k, const void* alpha,
+                                          const void* A, cudaDataType Atype, int lda, long long strideA,
+                                          const void* B, cudaDataType Btype, int ldb, long long strideB,
+                                          const void* beta, void* C, cudaDataType Ctype, int ldc,
+                                          long long strideC, int batchCount, cublasComputeType_t computeType,
+                                          cublasGemmAlgo_t algo) {
+  if (handle == nullptr) return CUBLAS_STATUS_NOT_INITIALIZED;
+  if (const int status = planned_failure("cublasGemmStridedBatchedEx"))
+    return static_cast<cublasStatus_t>(status);
+  if (batchCount < 0) return CUBLAS_STATUS_INVALID_VALUE;
+  const auto bytes = [](cudaDataType type) { return type == CUDA_R_16BF ? 2LL : 4LL; };
+  cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
+  for (long long i = 0; i < batchCount && status == CUBLAS_STATUS_SUCCESS; ++i)
+    status = cublasGemmEx(handle, transa, transb, m, n, k, alpha,
+                          static_cast<const char*>(A) + i * strideA * bytes(Atype), Atype, lda,
+                          static_cast<const char*>(B) + i * strideB * bytes(Btype), Btype, ldb, beta,
+                          static_cast<char*>(C) + i * strideC * bytes(Ctype), Ctype, ldc, computeType, algo);
+  return status;
+}
+
 const char* cublasGetStatusName(cublasStatus_t status) {
   switch (status) {
     case CUBLAS_STATUS_SUCCESS:

@@ -1,0 +1,87 @@
+// Nearest-neighbour resampling of images, and rows picked by their numbers.
+
+#include "core/cpu/eigen_backend.h"
+#include "core/cpu/parallel.h"
+#include "core/nearest_pixel.h"
+
+namespace generous {
+
+void EigenBackend::resample_nearest(const Tensor& x, Tensor& y) {
+  const std::int64_t width = y.size(2);
+  const std::int64_t channels = y.size(3);
+  visit_floating(x.dtype(), [&]<class T>(T) {
+    const T* in = x.data<T>().data();
+    T* out = y.data<T>().data();
+    parallel_for(y.size(0) * y.size(1), 1, [&](std::int64_t row) {
+      const std::int64_t image = row / y.size(1);
+      const std::int64_t h = nearest_source(row % y.size(1), x.size(1), y.size(1));
+      const T* from = in + (image * x.size(1) + h) * x.size(2) * channels;
+      for (std::int64_t q = 0; q < width; ++q)
+        std::copy_n(from + nearest_source(q, x.size(2), width) * channels, channels,
+                    out + (row * width + q) * channels);
+    });
+  });
+}
+
+void EigenBackend::resample_nearest_backward(const Tensor& dy, Tensor& dx) {
+  const std::int64_t width = dx.size(2);
+  const std::int64_t channels = dx.size(3);
+  visit_floating(dy.dtype(), [&]<class T>(T) {
+    const T* in = dy.data<T>().data();
+    T* out = dx.data<T>().data();
+    parallel_ranges(dx.size(0) * dx.size(1), 1, [&](std::int64_t begin, std::int64_t end, int) {
+      std::vector<float> sums(static_cast<std::size_t>(channels));
+      for (std::int64_t row = begin; row < end; ++row) {
+        const std::int64_t image = row / dx.size(1);
+        const std::int64_t h = row % dx.size(1);
+        const std::int64_t last_p = first_nearest_target(h + 1, dx.size(1), dy.size(1));
+        for (std::int64_t w = 0; w < width; ++w) {
+          std::fill(sums.begin(), sums.end(), 0.0F);
+          const std::int64_t last_q = first_nearest_target(w + 1, width, dy.size(2));
+          for (std::int64_t p = first_nearest_target(h, dx.size(1), dy.size(1)); p < last_p; ++p)
+            for (std::int64_t q = first_nearest_target(w, width, dy.size(2)); q < last_q; ++q) {
+              const T* from = in + ((image * dy.size(1) + p) * dy.size(2) + q) * channels;
+              for (std::size_t c = 0; c < sums.size(); ++c) sums[c] += static_cast<float>(from[c]);
+            }
+          T* to = out + (row * width + w) * channels;
+          for (std::size_t c = 0; c < sums.size(); ++c) to[c] = static_cast<T>(sums[c]);
+        }
+      }
+    });
+  });
+}
+
+void EigenBackend::gather_rows(const Tensor& x, const Tensor& indices, Tensor& y) {
+  const std::int64_t columns = x.size(1);
+  const std::span<const std::int64_t> rows = indices.data<std::int64_t>();
+  for (const std::int64_t row : rows)
+    require(row >= 0 && row < x.size(0), "gather_rows: there is no row {} in x {}", row, x.shape().str());
+  const float* in = x.data<float>().data();
+  float* out = y.data<float>().data();
+  parallel_for(indices.numel(),
+               std::max<std::int64_t>(1, elementwise_grain / std::max<std::int64_t>(1, columns)),
+               [=](std::int64_t i) {
+                 std::copy_n(in + rows[static_cast<std::size_t>(i)] * columns, columns, out + i * columns);
+               });
+}
+
+void EigenBackend::gather_rows_backward(const Tensor& indices, const Tensor& dy, Tensor& dx) {
+  const std::int64_t columns = dx.size(1);
+  const std::span<const std::int64_t> rows = indices.data<std::int64_t>();
+  const float* in = dy.data<float>().data();
+  float* out = dx.data<float>().data();
+  fill(dx, 0.0);
+  // Threads share the columns, so that a row's sum has the order of the indices.
+  parallel_ranges(columns,
+                  std::max<std::int64_t>(16, elementwise_grain / std::max<std::int64_t>(1, indices.numel())),
+                  [=](std::int64_t begin, std::int64_t end, int) {
+                    const float* from = in;
+                    for (const std::int64_t row : rows) {
+                      float* to = out + row * columns;
+                      for (std::int64_t c = begin; c < end; ++c) to[c] += from[c];
+                      from += columns;
+                    }
+                  });
+}
+
+}  // namespace generous

@@ -1,0 +1,116 @@
+// Nearest-neighbour resampling of images, and rows picked by their numbers. A thread gathers what belongs to
+// its element of the result, so every sum has its order.
+
+#include "core/nearest_pixel.h"
+#include "cuda/cuda_backend.h"
+
+namespace generous::cuda {
+namespace {
+
+/// f(i) for every i in [0, count), each once among all threads of the grid.
+template <class F>
+__device__ void for_each_element(std::int64_t count, F&& f) {
+  const std::int64_t threads = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
+  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count;
+       i += threads)
+    f(i);
+}
+
+/// Images {N, height, width, C}.
+struct Extents {
+  std::int64_t images, height, width, channels;
+
+  explicit Extents(const Shape& shape)
+      : images(shape[0]), height(shape[1]), width(shape[2]), channels(shape[3]) {}
+  __device__ std::int64_t count() const { return images * height * width * channels; }
+};
+
+struct Place {
+  std::int64_t n, h, w, c;
+
+  __device__ Place(const Extents& in, std::int64_t i) {
+    c = i % in.channels;
+    i /= in.channels;
+    w = i % in.width;
+    i /= in.width;
+    h = i % in.height;
+    n = i / in.height;
+  }
+};
+
+template <class T>
+__global__ void resample_kernel(Extents from, const T* __restrict__ x, Extents to, T* __restrict__ y) {
+  for_each_element(to.count(), [&](std::int64_t i) {
+    const Place at(to, i);
+    const std::int64_t h = nearest_source(at.h, from.height, to.height);
+    const std::int64_t w = nearest_source(at.w, from.width, to.width);
+    y[i] = x[((at.n * from.height + h) * from.width + w) * from.channels + at.c];
+  });
+}
+
+template <class T>
+__global__ void resample_backward_kernel(Extents from, Extents to, const T* __restrict__ dy,
+                                         T* __restrict__ dx) {
+  for_each_element(from.count(), [&](std::int64_t i) {
+    const Place at(from, i);
+    const std::int64_t last_p = first_nearest_target(at.h + 1, from.height, to.height);
+    const std::int64_t last_q = first_nearest_target(at.w + 1, from.width, to.width);
+    float sum = 0.0F;
+    for (std::int64_t p = first_nearest_target(at.h, from.height, to.height); p < last_p; ++p)
+      for (std::int64_t q = first_nearest_target(at.w, from.width, to.width); q < last_q; ++q)
+        sum += static_cast<float>(dy[((at.n * to.height + p) * to.width + q) * to.channels + at.c]);
+    dx[i] = T(sum);
+  });
+}
+
+__global__ void gather_rows_kernel(std::int64_t count, std::int64_t rows, std::int64_t columns,
+                                   const float* __restrict__ x, const std::int64_t* __restrict__ indices,
+                                   float* __restrict__ y) {
+  for_each_element(count * columns, [&](std::int64_t i) {
+    const std::int64_t row = indices[i / columns];
+    y[i] = row >= 0 && row < rows ? x[row * columns + i % columns] : 0.0F;
+  });
+}
+
+/// Every element of dx looks through all indices for its row: neighbouring threads, of one row, for the same
+/// ones.
+__global__ void gather_rows_backward_kernel(std::int64_t count, std::int64_t rows, std::int64_t columns,
+                                            const std::int64_t* __restrict__ indices,
+                                            const float* __restrict__ dy, float* __restrict__ dx) {
+  for_each_element(rows * columns, [&](std::int64_t i) {
+    const std::int64_t row = i / columns;
+    const std::int64_t column = i - row * columns;
+    float sum = 0.0F;
+    for (std::int64_t k = 0; k < count; ++k)
+      if (indices[k] == row) sum += dy[k * columns + column];
+    dx[i] = sum;
+  });
+}
+
+}  // namespace
+
+void CudaBackend::resample_nearest(const Tensor& x, Tensor& y) {
+  visit_floating(x.dtype(), [&]<class T>(T) {
+    run("resample_nearest", grid_of(y.numel()), resample_kernel<T>, Extents(x.shape()),
+        static_cast<const T*>(x.raw()), Extents(y.shape()), static_cast<T*>(y.raw()));
+  });
+}
+
+void CudaBackend::resample_nearest_backward(const Tensor& dy, Tensor& dx) {
+  visit_floating(dy.dtype(), [&]<class T>(T) {
+    run("resample_nearest backward", grid_of(dx.numel()), resample_backward_kernel<T>, Extents(dx.shape()),
+        Extents(dy.shape()), static_cast<const T*>(dy.raw()), static_cast<T*>(dx.raw()));
+  });
+}
+
+void CudaBackend::gather_rows(const Tensor& x, const Tensor& indices, Tensor& y) {
+  run("gather_rows", grid_of(y.numel()), gather_rows_kernel, indices.numel(), x.size(0), x.size(1), x.raw(),
+      indices.raw(), y.raw());
+}
+
+void CudaBackend::gather_rows_backward(const Tensor& indices, const Tensor& dy, Tensor& dx) {
+  run("gather_rows backward", grid_of(dx.numel()), gather_rows_backward_kernel, indices.numel(), dx.size(0),
+      dx.size(1), indices.raw(), dy.raw(), dx.raw());
+}
+
+}  // namespace generous::cuda
