@@ -21,6 +21,35 @@ namespace {
 
 using namespace generous;
 
+struct Settings {
+  std::vector<std::string> models = {"preresnet20"};
+  std::vector<std::string> stages = {"standard"};
+  std::vector<std::string> dtypes = {"f32"};
+  std::int64_t batch = 128;
+  std::int64_t steps = 10;
+  bool limit = false;
+  bool profile = false;
+  bool json = false;
+  DeviceSettings device;
+  TrainStepOptions step;  ///< whether it is recorded
+
+  void declare(Options& options) {
+    options.group("measurement");
+    options.add("models", models, {.help = "networks, such as resnet18,preresnet20"});
+    options.add("stages", stages, {.help = "what to measure", .choices = stage_names()});
+    options.add("dtypes", dtypes, {.help = "types to compute in", .choices = {"f32", "bf16"}});
+    options.add("batch", batch, {.help = "images per step", .min = 1, .max = 65536});
+    options.add("steps", steps, {.help = "steps to take the median of", .min = 1, .max = 1e6});
+    options.add("limit", limit, {.help = "also time the convolutions alone"});
+    options.add(
+        "profile", profile,
+        {.help = "also print the time of every kernel, and write a trace (MODEL_STAGE_DTYPE.trace.json)"});
+    options.add("json", json, {.help = "print one line of JSON a measurement"});
+    device.declare(options);
+    step.declare(options);
+  }
+};
+
 struct Measurement {
   double set_up_s = 0.0;      ///< from the start of the process to the start of the first step
   double first_step_s = 0.0;  ///< from the start of the process to the end of the first step
@@ -43,7 +72,7 @@ std::int64_t peak_rss_mib() {
   return usage.ru_maxrss / 1024;
 }
 
-Measurement measure(const Config& config, Workload& workload, double start) {
+Measurement measure(const Settings& settings, Workload& workload, double start) {
   Measurement m;
   m.set_up_s = now_seconds() - start;
   workload.step();
@@ -54,23 +83,23 @@ Measurement measure(const Config& config, Workload& workload, double start) {
   const std::size_t allocations = system_allocations();
   for (int warm_up = 0; warm_up < 3; ++warm_up) workload.step();  // the third one is recorded on a GPU
   std::vector<double> seconds;
-  for (std::int64_t step = 0; step < config.steps; ++step) seconds.push_back(timed_step(workload));
+  for (std::int64_t step = 0; step < settings.steps; ++step) seconds.push_back(timed_step(workload));
   m.system_allocations = system_allocations() - allocations;
   m.peak_rss_mib = peak_rss_mib();
   std::ranges::sort(seconds);
   m.median_s = seconds[seconds.size() / 2];
   m.min_s = seconds.front();
-  if (config.limit) m.convolutions_s = convolution_seconds(workload, chosen_algorithms(config));
+  if (settings.limit) m.convolutions_s = convolution_seconds(workload, chosen_algorithms(settings.device));
   return m;
 }
 
-void print(const Config& config, const WorkloadOptions& cell, const Measurement& m) {
+void print(const Settings& settings, const WorkloadOptions& cell, const Measurement& m) {
   const double rate = static_cast<double>(cell.batch) / m.median_s;
-  if (!config.json) {
+  if (!settings.json) {
     std::string line = fmt::format(
         "{:<14} {:<9} {:<5} batch {:<5} {:>9.1f} images/s {:>9.2f} ms a step {:>6} MiB", cell.model,
         cell.stage, name_of(cell.dtype), cell.batch, rate, 1e3 * m.median_s, m.peak_rss_mib);
-    if (config.limit) line += fmt::format("  {:.2f} times its convolutions", m.median_s / m.convolutions_s);
+    if (settings.limit) line += fmt::format("  {:.2f} times its convolutions", m.median_s / m.convolutions_s);
     print_line(line);
     return;
   }
@@ -87,7 +116,7 @@ void print(const Config& config, const WorkloadOptions& cell, const Measurement&
                               {"system_allocations_after_first_step", m.system_allocations},
                               {"set_up_s", m.set_up_s},
                               {"first_step_s", m.first_step_s}};
-  if (config.limit) {
+  if (settings.limit) {
     line["convolutions_ms"] = 1e3 * m.convolutions_s;
     line["ratio_to_convolutions"] = m.median_s / m.convolutions_s;
   }
@@ -95,7 +124,7 @@ void print(const Config& config, const WorkloadOptions& cell, const Measurement&
 }
 
 /// One step under the profiler: the table on standard output, the trace in a file.
-void profile(const Config& config, const WorkloadOptions& cell, Workload& workload) {
+void profile(const Settings& settings, const WorkloadOptions& cell, Workload& workload) {
   ProfileScope scope(workload.device());
   workload.compute();
   scope.take();
@@ -104,29 +133,29 @@ void profile(const Config& config, const WorkloadOptions& cell, Workload& worklo
   const double seconds = now_seconds() - begin;
   const Profile recorded = scope.take();
   const std::string trace = fmt::format("{}_{}_{}.trace.json", cell.model, cell.stage, name_of(cell.dtype));
-  if (!config.json) print_lines(kernel_table(recorded, seconds));
+  if (!settings.json) print_lines(kernel_table(recorded, seconds));
   write_file_atomically(trace, chrome_trace(recorded));
   print_error(fmt::format("{}: a trace of one step", trace));
 }
 
-int measure_cell(const Config& config, WorkloadOptions cell, double start) {
-  cell.device = set_up_device(config);
+int measure_cell(const Settings& settings, WorkloadOptions cell, double start) {
+  cell.device = set_up_device(settings.device);
   choose_dtype(std::string(name_of(cell.dtype)), cell.device);  // throws if there is none
   Workload workload(cell);
-  print(config, cell, measure(config, workload, start));
-  if (config.profile) profile(config, cell, workload);
+  print(settings, cell, measure(settings, workload, start));
+  if (settings.profile) profile(settings, cell, workload);
   return 0;
 }
 
 /// In a process of its own, so that peak memory and start-up are this measurement's. Returns its exit code.
-int in_own_process(const Config& config, const WorkloadOptions& cell) {
+int in_own_process(const Settings& settings, const WorkloadOptions& cell) {
   const double start = now_seconds();
   const pid_t child = ::fork();
   require(child >= 0, "benchmark: cannot start a process");
   if (child == 0) {
     int code = 1;
     try {
-      code = measure_cell(config, cell, start);
+      code = measure_cell(settings, cell, start);
     } catch (const std::exception& error) {
       print_error(fmt::format("benchmark: {}", error.what()));
     }
@@ -137,19 +166,22 @@ int in_own_process(const Config& config, const WorkloadOptions& cell) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
-int benchmark(const Config& config) {
+int benchmark(Options& options) {
+  Settings settings;
+  settings.declare(options);
+  if (!options.finish()) return 0;
   int code = 0;
-  for (const std::string& model : config.models)
-    for (const std::string& stage : config.stages)
-      for (const std::string& dtype : config.dtypes)
-        code = std::max(code, in_own_process(config, {.model = model,
-                                                      .stage = stage,
-                                                      .dtype = dtype == "bf16" ? DType::bf16 : DType::f32,
-                                                      .batch = config.batch_size,
-                                                      .record = config.record}));
+  for (const std::string& model : settings.models)
+    for (const std::string& stage : settings.stages)
+      for (const std::string& dtype : settings.dtypes)
+        code = std::max(code, in_own_process(settings, {.model = model,
+                                                        .stage = stage,
+                                                        .dtype = dtype == "bf16" ? DType::bf16 : DType::f32,
+                                                        .batch = settings.batch,
+                                                        .record = settings.step.record}));
   return code;
 }
 
 }  // namespace
 
-int main(int argc, char** argv) { return run_program(Program::benchmark, argc, argv, benchmark); }
+int main(int argc, char** argv) { return run_program("benchmark", argc, argv, benchmark); }

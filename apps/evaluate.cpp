@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "apps/stages.h"
+#include "apps/training/batches.h"
 #include "apps/training/device.h"
 #include "apps/training/evaluation.h"
 #include "apps/training/images.h"
@@ -15,21 +17,48 @@ namespace {
 
 using namespace generous;
 
-int evaluate_weights(const Config& requested) {
-  Config config = requested;
-  const Device device = set_up_device(config);
-  const DType dtype = choose_dtype(config.dtype, device);
-  const Dataset dataset = load_images(config, config.split == "train" ? Split::train : Split::test);
-  const auto model = make_model(config.model_name, model_options(config, dataset, device));
-  const LoadedWeights weights = load_weights(*model, config.weights, dataset.classes);
+struct Settings {
+  ModelSettings model;
+  PaperModelSettings paper_model;
+  std::string weights;
+  ImageSettings images;
+  std::string split = "test";
+  BatchSettings batches{.batch_size = evaluation_batch};
+  bool paper_metrics = false;
+  DeviceSettings device;
+  DTypeSettings dtype;
+
+  void declare(Options& options) {
+    options.group("model");
+    model.declare(options, "model_name", "the network");
+    options.add("weights", weights, {.help = "the network's weights (.safetensors)", .required = true});
+    images.declare(options);
+    options.add("split", split, {.help = "which images", .choices = {"test", "train"}});
+    batches.declare(options, "images at a time");
+    declare_paper_metrics(options, paper_metrics);
+    paper_model.declare(options);
+    device.declare(options);
+    dtype.declare(options);
+    tell_models_apart(options);
+  }
+};
+
+int evaluate_weights(Options& options) {
+  Settings settings;
+  settings.declare(options);
+  if (!options.finish()) return 0;
+  const Device device = set_up_device(settings.device);
+  const DType dtype = choose_dtype(settings.dtype.dtype, device);
+  const WeightFinder finder{{}, [](const auto& run) { return program_of_run(stages, run); }};
+  const std::filesystem::path file = finder.find("weights", settings.weights);
+  const Dataset dataset =
+      load_images(settings.images, settings.split == "train" ? Split::train : Split::test);
+  const std::unique_ptr<Network> model = settings.model.make(model_options(dataset, 0, device));
+  const LoadedWeights weights =
+      load_weights(*model, file, {.model_name = settings.model.name, .classes = dataset.classes});
   model->freeze();
 
-  Loader loader(dataset, dataset_info(config.dataset),
-                {.batch_size = config.batch_size,
-                 .workers = static_cast<int>(config.num_workers),
-                 .shuffle = false,
-                 .augment = false,
-                 .device = device});
+  Loader loader(dataset, dataset_info(settings.images.dataset), settings.batches.loader_options(device));
   Display display;
   ProgressBar bar(display);
   const double start = now_seconds();
@@ -41,20 +70,20 @@ int evaluate_weights(const Config& requested) {
   bar.clear();
   display.flush();
   if (!result->not_finite.empty())
-    fail("{}: no accuracy: a logit is {} ({}, counted from 0)", config.weights, result->not_finite,
-         config.split);
-  if (!std::isfinite(result->loss)) fail("{}: the loss is {}", config.weights, result->loss);
+    fail("{}: no accuracy: a logit is {} ({}, counted from 0)", settings.weights, result->not_finite,
+         settings.split);
+  if (!std::isfinite(result->loss)) fail("{}: the loss is {}", settings.weights, result->loss);
 
-  print_line(fmt::format("model    {} ({} parameters)", config.model_name, model->parameter_count()));
-  print_line(fmt::format("weights  {}", config.weights));
+  print_line(fmt::format("model    {} ({} parameters)", settings.model.name, model->parameter_count()));
+  print_line(fmt::format("weights  {}", settings.weights));
   if (!weights.note.empty()) print_line(fmt::format("note     {}", weights.note));
-  print_line(fmt::format("dataset  {} {}, {}, {} classes", config.dataset, config.split, config.data_dir,
-                         dataset.classes.size()));
-  print_line(fmt::format("device   {}, {}", backend(device).description(), config.dtype));
+  print_line(fmt::format("dataset  {} {}, {}, {} classes", settings.images.dataset, settings.split,
+                         settings.images.data_dir, dataset.classes.size()));
+  print_line(fmt::format("device   {}, {}", backend(device).description(), settings.dtype.dtype));
   print_line(fmt::format("images   {}", result->images));
   print_line(fmt::format("loss     {:.6f}", result->loss));
   print_line(fmt::format("top-1    {:.4f} % ({} of {})", result->top1(), result->correct, result->images));
-  if (config.paper_metrics)
+  if (settings.paper_metrics)
     print_line(
         fmt::format("paper    {:.4f} % (top-1 as the mean over batches of 128)", result->paper_accuracy));
   print_line(fmt::format("top-5    {:.4f} % ({} of {})", result->top5(), result->correct5, result->images));
@@ -64,4 +93,4 @@ int evaluate_weights(const Config& requested) {
 
 }  // namespace
 
-int main(int argc, char** argv) { return run_program(Program::evaluate, argc, argv, evaluate_weights); }
+int main(int argc, char** argv) { return run_program("evaluate", argc, argv, evaluate_weights); }

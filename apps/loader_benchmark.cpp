@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "apps/training/batches.h"
 #include "apps/training/images.h"
 #include "apps/training/log.h"
 #include "apps/training/program.h"
@@ -61,14 +62,32 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-int benchmark(const Config& requested) {
-  Config config = requested;
-  const Dataset dataset = load_images(config, Split::train);
-  Loader loader(dataset, dataset_info(config.dataset),
-                {.batch_size = config.batch_size, .workers = static_cast<int>(config.num_workers)});
+struct Settings {
+  ImageSettings images;
+  BatchSettings batches;
+  double seconds = 5.0;
+  bool json = false;
+
+  void declare(Options& options) {
+    images.declare(options);
+    batches.declare(options, "images at a time");
+    options.group("measurement");
+    options.add("seconds", seconds, {.help = "how long to measure", .min = 0.1, .max = 3600});
+    options.add("json", json, {.help = "print one line of JSON a measurement"});
+  }
+};
+
+int benchmark(Options& options) {
+  Settings settings;
+  settings.declare(options);
+  if (!options.finish()) return 0;
+  const Dataset dataset = load_images(settings.images, Split::train);
+  Loader loader(
+      dataset, dataset_info(settings.images.dataset),
+      {.batch_size = settings.batches.batch_size, .workers = static_cast<int>(settings.batches.num_workers)});
   std::int64_t epoch = 0;
   loader.start_epoch(epoch);
-  const double window = config.seconds / windows;
+  const double window = settings.seconds / windows;
   measure(loader, epoch, window);  // the first batches take their memory from the system
   std::vector<double> images_per_s;
   std::vector<double> cpu_us_per_image;
@@ -80,19 +99,21 @@ int benchmark(const Config& requested) {
   const double rate = median(images_per_s);
   const double cost = median(cpu_us_per_image);
   const auto peak_mib = usage().ru_maxrss / 1024;
-  if (config.json) {
+  if (settings.json) {
     print_line(
         fmt::format("{{\"dataset\": \"{}\", \"batch\": {}, \"workers\": {}, \"images_per_s\": {:.0f}, "
                     "\"cpu_us_per_image\": {:.2f}, \"peak_rss_mib\": {}}}",
-                    config.dataset, config.batch_size, config.num_workers, rate, cost, peak_mib));
+                    settings.images.dataset, settings.batches.batch_size, settings.batches.num_workers, rate,
+                    cost, peak_mib));
   } else {
     print_line(fmt::format(
         "{}, {} images at a time, {} workers: {:.0f} images/s, {:.2f} us of CPU time an image, {} MiB",
-        config.dataset, config.batch_size, config.num_workers, rate, cost, peak_mib));
+        settings.images.dataset, settings.batches.batch_size, settings.batches.num_workers, rate, cost,
+        peak_mib));
   }
   return 0;
 }
 
 }  // namespace
 
-int main(int argc, char** argv) { return run_program(Program::loader_benchmark, argc, argv, benchmark); }
+int main(int argc, char** argv) { return run_program("loader_benchmark", argc, argv, benchmark); }

@@ -4,13 +4,15 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "apps/stages.h"
 #include "apps/training/device.h"
 #include "apps/training/evaluation.h"
+#include "apps/training/model.h"
 #include "apps/training/program.h"
+#include "apps/training/weights.h"
 #include "core/console.h"
 #include "core/finite.h"
 #include "core/safetensors.h"
-#include "nn/models/registry.h"
 #include "nn/state_dict.h"
 
 namespace {
@@ -50,24 +52,55 @@ void require_other_file(const std::string& output, std::string_view key, const s
         fmt::format("--output {} is the file that --{} reads ({}): give another one", output, key, input));
 }
 
-int predict(const Config& config) {
-  require_other_file(config.output, "input", config.input);
-  require_other_file(config.output, "weights", config.weights);
-  const Device device = set_up_device(config);
-  const DType dtype = choose_dtype(config.dtype, device);
-  const Tensor images = read_images(config.input);
-  const auto model =
-      make_model(config.model_name, {.classes = config.classes,
-                                     .image = {images.size(1), images.size(2), images.size(3)},
-                                     .settings = {{"num_channels", fmt::format("{}", config.num_channels)}},
-                                     .device = device});
-  const NamedTensors weights = read_safetensors(config.weights).tensors;
-  require_finite(weights, config.weights);
-  load_state_dict(*model, weights, config.weights);
+struct Settings {
+  ModelSettings model;
+  PaperModelSettings paper_model;
+  std::int64_t classes = 0;
+  std::string weights;
+  std::string input;
+  std::string output;
+  DeviceSettings device;
+  DTypeSettings dtype;
+
+  void declare(Options& options) {
+    options.group("model");
+    model.declare(options, "model_name", "the network");
+    options.add("classes", classes,
+                {.help = "how many classes there are", .min = 2, .max = 1e6, .required = true});
+    options.add("weights", weights, {.help = "the network's weights (.safetensors)", .required = true});
+    paper_model.declare(options);
+    options.group("data");
+    options.add("input", input,
+                {.help = "file with the tensor `input`: f32 {N, C, H, W}, normalised (.safetensors)",
+                 .required = true});
+    options.add("output", output,
+                {.help = "file for the tensor `logits` {N, classes} (.safetensors)", .required = true});
+    device.declare(options);
+    dtype.declare(options);
+    tell_models_apart(options);
+  }
+};
+
+int predict(Options& options) {
+  Settings settings;
+  settings.declare(options);
+  if (!options.finish()) return 0;
+  const WeightFinder finder{{}, [](const auto& run) { return program_of_run(stages, run); }};
+  require_other_file(settings.output, "input", settings.input);
+  const std::filesystem::path weights = finder.find("weights", settings.weights);
+  require_other_file(settings.output, "weights", weights);
+  const Device device = set_up_device(settings.device);
+  const DType dtype = choose_dtype(settings.dtype.dtype, device);
+  const Tensor images = read_images(settings.input);
+  const std::unique_ptr<Network> model =
+      settings.model.make({.classes = settings.classes,
+                           .image = {images.size(1), images.size(2), images.size(3)},
+                           .device = device});
+  load_weights(*model, weights, {.model_name = settings.model.name, .classes = {}});
   model->freeze();
 
   const NoGrad no_grad;
-  Tensor logits = Tensor::empty({images.size(0), config.classes});
+  Tensor logits = Tensor::empty({images.size(0), settings.classes});
   auto out = logits.data<float>().begin();
   for (std::int64_t first = 0; first < images.size(0); first += evaluation_batch) {
     const std::int64_t count = std::min(evaluation_batch, images.size(0) - first);
@@ -75,14 +108,14 @@ int predict(const Config& config) {
     out = std::copy(part.data<float>().begin(), part.data<float>().end(), out);
   }
   if (const auto bad = first_not_finite(logits))
-    fail("{}: the logits have {} of {}; nothing is written", config.weights, bad->str(),
+    fail("{}: the logits have {} of {}; nothing is written", settings.weights, bad->str(),
          logits.shape().str());
-  write_safetensors(config.output, {{"logits", logits}});
+  write_safetensors(settings.output, {{"logits", logits}});
   print_line(
-      fmt::format("{}: logits of {} images, {} classes", config.output, images.size(0), config.classes));
+      fmt::format("{}: logits of {} images, {} classes", settings.output, images.size(0), settings.classes));
   return 0;
 }
 
 }  // namespace
 
-int main(int argc, char** argv) { return run_program(Program::predict, argc, argv, predict); }
+int main(int argc, char** argv) { return run_program("predict", argc, argv, predict); }

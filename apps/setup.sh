@@ -12,7 +12,7 @@ case $PWD$build in
   *";"*) echo "setup: CMake cannot build where a path has a ';': move $PWD, or choose another folder than $build" >&2; exit 1 ;;
 esac
 
-required=(g++ cmake ninja-build libeigen3-dev libdnnl-dev libfmt-dev nlohmann-json3-dev libcli11-dev zlib1g-dev
+required=(g++ cmake ninja-build libeigen3-dev libdnnl-dev libfmt-dev nlohmann-json3-dev zlib1g-dev
           libxxhash-dev libturbojpeg0-dev libstb-dev doctest-dev libbenchmark-dev libboost-context-dev)
 optional=(dataset-fashion-mnist curl)  # for the demo and tests; not every distribution has the first
 [[ " $* " == *" -DGENEROUS_FUZZ=ON "* ]] && required+=(clang libclang-rt-dev libomp-dev)

@@ -5,7 +5,7 @@
 
 namespace generous {
 
-Optimizer::Optimizer(const Module& module) : parameters_(module.parameters()) {
+Optimizer::Optimizer(std::vector<StateEntry> parameters) : parameters_(std::move(parameters)) {
   const Device device = parameters_.empty() ? Device::cpu : parameters_.front().tensor.device();
   learning_rate_ = Tensor::zeros({}, DType::f32, device);
 }
@@ -41,7 +41,8 @@ namespace {
 
 class Sgd : public Optimizer {
  public:
-  Sgd(const Module& module, const SgdOptions& options) : Optimizer(module), options_(options) {
+  Sgd(std::vector<StateEntry> parameters, const SgdOptions& options)
+      : Optimizer(std::move(parameters)), options_(options) {
     require(!options.nesterov || options.momentum > 0.0F, "SGD: Nesterov needs a momentum above 0, not {}",
             options.momentum);
     for (const StateEntry& entry : parameters_)
@@ -69,7 +70,8 @@ class Sgd : public Optimizer {
 
 class Adam : public Optimizer {
  public:
-  Adam(const Module& module, const AdamOptions& options) : Optimizer(module), options_(options) {
+  Adam(std::vector<StateEntry> parameters, const AdamOptions& options)
+      : Optimizer(std::move(parameters)), options_(options) {
     for (const StateEntry& entry : parameters_)
       moments_.push_back({.first = add_state("first_moment", entry),
                           .second = add_state("second_moment", entry),
@@ -106,12 +108,20 @@ class Adam : public Optimizer {
 
 }  // namespace
 
+std::unique_ptr<Optimizer> make_sgd(std::vector<StateEntry> parameters, const SgdOptions& options) {
+  return std::make_unique<Sgd>(std::move(parameters), options);
+}
+
 std::unique_ptr<Optimizer> make_sgd(const Module& module, const SgdOptions& options) {
-  return std::make_unique<Sgd>(module, options);
+  return make_sgd(module.parameters(), options);
+}
+
+std::unique_ptr<Optimizer> make_adam(std::vector<StateEntry> parameters, const AdamOptions& options) {
+  return std::make_unique<Adam>(std::move(parameters), options);
 }
 
 std::unique_ptr<Optimizer> make_adam(const Module& module, const AdamOptions& options) {
-  return std::make_unique<Adam>(module, options);
+  return make_adam(module.parameters(), options);
 }
 
 }  // namespace generous

@@ -12,8 +12,8 @@ namespace generous {
 
 class Optimizer {
  public:
-  /// Steps the trainable entries of `module`, which must outlive the optimiser.
-  explicit Optimizer(const Module& module);
+  /// Steps these parameters, whose names its state has.
+  explicit Optimizer(std::vector<StateEntry> parameters);
   virtual ~Optimizer() = default;
 
   /// Holds for every step from now on; 0 before the first call.
@@ -49,6 +49,8 @@ struct SgdOptions {
 
 /// Stochastic gradient descent as PyTorch defines it: the first velocity is the first gradient, weight decay
 /// is added to the gradient of every parameter. Throws Error for Nesterov without momentum.
+std::unique_ptr<Optimizer> make_sgd(std::vector<StateEntry> parameters, const SgdOptions& options);
+/// Of all trainable entries of `module`.
 std::unique_ptr<Optimizer> make_sgd(const Module& module, const SgdOptions& options);
 
 struct AdamOptions {
@@ -59,6 +61,8 @@ struct AdamOptions {
 };
 
 /// Kingma & Ba, "Adam: a method for stochastic optimization", 2015, Algorithm 1.
+std::unique_ptr<Optimizer> make_adam(std::vector<StateEntry> parameters, const AdamOptions& options);
+/// Of all trainable entries of `module`.
 std::unique_ptr<Optimizer> make_adam(const Module& module, const AdamOptions& options);
 
 }  // namespace generous

@@ -1,33 +1,15 @@
 #include "apps/benchmark/workload.h"
 
-#include <map>
-
 #include "core/backend.h"
 #include "core/random.h"
-#include "nn/losses.h"
+#include "nn/distill/methods.h"
 
 namespace generous {
 namespace {
 
 constexpr std::int64_t classes = 10;
 constexpr float learning_rate = 0.1F;
-
-using LossFunction = Tensor (*)(const Tensor& logits, const Tensor& teacher_logits, const Tensor& labels);
-
-/// What each training stage minimises.
-const std::map<std::string, LossFunction>& losses() {
-  static const std::map<std::string, LossFunction> all = {
-      {"standard", [](const Tensor& logits, const Tensor&,
-                      const Tensor& labels) { return cross_entropy(logits, labels); }},
-      {"generous",
-       [](const Tensor& logits, const Tensor& teacher_logits, const Tensor& labels) {
-         return generous_loss(logits, teacher_logits, labels, {}).total;
-       }},
-      {"kd", [](const Tensor& logits, const Tensor& teacher_logits, const Tensor& labels) {
-         return kd_loss(logits, teacher_logits, labels, {}).total;
-       }}};
-  return all;
-}
+constexpr std::int64_t warm_epoch = 100;  ///< behind every warm-up
 
 Tensor random_images(std::int64_t batch) {
   Tensor images = Tensor::empty({batch, 32, 32, 3});
@@ -45,11 +27,15 @@ Tensor random_labels(std::int64_t batch) {
   return labels;
 }
 
+/// Standard training is the method "none".
+std::string method_of(const std::string& stage) { return stage == "standard" ? "none" : stage; }
+
 }  // namespace
 
 std::vector<std::string> stage_names() {
-  std::vector<std::string> names;
-  for (const auto& [name, loss] : losses()) names.push_back(name);
+  std::vector<std::string> names = {"standard"};
+  for (const MethodEntry& method : methods())
+    if (method.name != "none") names.push_back(method.name);
   names.emplace_back("infer");
   return names;
 }
@@ -57,54 +43,50 @@ std::vector<std::string> stage_names() {
 Workload::Workload(const WorkloadOptions& options)
     : options_(options),
       model_(make_model(options.model, {.classes = classes, .device = options.device})),
-      images_(cast(random_images(options.batch).to(options.device), options.dtype)),
-      labels_(random_labels(options.batch).to(options.device)) {
+      batch_{random_images(options.batch).to(options.device),
+             random_labels(options.batch).to(options.device)} {
   if (options.stage == "infer") {
     model_->freeze();
+    batch_.images = cast(batch_.images, options.dtype);
     return;
   }
-  optimizer_ = make_sgd(*model_, {.momentum = 0.9F, .weight_decay = 5e-4F});
-  optimizer_->set_learning_rate(learning_rate);
-  if (options.stage != "standard") {
+  method_ = make_method(method_of(options.stage));
+  if (method_->needs().teacher) {
     teacher_ = make_model(options.model, {.classes = classes, .seed = 1, .device = options.device});
     teacher_->freeze();
   }
+  connect({*model_, teacher_.get(), *method_}, {.shape = {32, 32, 3}, .count = options.batch},
+          {.dtype = options.dtype, .device = options.device}, 0);
+  optimizer_ = make_sgd(parameters_of(*model_, *method_), {.momentum = 0.9F, .weight_decay = 5e-4F});
+  optimizer_->set_learning_rate(learning_rate);
+  step_ = make_step(options.record);
 }
 
-void Workload::step() {
-  const bool recording = options_.record && options_.device != Device::cpu && ++steps_ > 2;
-  if (!recording) return compute();
-  if (recorded_ == nullptr)
-    recorded_ = backend(options_.device).record([this] { ask_for_step(); });
-  else
-    recorded_->replay();
-  backend(options_.device).synchronize();
+std::unique_ptr<TrainStep> Workload::make_step(bool record) {
+  const TrainStepOptions options{
+      .dtype = options_.dtype, .device = options_.device, .record = record, .batch_size = options_.batch};
+  auto step =
+      std::make_unique<TrainStep>(Distillation{*model_, teacher_.get(), *method_}, *optimizer_, options);
+  step->start_epoch(warm_epoch);
+  return step;
 }
+
+void Workload::step() { run(step_.get()); }
 
 void Workload::compute() {
-  ask_for_step();
-  if (loss_.defined()) loss_.item();
-  backend(options_.device).synchronize();
+  if (method_ != nullptr && unrecorded_ == nullptr) unrecorded_ = make_step(false);
+  run(unrecorded_.get());
 }
 
-/// Everything but waiting for it.
-void Workload::ask_for_step() {
-  if (options_.stage == "infer") {
+/// To its end.
+void Workload::run(TrainStep* step) {
+  if (step != nullptr) {
+    step->run(batch_, steps_++).loss.item();
+  } else {
     const NoGrad no_grad;
-    (*model_)(images_);
-    return;
+    (*model_)(batch_.images);
   }
-  optimizer_->zero_grad();
-  loss_ = Tensor();
-  Tensor teacher_logits;
-  if (teacher_ != nullptr) {
-    const NoGrad no_grad;
-    teacher_logits = (*teacher_)(images_);
-  }
-  const Tensor loss = losses().at(options_.stage)((*model_)(images_), teacher_logits, labels_);
-  backward(loss);
-  optimizer_->step();
-  loss_ = loss.detach();
+  backend(options_.device).synchronize();
 }
 
 }  // namespace generous

@@ -1,11 +1,10 @@
-// One training step, or one forward pass, exactly as the programs do it, on random images.
+// The trainer's own step, or one forward pass, on random images.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 
-#include "core/backend.h"
+#include "apps/training/train_step.h"
 #include "nn/models/registry.h"
 #include "nn/optim.h"
 
@@ -13,7 +12,7 @@ namespace generous {
 
 struct WorkloadOptions {
   std::string model;
-  std::string stage;  ///< standard, generous, kd or infer
+  std::string stage;  ///< standard, a method's name, or infer
   DType dtype = DType::f32;
   std::int64_t batch = 128;
   Device device = Device::cpu;
@@ -37,17 +36,18 @@ class Workload {
   Device device() const { return options_.device; }
 
  private:
-  void ask_for_step();
+  std::unique_ptr<TrainStep> make_step(bool record);
+  void run(TrainStep* step);
 
   WorkloadOptions options_;
-  std::unique_ptr<Module> model_;
-  std::unique_ptr<Module> teacher_;  ///< null in stages without one
+  std::unique_ptr<Network> model_;
+  std::unique_ptr<Network> teacher_;  ///< null in stages without one
+  std::unique_ptr<Method> method_;    ///< null for `infer`, as what follows
   std::unique_ptr<Optimizer> optimizer_;
-  Tensor images_;
-  Tensor labels_;
-  Tensor loss_;
-  int steps_ = 0;
-  std::unique_ptr<RecordedWork> recorded_;
+  std::unique_ptr<TrainStep> step_;
+  std::unique_ptr<TrainStep> unrecorded_;
+  Batch batch_;
+  std::int64_t steps_ = 0;
 };
 
 }  // namespace generous

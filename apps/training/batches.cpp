@@ -7,6 +7,43 @@
 
 namespace generous {
 
+void BatchSettings::declare(Options& options, const std::string& help_of_batch_size) {
+  options.add("batch_size", batch_size, {.help = help_of_batch_size, .min = 1, .max = 65536});
+  options.add("num_workers", num_workers,
+              {.help = "threads that prepare batches ahead",
+               .min = 0,
+               .max = max_loader_workers,
+               .role = Role::flexible});
+}
+
+LoaderOptions BatchSettings::loader_options(Device device) const {
+  return {.batch_size = batch_size,
+          .workers = static_cast<int>(num_workers),
+          .shuffle = false,
+          .augment = false,
+          .device = device};
+}
+
+void TrainingBatchSettings::declare(Options& options) {
+  options.group("training");
+  BatchSettings::declare(options, "images per step");
+  options.add("augmentation", augmentation, {.help = "crop, flip or rotate the training images at random"});
+  options.add("shuffle", shuffle, {.help = "a new order of the training images in every epoch"});
+  options.add(
+      "drop_last", drop_last,
+      {.help = "leave an epoch's last batch out where it is smaller than the others", .left_out = true});
+}
+
+LoaderOptions TrainingBatchSettings::loader_options(std::uint64_t seed, Device device) const {
+  return {.batch_size = batch_size,
+          .workers = static_cast<int>(num_workers),
+          .seed = seed,
+          .shuffle = shuffle,
+          .augment = augmentation,
+          .drop_last = drop_last,
+          .device = device};
+}
+
 namespace {
 
 bool has_single(std::int64_t images, std::int64_t batch_size) {
@@ -14,9 +51,9 @@ bool has_single(std::int64_t images, std::int64_t batch_size) {
 }
 
 /// Why the model cannot be trained on one image, or nothing: found by trying it, on a model of its own.
-std::string why_not_single(const Config& config, const ModelOptions& options) {
+std::string why_not_single(const ModelSettings& asked, const ModelOptions& options) {
   const NoGrad no_grad;
-  const std::unique_ptr<Module> model = make_model(config.model_name, options);
+  const std::unique_ptr<Network> model = asked.make(options);
   model->train();
   const Shape& image = options.image;
   try {
@@ -38,23 +75,24 @@ std::string better_sizes(std::int64_t images, std::int64_t batch_size) {
 
 }  // namespace
 
-void check_batches(const Config& config, const ModelOptions& options, std::int64_t images) {
-  if (config.drop_last && images < config.batch_size)
+void check_batches(const TrainingBatchSettings& settings, const ModelSettings& model,
+                   const ModelOptions& options, std::int64_t images) {
+  if (settings.drop_last && images < settings.batch_size)
     fail(
         "{} training images make no batch of {}, and --drop_last 1 drops smaller ones: give --drop_last 0 or "
         "a smaller --batch_size",
-        images, config.batch_size);
-  if (!has_single(images, config.batch_size) || (config.drop_last && config.batch_size > 1)) return;
-  const std::string reason = why_not_single(config, options);
+        images, settings.batch_size);
+  if (!has_single(images, settings.batch_size) || (settings.drop_last && settings.batch_size > 1)) return;
+  const std::string reason = why_not_single(model, options);
   if (reason.empty()) return;
-  if (images == 1) fail("{} cannot be trained on a single image ({})", config.model_name, reason);
-  if (config.batch_size == 1)
-    fail("{} cannot be trained on batches of one image ({}): give --batch_size {}", config.model_name, reason,
-         better_sizes(images, config.batch_size));
+  if (images == 1) fail("{} cannot be trained on a single image ({})", model.name, reason);
+  if (settings.batch_size == 1)
+    fail("{} cannot be trained on batches of one image ({}): give --batch_size {}", model.name, reason,
+         better_sizes(images, settings.batch_size));
   fail(
       "{} cannot be trained on a batch of one image ({}), and the last of {} images in batches of {} is one: "
       "give --batch_size {}, or --drop_last 1 to leave a smaller last batch out of every epoch",
-      config.model_name, reason, images, config.batch_size, better_sizes(images, config.batch_size));
+      model.name, reason, images, settings.batch_size, better_sizes(images, settings.batch_size));
 }
 
 }  // namespace generous

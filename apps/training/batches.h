@@ -1,14 +1,37 @@
-// Whether the batches that a configuration makes of the training images can be trained on.
+// How images become batches, and whether a model can be trained on those.
 #pragma once
 
-#include "apps/training/config.h"
-#include "nn/models/registry.h"
+#include <cstdint>
+
+#include "apps/training/model.h"
+#include "core/options.h"
+#include "data/loader.h"
 
 namespace generous {
 
-/// For a model with these options and so many training images. Throws Error, with sizes that would do, if no
-/// batch is whole and smaller ones are dropped, or if there are batches of one image and the model cannot be
-/// trained on one (batch norm takes statistics over a batch).
-void check_batches(const Config& config, const ModelOptions& options, std::int64_t images);
+/// Batches of all images, in their order.
+struct BatchSettings {
+  std::int64_t batch_size = 128;
+  std::int64_t num_workers = 4;
+
+  void declare(Options& options, const std::string& help_of_batch_size);
+  LoaderOptions loader_options(Device device) const;
+};
+
+/// Batches to train on.
+struct TrainingBatchSettings : BatchSettings {
+  bool augmentation = true;
+  bool shuffle = true;
+  bool drop_last = false;
+
+  void declare(Options& options);
+  LoaderOptions loader_options(std::uint64_t seed, Device device) const;
+};
+
+/// For a model built with these options and so many training images. Throws Error, with sizes that would do,
+/// if no batch is whole and smaller ones are dropped, or if there are batches of one image and the model
+/// cannot be trained on one (batch norm takes statistics over a batch).
+void check_batches(const TrainingBatchSettings& settings, const ModelSettings& model,
+                   const ModelOptions& options, std::int64_t images);
 
 }  // namespace generous

@@ -7,7 +7,6 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "apps/training/config_keys.h"
 #include "apps/training/weights.h"
 #include "core/error.h"
 #include "core/files.h"
@@ -21,6 +20,7 @@ namespace {
 using Metadata = std::map<std::string, std::string>;
 
 constexpr std::string_view model_prefix = "model.";
+constexpr std::string_view method_prefix = "method.";
 constexpr std::string_view optimizer_prefix = "optimizer.";
 
 /// Calls `f` with the name and a reference to every number of a position: one list for writing and reading.
@@ -117,6 +117,7 @@ void write_training_state(const std::filesystem::path& path, const TrainingState
   });
   NamedTensors tensors;
   add_prefixed(tensors, model_prefix, state.model);
+  add_prefixed(tensors, method_prefix, state.method);
   add_prefixed(tensors, optimizer_prefix, state.optimizer);
   write_safetensors(path, tensors, metadata);
 }
@@ -140,6 +141,8 @@ TrainingState parse_training_state(std::string_view content, const std::filesyst
   for (const auto& [name, tensor] : file.tensors) {
     if (name.starts_with(model_prefix))
       state.model.emplace_back(name.substr(model_prefix.size()), tensor);
+    else if (name.starts_with(method_prefix))
+      state.method.emplace_back(name.substr(method_prefix.size()), tensor);
     else if (name.starts_with(optimizer_prefix))
       state.optimizer.emplace_back(name.substr(optimizer_prefix.size()), tensor);
     else
@@ -156,17 +159,13 @@ TrainingState parse_training_state(std::string_view content, const std::filesyst
   return state;
 }
 
-void check_same_settings(const Config& config, const TrainingState& state,
+void check_same_settings(const std::vector<SettingValue>& settings, const TrainingState& state,
                          const std::filesystem::path& path) {
   const nlohmann::json saved = parse_json_strictly(state.config, path.string());
-  // A setting that did not exist yet when the run was saved had its default's effect.
-  std::map<std::string, std::string> defaults;
-  for (const Setting& setting : settings(default_config(config.program, config.model_name, config.dataset)))
-    defaults[setting.key] = setting.json;
-  for (const Setting& setting : settings(config)) {
+  for (const SettingValue& setting : settings) {
     if (setting.may_change) continue;
-    const std::string before =
-        saved.contains(setting.key) ? saved[setting.key].dump() : defaults.at(setting.key);
+    // A setting that did not exist yet when the run was saved had its default's effect.
+    const std::string before = saved.contains(setting.key) ? saved[setting.key].dump() : setting.json_default;
     if (before != setting.json)
       fail("cannot resume {}: {} was {}, now it is {}; keep it, or start a new run in another folder",
            path.string(), setting.key, before, setting.json);

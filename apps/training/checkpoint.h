@@ -10,17 +10,21 @@
 #include <string_view>
 #include <vector>
 
-#include "apps/training/config.h"
+#include "core/options.h"
 #include "core/safetensors.h"
 #include "nn/module.h"
 #include "nn/optim.h"
 
 namespace generous {
 
+/// The largest number of epochs.
+inline constexpr std::int64_t max_epochs = 1'000'000;
+
 /// The files of a run's folder.
 struct RunFolder {
   std::filesystem::path path;
 
+  std::filesystem::path params() const { return path / "params.json"; }
   std::filesystem::path last_model() const { return path / "last_model.safetensors"; }
   std::filesystem::path best_model() const { return path / "best_model.safetensors"; }
   std::filesystem::path training_state() const { return path / "training_state.safetensors"; }
@@ -65,12 +69,13 @@ struct Inputs {
 /// Everything an exact resume needs.
 struct TrainingState {
   Position position;
-  std::string config;             ///< to_json of the configuration
+  std::string config;             ///< Options::to_json of the settings
   std::int64_t train_images = 0;  ///< how many the training split has
   Inputs inputs;
   /// The rows of metrics.csv without the times, which alone differ from run to run; older states have none.
   std::optional<std::vector<std::string>> metrics;
   NamedTensors model;      ///< state_dict; empty before the first step
+  NamedTensors method;     ///< the same of the distillation method
   NamedTensors optimizer;  ///< Optimizer::state; likewise
 };
 
@@ -81,7 +86,8 @@ TrainingState read_training_state(const std::filesystem::path& path);
 TrainingState parse_training_state(std::string_view content, const std::filesystem::path& path);
 
 /// Throws Error that names the first setting in which the saved run differs and may not.
-void check_same_settings(const Config& config, const TrainingState& state, const std::filesystem::path& path);
+void check_same_settings(const std::vector<SettingValue>& settings, const TrainingState& state,
+                         const std::filesystem::path& path);
 
 /// Throws Error that says in what the saved run's classes, images or teacher differ. Returns what the log
 /// should say: what could not be compared, another number of threads.

@@ -4,10 +4,29 @@
 #include <cstdint>
 #include <string>
 
-#include "apps/training/config.h"
 #include "core/backend.h"
+#include "core/options.h"
 
 namespace generous {
+
+/// Where to compute, with how many threads, and by which algorithms.
+struct DeviceSettings {
+  std::string device = "auto";
+  bool winograd = true;
+  bool tune = false;
+  bool deterministic = false;
+  bool tf32 = false;
+  std::int64_t threads = 0;
+
+  void declare(Options& options);
+};
+
+/// The type of activations.
+struct DTypeSettings {
+  std::string dtype = "f32";
+
+  void declare(Options& options);
+};
 
 /// `choice` is auto (a GPU if built for one and one is there, else the CPU), cpu or cuda. Throws Error that
 /// says what is missing if the choice is not there.
@@ -18,10 +37,10 @@ Device choose_device(const std::string& choice);
 DType choose_dtype(const std::string& choice, Device device);
 
 /// What --winograd, --tune, --deterministic and --tf32 ask for.
-AlgorithmChoice chosen_algorithms(const Config& config);
+AlgorithmChoice chosen_algorithms(const DeviceSettings& settings);
 
-/// Sets threads, device and the choice of algorithms as `config` has them; returns the device. Throws like
+/// Sets threads, device and the choice of algorithms as `settings` has them; returns the device. Throws like
 /// choose_device.
-Device set_up_device(const Config& config);
+Device set_up_device(const DeviceSettings& settings);
 
 }  // namespace generous

@@ -29,6 +29,12 @@ void add_rows(PaperAccuracy& accuracy, const Tensor& logits, const Tensor& label
 
 }  // namespace
 
+void declare_paper_metrics(Options& options, bool& paper_metrics) {
+  options.add("paper_metrics", paper_metrics,
+              {.help = "also measure as the paper's program does: mean over batches, the latest best epoch",
+               .left_out = true});
+}
+
 void PaperAccuracy::add(bool correct) {
   ++images_;
   if (correct) ++correct_;

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "core/options.h"
 #include "data/loader.h"
 #include "nn/module.h"
 
@@ -45,6 +46,9 @@ class PaperAccuracy {
   std::int64_t batches_ = 0;  ///< that are full
   double sum_ = 0.0;          ///< of their accuracies
 };
+
+/// The switch for PaperAccuracy.
+void declare_paper_metrics(Options& options, bool& paper_metrics);
 
 /// Stops at the first logit that is not finite. Computes in `dtype`. Leaves the model in evaluation mode.
 /// `go_on` is asked after every batch, with the number of images done; nothing is returned if it said no.

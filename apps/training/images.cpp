@@ -4,12 +4,18 @@
 
 namespace generous {
 
-Dataset load_images(Config& config, Split split) {
-  const DatasetInfo& info = dataset_info(config.dataset);
-  if (config.data_dir.empty()) config.data_dir = info.default_folder.string();
-  if (config.data_dir.empty())
+void ImageSettings::declare(Options& options) {
+  options.group("data");
+  options.add("dataset", dataset, {.help = "the images", .choices = dataset_names(), .required = true});
+  options.add("data_dir", data_dir, {.help = "the dataset's folder", .role = Role::flexible});
+}
+
+Dataset load_images(ImageSettings& settings, Split split) {
+  const DatasetInfo& info = dataset_info(settings.dataset);
+  if (settings.data_dir.empty()) settings.data_dir = info.default_folder.string();
+  if (settings.data_dir.empty())
     throw UsageError(fmt::format("{} has no default folder: give --data_dir", info.name));
-  return load_dataset(info.name, config.data_dir, split);
+  return load_dataset(info.name, settings.data_dir, split);
 }
 
 Shape image_shape(const Dataset& dataset) {
@@ -17,12 +23,10 @@ Shape image_shape(const Dataset& dataset) {
   return {images.size(1), images.size(2), images.size(3)};
 }
 
-ModelOptions model_options(const Config& config, const Dataset& dataset, Device device) {
+ModelOptions model_options(const Dataset& dataset, std::uint64_t seed, Device device) {
   return {.classes = static_cast<std::int64_t>(dataset.classes.size()),
           .image = image_shape(dataset),
-          .settings = {{"num_channels", fmt::format("{}", config.num_channels)},
-                       {"dropout_rate", fmt::format("{}", config.dropout_rate)}},
-          .seed = static_cast<std::uint64_t>(config.seed),
+          .seed = seed,
           .device = device};
 }
 

@@ -16,21 +16,21 @@ namespace generous {
 
 namespace {
 
-int report(Program program, std::string_view message, int exit_code) {
-  print_error(fmt::format("{}: {}", name_of(program), message));
+int report(const std::string& program, std::string_view message, int exit_code) {
+  print_error(fmt::format("{}: {}", program, message));
   return exit_code;
 }
 
 }  // namespace
 
-int run_program(Program program, int argc, char** argv, int (*body)(const Config&)) {
+int run_program(const std::string& program, int argc, char** argv, const std::function<int(Options&)>& body) {
   give_way_while_waiting(argv);
   prepare_standard_streams();
   // A write beyond the file size limit then fails like one on a full disk, instead of ending the process.
   std::signal(SIGXFSZ, SIG_IGN);
   try {
-    const auto config = read_configuration(program, {argv + std::min(argc, 1), argv + argc});
-    return config ? body(*config) : 0;
+    Options options(program, {argv + std::min(argc, 1), argv + argc});
+    return body(options);
   } catch (const UsageError& error) {
     return report(program, error.what(), 2);
   } catch (const std::bad_alloc&) {

@@ -44,15 +44,26 @@ json as_number(const json& value) { return value.is_boolean() ? json(value.get<b
 
 }  // namespace
 
-std::optional<TrainingState> saved_state(const Config& config, const RunFolder& folder) {
+void RunSettings::declare(Options& options) {
+  options.group("run");
+  options.add(
+      "save_path", save_path,
+      {.help = "the run's folder; its params.json is read if there", .role = Role::call, .required = true});
+  options.add("resume", resume, {.help = "go on where the run in --save_path stopped", .role = Role::call});
+  if (!save_path.empty()) options.params(RunFolder{save_path}.params());
+}
+
+std::optional<TrainingState> saved_state(const RunSettings& run, const std::vector<SettingValue>& settings,
+                                         const std::string& dataset) {
+  const RunFolder folder{run.save_path};
   const bool has_state = file_exists(folder.training_state());
-  if (config.resume) {
+  if (run.resume) {
     if (!has_state)
       fail("nothing to resume: there is no {}; start the run without --resume",
            folder.training_state().string());
     TrainingState state = read_training_state(folder.training_state());
-    check_same_settings(config, state, folder.training_state());
-    check_class_numbering(config.dataset, !state.inputs.classes.empty(), folder.training_state().string());
+    check_same_settings(settings, state, folder.training_state());
+    check_class_numbering(dataset, !state.inputs.classes.empty(), folder.training_state().string());
     return state;
   }
   bool holds_run = file_exists(folder.last_model()) || file_exists(folder.best_model());
@@ -70,12 +81,12 @@ std::optional<TrainingState> saved_state(const Config& config, const RunFolder& 
   return std::nullopt;
 }
 
-std::vector<std::string> changes_of_params(const Config& config) {
-  const fs::path path = params_path(config);
-  if (!file_exists(path)) return {};
-  const json before = parse_json_strictly(read_file(path), path.string());
+std::vector<std::string> changes_of_params(const fs::path& params,
+                                           const std::vector<SettingValue>& settings) {
+  if (!file_exists(params)) return {};
+  const json before = parse_json_strictly(read_file(params), params.string());
   std::vector<std::string> changes;
-  for (const Setting& setting : settings(config)) {
+  for (const SettingValue& setting : settings) {
     const auto found = before.find(setting.key);
     if (found != before.end() && as_number(*found) != json::parse(setting.json))
       changes.push_back(fmt::format("{} from {} to {}", setting.key, json_excerpt(*found), setting.json));

@@ -3,67 +3,36 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <vector>
 
+#include "core/autograd.h"
 #include "core/error.h"
-#include "core/files.h"
 #include "core/finite.h"
 
 namespace generous {
 
-namespace fs = std::filesystem;
-
-namespace {
-
-/// The part of `path` before its last component named "experiments", or nothing.
-fs::path folder_with_experiments(const fs::path& path) {
-  std::error_code ignored;  // without a current folder there is no folder to find either
-  const fs::path whole = fs::absolute(path, ignored).lexically_normal();
-  fs::path so_far;
-  fs::path found;
-  for (const fs::path& part : whole) {
-    if (part == "experiments") found = so_far;
-    so_far /= part;
-  }
-  return found;
+void TeacherSettings::declare(Options& options, const TrainingStage& stage) {
+  if (stage.teacher_model.empty()) return;
+  model.declare(options, stage.teacher_model, "the teacher's network");
+  options.add(stage.teacher_weights, weights,
+              {.help = "the teacher's weights (.safetensors)", .required = true});
 }
 
-/// The program that trains the run in this folder, as far as its params.json tells.
-std::string program_for(const fs::path& run) {
-  const fs::path params = run / "params.json";
-  const bool generous =
-      file_exists(params) && read_file(params).find("\"adversarial_model\"") != std::string::npos;
-  return generous ? "train_generous" : "train_standard";
-}
-
-}  // namespace
-
-fs::path find_checkpoint(const std::string& key, const std::string& path, const std::string& save_path) {
-  fs::path wanted = path;
-  if (wanted.extension() == ".tar") wanted.replace_extension(".safetensors");
-  std::vector<fs::path> places = {wanted};
-  if (wanted.is_relative())
-    if (const fs::path base = folder_with_experiments(save_path); !base.empty())
-      places.push_back(base / wanted);
-  for (const fs::path& place : places)
-    if (file_exists(place)) return place;
-
-  std::string message = fmt::format("{}: there is no file {}", key, places[0].string());
-  if (places.size() > 1) message += fmt::format(" and no {}", places[1].string());
-  const fs::path run = places.back().parent_path();
-  if (wanted.stem() == "best_model" || wanted.stem() == "last_model")
-    message += fmt::format("; train it first: {} --save_path {}", program_for(run), run.string());
-  throw Error(message);
-}
-
-Teacher load_teacher(const TeacherChoice& choice, ModelOptions options,
-                     const std::vector<std::string>& classes) {
-  const fs::path file = find_checkpoint(choice.key, choice.path, choice.save_path);
-  options.settings.erase("dropout_rate");  // no influence in evaluation mode
-  Teacher teacher{.model = make_model(choice.model_name, options), .weights = {}};
-  teacher.weights = load_weights(*teacher.model, file, classes);
+Teacher TeacherSettings::load(const WeightFinder& finder, const TrainingStage& stage,
+                              const ModelOptions& options, const std::vector<std::string>& classes) const {
+  if (stage.teacher_model.empty()) return {};
+  const std::filesystem::path file = finder.find(stage.teacher_weights, weights);
+  Teacher teacher{.model = model.make(options), .weights = {}, .path = weights};
+  teacher.weights = load_weights(*teacher.model, file, {.model_name = model.name, .classes = classes});
   teacher.model->freeze();
   return teacher;
+}
+
+TeacherFault Teacher::examine(const Tensor& images) const {
+  if (model == nullptr) return {};
+  const NoGrad no_grad;
+  TeacherFault fault = fault_of_teacher((*model)(images));
+  if (!fault.what.empty()) fault.what = fmt::format("the teacher {} {}", path, fault.what);
+  return fault;
 }
 
 TeacherFault fault_of_teacher(const Tensor& logits) {

@@ -1,38 +1,14 @@
-// Frozen teachers, and where a configuration's checkpoint paths lead.
+// Frozen teachers.
 #pragma once
 
-#include <filesystem>
 #include <memory>
 #include <string>
 
+#include "apps/training/model.h"
+#include "apps/training/stage.h"
 #include "apps/training/weights.h"
-#include "nn/models/registry.h"
 
 namespace generous {
-
-/// The file that a checkpoint path of a configuration means: .tar stands for the .safetensors beside it; a
-/// relative path is looked up from the current folder, then from the folder that contains the `experiments/`
-/// in `save_path`. Throws Error that names the key, every place tried and, for a run's checkpoint, the
-/// program that makes it.
-std::filesystem::path find_checkpoint(const std::string& key, const std::string& path,
-                                      const std::string& save_path);
-
-/// Which teacher a configuration asks for.
-struct TeacherChoice {
-  std::string model_name;
-  std::string key;        ///< that names its weights
-  std::string path;       ///< of them, for find_checkpoint
-  std::string save_path;  ///< of the run
-};
-
-struct Teacher {
-  std::shared_ptr<Module> model;  ///< frozen
-  LoadedWeights weights;
-};
-
-/// Throws Error for an unknown model, and like find_checkpoint and load_weights.
-Teacher load_teacher(const TeacherChoice& choice, ModelOptions options,
-                     const std::vector<std::string>& classes);
 
 /// What makes a teacher's logits for a batch worthless: "gives nan for class 2 of image 5 of this batch".
 struct TeacherFault {
@@ -41,5 +17,26 @@ struct TeacherFault {
 };
 /// Looks at logits {B, C}: values that are not finite; the same value for all classes in every row.
 TeacherFault fault_of_teacher(const Tensor& logits);
+
+struct Teacher {
+  std::unique_ptr<Network> model;  ///< frozen; null where a stage has none
+  LoadedWeights weights;
+  std::string path;  ///< of its weights, as it was given
+
+  /// For a batch {B, H, W, C} in the dtype to compute in; nothing is wrong with a teacher that is not there.
+  TeacherFault examine(const Tensor& images) const;
+};
+
+/// The teacher that a stage asks for.
+struct TeacherSettings {
+  ModelSettings model;
+  std::string weights;
+
+  void declare(Options& options, const TrainingStage& stage);
+  /// `options` are those of the student, `classes` the dataset's: a teacher sees the same images and tells
+  /// apart the same classes. Throws Error for an unknown model, and like find_weights and load_weights.
+  Teacher load(const WeightFinder& finder, const TrainingStage& stage, const ModelOptions& options,
+               const std::vector<std::string>& classes) const;
+};
 
 }  // namespace generous

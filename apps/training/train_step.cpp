@@ -14,16 +14,58 @@ StepMetrics clone(const StepMetrics& metrics) {
   return copy;
 }
 
+Outputs outputs_of(Network& network, const Tensor& images, const Needs& needs) {
+  Outputs outputs;
+  outputs.features.wants_before_relu = needs.before_relu;
+  outputs.logits = network.forward(images, needs.features ? &outputs.features : nullptr);
+  return outputs;
+}
+
+/// What a network says of a black image, without leaving a trace in it.
+Outputs outputs_for_one_image(Network& network, const Shape& image, const TrainStepOptions& options,
+                              const Needs& needs) {
+  const NoGrad no_grad;
+  const bool training = network.training();
+  if (training) network.eval();
+  const Tensor black = Tensor::zeros({1, image[0], image[1], image[2]}, DType::f32, options.device);
+  Outputs outputs = outputs_of(network, cast(black, options.dtype), needs);
+  if (training) network.train();
+  return outputs;
+}
+
 }  // namespace
 
-TrainStep::TrainStep(Module& model, Optimizer& optimizer, const Objective& objective,
-                     const TrainStepOptions& options)
-    : model_(model),
+void connect(const Distillation& distillation, const TrainingImages& images, const TrainStepOptions& options,
+             std::uint64_t seed) {
+  Method& method = distillation.method;
+  const Needs needs = method.needs();
+  const auto outputs = [&](Network* network) {
+    const bool wanted = needs.features && network != nullptr;
+    return wanted ? outputs_for_one_image(*network, images.shape, options, needs) : Outputs{};
+  };
+  method.connect(outputs(&distillation.student), outputs(distillation.teacher), images.count);
+  method.initialise(seed);
+  method.to(options.device);
+}
+
+void TrainStepOptions::declare(Options& options) {
+  options.group("device");
+  options.add(
+      "record", record,
+      {.help = "cuda: record a training step once and replay it; 0: an error in a kernel names the op",
+       .role = Role::flexible});
+}
+
+TrainStep::TrainStep(const Distillation& distillation, Optimizer& optimizer, const TrainStepOptions& options)
+    : student_(distillation.student),
+      teacher_(distillation.teacher),
+      method_(distillation.method),
+      needs_(method_.needs()),
       optimizer_(optimizer),
-      objective_(objective),
       options_(options),
       step_(Tensor::zeros({}, DType::i64, options.device)) {
-  model_.count_steps_by(step_);
+  student_.count_steps_by(step_);
+  method_.count_steps_by(step_);
 }
 
 void TrainStep::start_epoch(std::int64_t epoch) {
@@ -38,9 +80,7 @@ StepMetrics TrainStep::run(const Batch& batch, std::int64_t step) {
     if (batch.labels.size(0) == options_.batch_size) ++whole_batches_;
     return metrics_;
   }
-  if (!inputs_.images.defined()) inputs_ = {batch.images.clone(), batch.labels.clone()};
-  backend(options_.device).copy(batch.images, inputs_.images);
-  backend(options_.device).copy(batch.labels, inputs_.labels);
+  keep(batch);
   if (recorded_ == nullptr)
     recorded_ = backend(options_.device).record([this] { compute(inputs_); });
   else
@@ -53,18 +93,41 @@ bool TrainStep::runs_recorded(const Batch& batch) const {
          batch.labels.size(0) == options_.batch_size;
 }
 
+/// Copies a batch to where recorded work reads it.
+void TrainStep::keep(const Batch& batch) {
+  for (Tensor Batch::*part : {&Batch::images, &Batch::labels, &Batch::indices, &Batch::second_view}) {
+    if (!(batch.*part).defined()) continue;
+    if (!(inputs_.*part).defined())
+      inputs_.*part = Tensor::empty((batch.*part).shape(), (batch.*part).dtype(), options_.device);
+    backend(options_.device).copy(batch.*part, inputs_.*part);
+  }
+}
+
 void TrainStep::compute(const Batch& batch) {
   // What the last step left goes first, so that this one finds its memory.
   optimizer_.zero_grad();
   metrics_ = {};
-  const Batch typed{cast(batch.images, options_.dtype), batch.labels};  // what model and teachers compute in
-  const Tensor logits = model_(typed.images);
-  const Loss loss = objective_.loss(logits, typed, epoch_);
-  backward(loss.total);
+  DistillBatch seen{.student = {},
+                    .teacher = {},
+                    .labels = batch.labels,
+                    .indices = batch.indices,
+                    .step = step_,
+                    .epoch = epoch_};
+  for (const Tensor& view : {batch.images, batch.second_view}) {
+    if (static_cast<int>(seen.student.size()) == needs_.views) break;
+    const Tensor images = cast(view, options_.dtype);  // what the networks compute in
+    seen.student.push_back(outputs_of(student_, images, needs_));
+    if (teacher_ == nullptr) continue;
+    const NoGrad no_grad;
+    seen.teacher.push_back(outputs_of(*teacher_, images, needs_));
+  }
+  const Loss loss = method_.loss(seen);
+  const Tensor total = loss.total();
+  backward(total);
   optimizer_.step();
-  metrics_ = {.loss = loss.total.detach(),
+  metrics_ = {.loss = total.detach(),
               .terms = {},
-              .correct = count_top_k(logits.detach(), batch.labels, 1),
+              .correct = count_top_k(seen.student[0].logits.detach(), batch.labels, 1),
               .flat_rows = loss.flat_rows};
   for (const Tensor& term : loss.terms) metrics_.terms.push_back(term.detach());
 }

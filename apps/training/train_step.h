@@ -5,8 +5,10 @@
 #include <memory>
 #include <vector>
 
-#include "apps/training/objective.h"
 #include "core/backend.h"
+#include "core/options.h"
+#include "data/loader.h"
+#include "nn/distill/method.h"
 #include "nn/optim.h"
 
 namespace generous {
@@ -16,7 +18,28 @@ struct TrainStepOptions {
   Device device = Device::cpu;    ///< where model, optimiser and batches are
   bool record = true;             ///< on a GPU: record the step and replay it
   std::int64_t batch_size = 128;  ///< of every batch but an epoch's last
+
+  /// Declares `record`.
+  void declare(Options& options);
 };
+
+/// Who learns from whom, and how.
+struct Distillation {
+  Network& student;
+  Network* teacher;  ///< frozen; null where the method needs none
+  Method& method;
+};
+
+/// The images to train on, as far as a method must know them.
+struct TrainingImages {
+  Shape shape;  ///< {H, W, C} of one
+  std::int64_t count = 0;
+};
+
+/// Builds what the method has of its own for these networks, initialises it by `seed` and moves it to their
+/// device. Throws Error if it cannot join them.
+void connect(const Distillation& distillation, const TrainingImages& images, const TrainStepOptions& options,
+             std::uint64_t seed);
 
 /// What a step measured, still on the device.
 struct StepMetrics {
@@ -29,21 +52,24 @@ struct StepMetrics {
 class TrainStep {
  public:
   /// Everything must outlive the step.
-  TrainStep(Module& model, Optimizer& optimizer, const Objective& objective, const TrainStepOptions& options);
+  TrainStep(const Distillation& distillation, Optimizer& optimizer, const TrainStepOptions& options);
 
-  /// Begins an epoch: the objective may differ from the last one's.
+  /// Begins an epoch: the loss may differ from the last one's.
   void start_epoch(std::int64_t epoch);
   /// Step `step` of the run, counted from 0, with the optimiser's learning rate. The result is of this step
   /// even after further ones.
   StepMetrics run(const Batch& batch, std::int64_t step);
 
  private:
+  void keep(const Batch& batch);
   void compute(const Batch& batch);
   bool runs_recorded(const Batch& batch) const;
 
-  Module& model_;
+  Network& student_;
+  Network* teacher_;
+  Method& method_;
+  Needs needs_;
   Optimizer& optimizer_;
-  const Objective& objective_;
   TrainStepOptions options_;
   std::int64_t epoch_ = 0;
   int whole_batches_ = 0;  ///< computed without recording: the first two prepare what a recording needs

@@ -2,12 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "apps/training/batches.h"
-#include "apps/training/device.h"
-#include "apps/training/images.h"
-#include "apps/training/run_folder.h"
 #include "apps/training/run_lock.h"
-#include "apps/training/training_loop.h"
+#include "apps/training/settings.h"
 #include "core/console.h"
 #include "core/files.h"
 #include "core/hash.h"
@@ -17,14 +13,14 @@ namespace generous {
 
 namespace {
 
-Data load_data(Config& config) {
-  Data data{
-      dataset_info(config.dataset), load_images(config, Split::train), load_images(config, Split::test), {}};
+Data load_data(ImageSettings& settings) {
+  Data data{dataset_info(settings.dataset), load_images(settings, Split::train),
+            load_images(settings, Split::test)};
   require(data.train.classes == data.test.classes, "{}: the {} training classes are not the {} test classes",
-          config.data_dir, data.train.classes.size(), data.test.classes.size());
+          settings.data_dir, data.train.classes.size(), data.test.classes.size());
   const Shape train = image_shape(data.train);
   const Shape test = image_shape(data.test);
-  require(train == test, "{}: training images are {}, test images {}", config.data_dir, train.str(),
+  require(train == test, "{}: training images are {}, test images {}", settings.data_dir, train.str(),
           test.str());
   return data;
 }
@@ -42,108 +38,133 @@ std::string hash_of(const std::vector<std::int64_t>& labels) {
   return hash.hex();
 }
 
-Inputs inputs_of(const Data& data, const Objective& objective) {
+Inputs inputs_of(const Data& data, const Teacher& teacher) {
   Inputs inputs{.classes = data.train.classes,
                 .hashes = {{"training images", hash_of(data.train.images)},
                            {"training labels", hash_of(data.train.labels)},
                            {"test images", hash_of(data.test.images)},
                            {"test labels", hash_of(data.test.labels)}},
                 .threads = settle_threads()};
-  if (!objective.teacher.hash.empty()) inputs.hashes["teacher's weights"] = objective.teacher.hash;
+  if (!teacher.weights.hash.empty()) inputs.hashes["teacher's weights"] = teacher.weights.hash;
   return inputs;
 }
 
-std::unique_ptr<Optimizer> make_optimizer(const Config& config, const Module& model) {
-  const auto weight_decay = static_cast<float>(config.weight_decay);
-  if (config.optimizer == "adam") return make_adam(model, {.weight_decay = weight_decay});
-  return make_sgd(model, {.momentum = static_cast<float>(config.momentum),
-                          .weight_decay = weight_decay,
-                          .nesterov = config.nesterov});
-}
-
-void describe(RunLog& log, const Config& config, const Data& data, const Module& model, Device device) {
+void describe(RunLog& log, const std::string& program, const TrainingSettings& settings, const Data& data,
+              const Module& model) {
   const Shape shape = image_shape(data.train);
   log.line(fmt::format(
-      "{}: {} ({} parameters) on {}: {} training and {} test images of {} x {} x {}, {} classes",
-      name_of(config.program), config.model_name, model.parameter_count(), config.dataset, data.train.size(),
+      "{}: {} ({} parameters) on {}: {} training and {} test images of {} x {} x {}, {} classes", program,
+      settings.model.name, model.parameter_count(), settings.images.dataset, data.train.size(),
       data.test.size(), shape[0], shape[1], shape[2], data.train.classes.size()));
-  log.line(fmt::format("device {}: {}, {}; {}, learning rate {}; seed {}; run folder {}", config.device,
-                       backend(device).description(), config.dtype, config.optimizer, config.learning_rate,
-                       config.seed, config.save_path));
+  log.line(fmt::format("device {}: {}, {}; {}, learning rate {}; seed {}; run folder {}",
+                       settings.device.device, backend(settings.step.device).description(),
+                       settings.dtype.dtype, settings.optimizer.optimizer, settings.optimizer.learning_rate,
+                       settings.seed, settings.run.save_path));
 }
 
-int train_shown(Config config, const MakeObjective& make_objective, Display& display) {
-  const RunFolder folder{config.save_path};
-  const Device device = set_up_device(config);
-  const Placing placing{.device = device, .dtype = choose_dtype(config.dtype, device)};
+int train_shown(TrainingSettings& settings, const Options& options, const TrainingStage& stage,
+                std::span<const TrainingStage> stages, Display& display) {
+  const RunFolder folder{settings.run.save_path};
+  const Device device = set_up_device(settings.device);
+  settings.step.device = device;
+  settings.step.dtype = choose_dtype(settings.dtype.dtype, device);
+  settings.step.batch_size = settings.batches.batch_size;
   create_writable_folder(folder.path);
   const RunLock lock(folder.path);
   remove_abandoned_files(folder.path);
-  const std::optional<TrainingState> state = saved_state(config, folder);
+  const std::optional<TrainingState> state =
+      saved_state(settings.run, options.settings(), settings.images.dataset);
 
   RunLog log(folder.log(), display);
-  if (state && state->position.epoch >= config.num_epochs) {
+  if (state && state->position.epoch >= settings.loop.num_epochs) {
     log.line(fmt::format(
         "{} is complete: {} epochs, best top-1 {:.2f} % in epoch {}; a larger --num_epochs goes on",
-        config.save_path, state->position.epoch, state->position.best_accuracy, state->position.best_epoch));
+        settings.run.save_path, state->position.epoch, state->position.best_accuracy,
+        state->position.best_epoch));
     return 0;
   }
 
-  Data data = load_data(config);
-  const ModelOptions options = model_options(config, data.train, device);
-  check_batches(config, options, data.train.size());
-  const std::unique_ptr<Module> model = make_model(config.model_name, options);
-  const Objective objective = make_objective(config, options, data.train.classes);
-  data.inputs = inputs_of(data, objective);
-  const std::unique_ptr<Optimizer> optimizer = make_optimizer(config, *model);
-  std::vector<std::string> notes = {objective.teacher.note};
+  const Data data = load_data(settings.images);
+  const std::vector<std::string>& classes = data.train.classes;
+  const auto seed = static_cast<std::uint64_t>(settings.seed);
+  const ModelOptions model_options = generous::model_options(data.train, seed, device);
+  check_batches(settings.batches, settings.model, model_options, data.train.size());
+  const std::unique_ptr<Network> model = settings.model.make(model_options);
+  const WeightFinder finder{folder.path, [&](const auto& run) { return program_of_run(stages, run); }};
+  const Teacher teacher = settings.teacher.load(finder, stage, model_options, classes);
+  Method& method = *settings.method;
+  connect({*model, teacher.model.get(), method},
+          {.shape = image_shape(data.train), .count = data.train.size()}, settings.step, seed);
+  const std::unique_ptr<Optimizer> optimizer = settings.optimizer.make(parameters_of(*model, method));
+  std::vector<std::string> notes = {teacher.weights.note};
   const bool begun = state && state->position.step > 0;
-  if (!begun && !config.init.empty())
-    notes.push_back(
-        load_weights(*model, find_checkpoint("init", config.init, config.save_path), data.train.classes)
-            .note);
-  TrainingLoop loop(config, placing, data, *model, *optimizer, objective, log);
+  if (!begun && !settings.init.empty())
+    notes.push_back(load_weights(*model, finder.find("init", settings.init),
+                                 {.model_name = settings.model.name, .classes = classes})
+                        .note);
+  LoaderOptions batches = settings.batches.loader_options(seed, device);
+  batches.second_view = method.needs().views == 2;
+  TrainingLoop loop({.loop = settings.loop,
+                     .batches = batches,
+                     .step = settings.step,
+                     .learning_rates = settings.optimizer.learning_rates(),
+                     .data = data,
+                     .student = *model,
+                     .teacher = teacher,
+                     .method = method,
+                     .optimizer = *optimizer},
+                    {.folder = folder,
+                     .origin = {settings.model.name, settings.images.dataset, classes},
+                     .config = options.to_json(),
+                     .train_images = data.train.size(),
+                     .inputs = inputs_of(data, teacher)},
+                    settings.report, log);
   if (state) {
     log.keep_earlier_lines();
     const std::vector<std::string> found = loop.restore(*state, folder.training_state());
     notes.insert(notes.end(), found.begin(), found.end());
   }
   notes.push_back(loop.examine_teacher());
-  for (const std::string& change : changes_of_params(config))
-    notes.push_back(fmt::format("{} changes: {}", params_path(config).string(), change));
+  for (const std::string& change : changes_of_params(folder.params(), options.settings()))
+    notes.push_back(fmt::format("{} changes: {}", folder.params().string(), change));
 
   // Everything is valid: from here on the folder changes.
-  describe(log, config, data, *model, device);
+  describe(log, stage.program, settings, data, *model);
   if (!lock.holds())
     log.line(fmt::format("note: no locks on the file system of {}: start no second program in it",
-                         config.save_path));
-  for (const Setting& setting : settings(config))
+                         settings.run.save_path));
+  for (const SettingValue& setting : options.settings())
     if (setting.unused) log.line(fmt::format("note: {} is accepted, and without effect", setting.key));
   for (const std::string& note : notes)
     if (!note.empty()) log.line(fmt::format("note: {}", note));
-  if (config.paper_metrics && config.dataset == "tiny_imagenet" && !config.augmentation)
+  if (settings.report.paper_metrics && settings.images.dataset == "tiny_imagenet" &&
+      !settings.batches.augmentation)
     log.line(
         "note: the paper's program augments the training images of Tiny-ImageNet even with augmentation 0, "
         "this one does not");
   if (state)
     log.line(fmt::format("resumed in epoch {} after step {} of the run", state->position.epoch + 1,
                          state->position.step));
-  write_file_atomically(params_path(config), to_json(config));
+  write_file_atomically(folder.params(), options.to_json());
   if (!state) loop.save_start();
   return loop.run();
 }
 
 }  // namespace
 
-int train(const Config& config, const MakeObjective& make_objective) {
+int train(Options& options, const TrainingStage& stage, std::span<const TrainingStage> stages) {
+  TrainingSettings settings;
+  settings.declare(options, stage);
+  tell_stages_apart(options, stage, stages);
+  if (!options.finish()) return 0;
   Display display;
-  const int code = train_shown(config, make_objective, display);
+  const int code = train_shown(settings, options, stage, stages, display);
   const std::string lost = display.finish();
   if (lost.empty()) return code;
   const std::string message = fmt::format("standard output did not take every line ({}); {} has them all",
-                                          lost, RunFolder{config.save_path}.log().string());
+                                          lost, RunFolder{settings.run.save_path}.log().string());
   if (code == 0) throw Error(message);
-  print_error(fmt::format("{}: {}", name_of(config.program), message));
+  print_error(fmt::format("{}: {}", stage.program, message));
   return code;
 }
 

@@ -6,7 +6,6 @@
 #include <cstring>
 
 #include "apps/training/signals.h"
-#include "apps/training/weights.h"
 #include "core/files.h"
 #include "core/finite.h"
 #include "nn/state_dict.h"
@@ -15,101 +14,76 @@ namespace generous {
 
 namespace {
 
-LoaderOptions train_options(const Config& config, Device device) {
-  return {.batch_size = config.batch_size,
-          .workers = static_cast<int>(config.num_workers),
-          .seed = static_cast<std::uint64_t>(config.seed),
-          .shuffle = config.shuffle,
-          .augment = config.augmentation,
-          .drop_last = config.drop_last,
-          .device = device};
-}
-
-LoaderOptions test_options(const Config& config, Device device) {
-  return {.batch_size = evaluation_batch,
-          .workers = static_cast<int>(config.num_workers),
-          .shuffle = false,
-          .augment = false,
-          .device = device};
-}
-
 /// Steps whose metrics are read together: each at once on the CPU, where nothing waits.
 std::size_t steps_between_readings(Device device) { return device == Device::cpu ? 1 : 32; }
 
-/// The last columns of metrics.csv: of no two runs the same.
-const std::vector<std::string> time_columns = {"images_per_s", "seconds"};
-
-std::vector<std::string> joined(std::vector<std::string> first, const std::vector<std::string>& middle,
-                                const std::vector<std::string>& last) {
-  first.insert(first.end(), middle.begin(), middle.end());
-  first.insert(first.end(), last.begin(), last.end());
-  return first;
-}
-
-double percent(std::int64_t part, std::int64_t whole) {
-  return 100.0 * static_cast<double>(part) / static_cast<double>(whole);
-}
-
-std::vector<std::string> metrics_columns(const Config& config, const Objective& objective) {
-  std::vector<std::string> measures = {"train_loss", "train_accuracy", "test_loss", "test_accuracy"};
-  if (config.paper_metrics) measures.emplace_back("paper_accuracy");
-  return joined(joined({"epoch", "lr"}, objective.terms, measures), time_columns, {});
+LoaderOptions test_batches(const LoaderOptions& training) {
+  return {.batch_size = evaluation_batch,
+          .workers = training.workers,
+          .shuffle = false,
+          .augment = false,
+          .device = training.device};
 }
 
 }  // namespace
 
-TrainingLoop::TrainingLoop(const Config& config, const Placing& placing, const Data& data, Module& model,
-                           Optimizer& optimizer, const Objective& objective, RunLog& log)
-    : config_(config),
-      placing_(placing),
-      model_(model),
-      optimizer_(optimizer),
-      objective_(objective),
-      log_(log),
-      folder_{config.save_path},
-      schedule_{config.learning_rate, config.schedule, config.gamma},
-      inputs_(data.inputs),
-      train_images_(data.train.size()),
-      test_images_(data.test.size()),
-      train_loader_(data.train, data.info, train_options(config, placing.device)),
-      test_loader_(data.test, data.info, test_options(config, placing.device)),
-      metrics_(folder_.metrics(), metrics_columns(config, objective)),
-      steps_(folder_.steps(), joined({"step", "loss"}, objective.terms, {"lr"})),
-      bar_(log.display()),
-      step_(model, optimizer, objective,
-            {.dtype = placing.dtype,
-             .device = placing.device,
-             .record = config.record,
-             .batch_size = config.batch_size}) {
-  position_.sums.terms.resize(objective.terms.size());
-  if (config.paper_metrics) position_.paper_best.emplace();
+void LoopSettings::declare(Options& options) {
+  options.group("run");
+  options.add(
+      "max_steps", max_steps,
+      {.help = "stop after so many steps in all; 0: no limit", .min = 0, .max = 1e12, .role = Role::call});
+  options.group("training");
+  options.add(
+      "num_epochs", num_epochs,
+      {.help = "passes over the training images", .min = 1, .max = max_epochs, .role = Role::flexible});
+}
+
+TrainingLoop::TrainingLoop(const Training& training, RunIdentity run, const ReportSettings& report,
+                           RunLog& log)
+    : training_(training),
+      run_(std::move(run)),
+      train_loader_(training.data.train, training.data.info, training.batches),
+      test_loader_(training.data.test, training.data.info, test_batches(training.batches)),
+      report_(run_.folder, report, training.method.terms(), training.loop.num_epochs, log),
+      step_({training.student, training.teacher.model.get(), training.method}, training.optimizer,
+            training.step) {
+  position_.sums.terms.resize(training.method.terms().size());
+  if (report.paper_metrics) position_.paper_best.emplace();
 }
 
 std::vector<std::string> TrainingLoop::restore(const TrainingState& state,
                                                const std::filesystem::path& source) {
-  require(state.train_images == train_images_,
+  require(state.train_images == run_.train_images,
           "cannot resume {}: the run was started on {} training images, now there are {}", source.string(),
-          state.train_images, train_images_);
-  std::vector<std::string> notes = check_same_inputs(inputs_, state, source);
+          state.train_images, run_.train_images);
+  std::vector<std::string> notes = check_same_inputs(run_.inputs, state, source);
   check_reachable(state.position, source.string());
   position_ = state.position;
   if (position_.step > 0) {
-    load_state_dict(model_, state.model, source.string());
-    require_finite(state.model, source.string());
-    require_finite(state.optimizer, source.string());
-    optimizer_.load_state(state.optimizer, source.string());
+    load_state_dict(training_.student, state.model, source.string());
+    load_state_dict(training_.method, state.method, source.string());
+    for (const NamedTensors* tensors : {&state.model, &state.method, &state.optimizer})
+      require_finite(*tensors, source.string());
+    training_.optimizer.load_state(state.optimizer, source.string());
   }
-  return joined(std::move(notes), restore_tables(state), {});
+  for (std::string& note : report_.restore(state)) notes.push_back(std::move(note));
+  if (position_.best_epoch > 0 && !file_exists(run_.folder.best_model()))
+    notes.push_back(
+        fmt::format("{} is missing: the weights of the best epoch so far, {} with top-1 {:.2f} %, are lost; "
+                    "it is written when "
+                    "an epoch is better than that",
+                    run_.folder.best_model().string(), position_.best_epoch, position_.best_accuracy));
+  return notes;
 }
 
 /// Throws Error unless this run comes through the position.
 void TrainingLoop::check_reachable(const Position& position, const std::string& source) const {
-  require(position.sums.terms.size() == objective_.terms.size(),
+  require(position.sums.terms.size() == position_.sums.terms.size(),
           "{} is damaged: it has {} loss terms, this program has {}", source, position.sums.terms.size(),
-          objective_.terms.size());
-  require(position.paper_best.has_value() == config_.paper_metrics,
+          position_.sums.terms.size());
+  require(position.paper_best.has_value() == position_.paper_best.has_value(),
           "{} is damaged: its paper_best_epoch does not go with paper_metrics {}", source,
-          config_.paper_metrics ? 1 : 0);
+          position_.paper_best ? 1 : 0);
   const std::int64_t batches = train_loader_.batches();
   require(
       position.step_in_epoch <= batches && position.step == position.epoch * batches + position.step_in_epoch,
@@ -118,37 +92,6 @@ void TrainingLoop::check_reachable(const Position& position, const std::string& 
   const std::int64_t images = train_loader_.images_in(position.step_in_epoch);
   require(position.sums.images == images, "{} is damaged: {} steps of an epoch have {} images, not {}",
           source, position.step_in_epoch, images, position.sums.images);
-}
-
-/// Takes over the run's tables, and looks for its best weights. Returns what was missing.
-std::vector<std::string> TrainingLoop::restore_tables(const TrainingState& state) {
-  std::vector<std::string> notes;
-  metrics_.keep_rows_up_to(position_.epoch);
-  const auto epochs = static_cast<std::size_t>(position_.epoch);
-  if (state.metrics) {
-    const std::size_t made =
-        metrics_.complete(*state.metrics, time_columns.size(), folder_.training_state().string());
-    if (made > 0)
-      notes.push_back(
-          fmt::format("{} lacked {} of {} epochs: they are back from the training state, without {}",
-                      folder_.metrics().string(), made, epochs, fmt::join(time_columns, " and ")));
-  }
-  if (metrics_.size() < epochs)
-    notes.push_back(fmt::format("{} has {} of {} epochs, and the training state does not have the others",
-                                folder_.metrics().string(), metrics_.size(), epochs));
-  const bool had_steps = file_exists(folder_.steps());
-  if (steps_.keep_rows_up_to(position_.step))
-    notes.push_back(fmt::format("{}: the last row was cut off, and is left out", folder_.steps().string()));
-  if (!had_steps && config_.log_steps > 0 && position_.step >= config_.log_steps)
-    notes.push_back(fmt::format("{} is missing: it begins again after step {}", folder_.steps().string(),
-                                position_.step));
-  if (position_.best_epoch > 0 && !file_exists(folder_.best_model()))
-    notes.push_back(
-        fmt::format("{} is missing: the weights of the best epoch so far, {} with top-1 {:.2f} %, are lost; "
-                    "it is written when "
-                    "an epoch is better than that",
-                    folder_.best_model().string(), position_.best_epoch, position_.best_accuracy));
-  return notes;
 }
 
 std::string TrainingLoop::examine_teacher() {
@@ -160,31 +103,21 @@ std::string TrainingLoop::examine_teacher() {
 
 /// Of the batch of this step of the epoch, which is made again: the loader then goes on behind it.
 TeacherFault TrainingLoop::teacher_fault(std::int64_t step_in_epoch) {
-  if (!objective_.teacher_fault) return {};
+  if (training_.teacher.model == nullptr) return {};
   train_loader_.start_epoch(position_.epoch, step_in_epoch);
-  const Batch batch = *train_loader_.next();
-  return objective_.teacher_fault({cast(batch.images, placing_.dtype), batch.labels});
+  return training_.teacher.examine(cast(train_loader_.next()->images, training_.step.dtype));
 }
 
-void TrainingLoop::save_start() const {
-  write_training_state(folder_.training_state(), {position_,
-                                                  to_json(config_),
-                                                  train_images_,
-                                                  inputs_,
-                                                  metrics_.rows_without(time_columns.size()),
-                                                  {},
-                                                  {}});
-}
+void TrainingLoop::save_start() const { save_state(run_, position_, report_.metrics_rows(), {}); }
 
 int TrainingLoop::run() {
   const StopSignals signals;
   try {
     return run_epochs();
   } catch (const std::exception& error) {
-    bar_.clear();
-    log_.line(fmt::format("stopped: {}", error.what()));
+    report_.line(fmt::format("stopped: {}", error.what()));
     try {
-      log_.write();
+      report_.log().write();
     } catch (const Error&) {  // a full disk, most likely: the first error says so
     }
     throw;
@@ -192,35 +125,36 @@ int TrainingLoop::run() {
 }
 
 int TrainingLoop::run_epochs() {
-  while (position_.epoch < config_.num_epochs)
+  while (position_.epoch < training_.loop.num_epochs)
     if (StopSignals::received() != 0 || steps_exhausted() || !train_epoch() || !finish_epoch()) return stop();
   std::string paper;
   if (position_.paper_best)
     paper = fmt::format(", by the paper's program's rule {:.2f} % in epoch {}",
                         position_.paper_best->accuracy, position_.paper_best->epoch);
-  log_.line(fmt::format("done: best top-1 {:.2f} % in epoch {}{}; weights, metrics and log are in {}",
-                        position_.best_accuracy, position_.best_epoch, paper, config_.save_path));
-  log_.write();
+  report_.log().line(
+      fmt::format("done: best top-1 {:.2f} % in epoch {}{}; weights, metrics and log are in {}",
+                  position_.best_accuracy, position_.best_epoch, paper, run_.folder.path.string()));
+  report_.log().write();
   return StopSignals::received() == 0 ? 0 : 128 + StopSignals::received();
 }
 
 /// The rest of the epoch's steps; false if the run is to stop before the epoch's evaluation.
 bool TrainingLoop::train_epoch() {
-  model_.train();
+  training_.student.train();
   const std::int64_t batches = train_loader_.batches();
   if (position_.step_in_epoch < batches) train_loader_.start_epoch(position_.epoch, position_.step_in_epoch);
   step_.start_epoch(position_.epoch);
-  optimizer_.set_learning_rate(learning_rate());
+  training_.optimizer.set_learning_rate(learning_rate());
   const double start = now_seconds() - position_.sums.seconds;
   bool stopping = false;
   while (position_.step_in_epoch < batches && !stopping) {
     train_step(*train_loader_.next());
     stopping = StopSignals::received() != 0 || (steps_exhausted() && position_.step_in_epoch < batches);
     if (stopping || position_.step_in_epoch == batches ||
-        pending_.size() == steps_between_readings(placing_.device)) {
+        pending_.size() == steps_between_readings(training_.step.device)) {
       account();
       position_.sums.seconds = now_seconds() - start;
-      show_training();
+      report_.show_training(position_, train_loader_.images_in(batches));
     }
   }
   return !stopping;
@@ -246,19 +180,17 @@ void TrainingLoop::account() {
       diverged(fmt::format("the loss became {}", total), pending.step);
     }
     const auto weight = static_cast<double>(pending.images);
-    std::vector<std::string> row = {exact(total)};
+    StepRow row{.step = pending.step, .loss = total, .terms = {}, .learning_rate = learning_rate()};
     sums.images += pending.images;
     sums.correct += static_cast<std::int64_t>(pending.metrics.correct.item());
     sums.loss += static_cast<double>(total) * weight;
     if (pending.metrics.flat_rows.defined())
-      flat_rows_ += static_cast<std::int64_t>(pending.metrics.flat_rows.item());
+      report_.add_flat_rows(static_cast<std::int64_t>(pending.metrics.flat_rows.item()));
     for (std::size_t i = 0; i < pending.metrics.terms.size(); ++i) {
-      const float term = pending.metrics.terms[i].item();
-      sums.terms[i] += static_cast<double>(term) * weight;
-      row.push_back(exact(term));
+      row.terms.push_back(pending.metrics.terms[i].item());
+      sums.terms[i] += static_cast<double>(row.terms.back()) * weight;
     }
-    row.push_back(exact(learning_rate()));
-    if (config_.log_steps > 0 && pending.step % config_.log_steps == 0) steps_.add_row(pending.step, row);
+    report_.add_step(row);
   }
   pending_.clear();
 }
@@ -266,8 +198,8 @@ void TrainingLoop::account() {
 /// Evaluates, saves and goes to the next epoch; false if a signal came first.
 bool TrainingLoop::finish_epoch() {
   const double start = now_seconds();
-  const auto test = evaluate(model_, test_loader_, placing_.dtype, [&](std::int64_t images) {
-    show_evaluation(images);
+  const auto test = evaluate(training_.student, test_loader_, training_.step.dtype, [&](std::int64_t images) {
+    report_.show_evaluation(position_, images, training_.data.test.size());
     return StopSignals::received() == 0;
   });
   if (!test) return false;
@@ -275,8 +207,8 @@ bool TrainingLoop::finish_epoch() {
     diverged(fmt::format("the logits of the test images became {}", test->not_finite), position_.step);
   if (!std::isfinite(test->loss))
     diverged(fmt::format("the test loss became {}", test->loss), position_.step);
-  const NamedTensors weights = finite_weights();
-  finish_row(*test, now_seconds() - start);
+  Snapshot snapshot = finite_snapshot();
+  report_.add_epoch(position_, learning_rate(), *test, now_seconds() - start);
 
   const bool best = position_.best_epoch == 0 || test->top1() > position_.best_accuracy;
   ++position_.epoch;
@@ -284,93 +216,43 @@ bool TrainingLoop::finish_epoch() {
   if (best) {
     position_.best_epoch = position_.epoch;
     position_.best_accuracy = test->top1();
-    write_weights(folder_.best_model(), weights, config_, inputs_.classes);
+    save_best(run_, snapshot.model);
   }
   if (position_.paper_best && test->paper_accuracy >= position_.paper_best->accuracy)
     position_.paper_best = {.epoch = position_.epoch, .accuracy = test->paper_accuracy};
+  const std::size_t terms = position_.sums.terms.size();
   position_.sums = {};
-  position_.sums.terms.resize(objective_.terms.size());
-  save(weights);
+  position_.sums.terms.resize(terms);
+  save(std::move(snapshot));
   return true;
-}
-
-/// The epoch's row of metrics.csv and its line in the log.
-void TrainingLoop::finish_row(const Evaluation& test, double evaluation_seconds) {
-  const EpochSums& sums = position_.sums;
-  const auto images = static_cast<double>(sums.images);
-  last_epoch_seconds_ = sums.seconds + evaluation_seconds;
-  std::vector<std::string> terms;
-  std::string words;
-  for (std::size_t i = 0; i < sums.terms.size(); ++i) {
-    terms.push_back(exact(sums.terms[i] / images));
-    if (sums.terms.size() > 1)
-      words += fmt::format(" {} {:.4f}", objective_.terms[i], sums.terms[i] / images);
-  }
-  const double train_accuracy = percent(sums.correct, sums.images);
-  const double rate = images / sums.seconds;
-  std::vector<std::string> measures = {exact(sums.loss / images), exact(train_accuracy), exact(test.loss),
-                                       exact(test.top1())};
-  if (config_.paper_metrics) measures.push_back(exact(test.paper_accuracy));
-  measures = joined(std::move(measures), {exact(rate), exact(last_epoch_seconds_)}, {});
-  metrics_.add_row(position_.epoch + 1, joined({exact(learning_rate())}, terms, measures));
-  bar_.clear();
-  log_.line(fmt::format(
-      "epoch {}/{}  lr {:.6g}  train: loss {:.4f}{} top-1 {:.2f} %  test: loss {:.4f} top-1 {:.2f} %  "
-      "{:.0f} images/s  {}",
-      position_.epoch + 1, config_.num_epochs, learning_rate(), sums.loss / images, words, train_accuracy,
-      test.loss, test.top1(), rate, duration(last_epoch_seconds_)));
-  note_flat_rows();
-}
-
-/// Says how many images of the epoch under way gave no non-target knowledge, if any.
-void TrainingLoop::note_flat_rows() {
-  if (flat_rows_ > 0)
-    log_.line(
-        fmt::format("note: in epoch {}, {} images had the same logit for every class in one of the networks "
-                    "(sigma is 0) and gave no non-target knowledge",
-                    position_.epoch + 1, flat_rows_));
-  flat_rows_ = 0;
 }
 
 /// Saves before the run's end and returns the exit code.
 int TrainingLoop::stop() {
-  bar_.clear();
   const int signal = StopSignals::received();
-  const NamedTensors weights = finite_weights();
+  Snapshot snapshot = finite_snapshot();
   const std::string by = signal == 0 ? "--max_steps" : fmt::format("SIG{}", sigabbrev_np(signal));
-  note_flat_rows();
-  log_.line(fmt::format("stopped by {} in epoch {} after step {} of the run; --resume goes on from here", by,
-                        position_.epoch + 1, position_.step));
-  save(weights);
+  report_.note_flat_rows(position_);
+  report_.line(fmt::format("stopped by {} in epoch {} after step {} of the run; --resume goes on from here",
+                           by, position_.epoch + 1, position_.step));
+  save(std::move(snapshot));
   return signal == 0 ? 0 : 128 + signal;
 }
 
-/// The state comes last: until it is replaced, a resume starts from the previous one and makes the rest
-/// again.
-void TrainingLoop::save(const NamedTensors& weights) const {
-  write_weights(folder_.last_model(), weights, config_, inputs_.classes);
-  metrics_.write();
-  if (config_.log_steps > 0) steps_.write();
-  log_.write();
-  save_state(weights);
+void TrainingLoop::save(Snapshot snapshot) const {
+  save_last(run_, snapshot.model);
+  report_.write();
+  save_state(run_, position_, report_.metrics_rows(), std::move(snapshot));
 }
 
-void TrainingLoop::save_state(const NamedTensors& weights) const {
-  write_training_state(folder_.training_state(),
-                       {position_, to_json(config_), train_images_, inputs_,
-                        metrics_.rows_without(time_columns.size()), weights, optimizer_.state()});
-}
-
-/// The state dict, in which everything is finite: nothing else is ever saved.
-NamedTensors TrainingLoop::finite_weights() const {
-  NamedTensors weights = state_dict(model_);
-  for (const auto& [name, tensor] : weights) {
-    if (tensor.dtype() != DType::f32) continue;
-    for (const float value : tensor.data<float>())
-      if (!std::isfinite(value))
-        diverged(fmt::format("the weight {} became {}", name, value), position_.step);
-  }
-  return weights;
+/// Everything in it is finite: nothing else is ever saved.
+Snapshot TrainingLoop::finite_snapshot() const {
+  Snapshot snapshot{.model = state_dict(training_.student),
+                    .method = state_dict(training_.method),
+                    .optimizer = training_.optimizer.state()};
+  for (const NamedTensors* weights : {&snapshot.model, &snapshot.method})
+    if (const std::string what = not_finite_in(*weights); !what.empty()) diverged(what, position_.step);
+  return snapshot;
 }
 
 void TrainingLoop::diverged(const std::string& what, std::int64_t step) const {
@@ -378,27 +260,6 @@ void TrainingLoop::diverged(const std::string& what, std::int64_t step) const {
       "{} in epoch {} at step {} of the run with learning rate {}; checkpoints are as they were; try a lower "
       "one",
       what, position_.epoch + 1, step, learning_rate());
-}
-
-void TrainingLoop::show_training() {
-  if (!bar_.due()) return;
-  const EpochSums& sums = position_.sums;
-  const std::int64_t images = train_loader_.images_in(train_loader_.batches());
-  const double rate = static_cast<double>(sums.images) / sums.seconds;
-  const double left = static_cast<double>(images - sums.images) / rate;
-  const auto whole_epochs_left = static_cast<double>(config_.num_epochs - position_.epoch - 1);
-  const double epoch_seconds =
-      last_epoch_seconds_ > 0 ? last_epoch_seconds_ : static_cast<double>(images) / rate;
-  bar_.update(percent(sums.images, images) / 100.0,
-              fmt::format("epoch {}/{}  loss {:.4f}  top-1 {:.1f} %  {:.0f} images/s  epoch {}, run {} left",
-                          position_.epoch + 1, config_.num_epochs,
-                          sums.loss / static_cast<double>(sums.images), percent(sums.correct, sums.images),
-                          rate, duration(left), duration(left + whole_epochs_left * epoch_seconds)));
-}
-
-void TrainingLoop::show_evaluation(std::int64_t images) {
-  bar_.update(percent(images, test_images_) / 100.0,
-              fmt::format("epoch {}/{}  testing", position_.epoch + 1, config_.num_epochs));
 }
 
 }  // namespace generous

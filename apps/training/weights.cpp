@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "core/finite.h"
 #include "core/hash.h"
 #include "core/json.h"
@@ -16,7 +17,9 @@ namespace generous {
 namespace {
 
 using nlohmann::json;
+namespace fs = std::filesystem;
 
+constexpr const char* model_key = "model_name";
 constexpr const char* dataset_key = "dataset";
 constexpr const char* classes_key = "classes";
 
@@ -32,6 +35,19 @@ std::string hash_of(const NamedTensors& tensors) {
 /// The first place in which both, of equal size, differ.
 std::size_t first_difference(const std::vector<std::string>& one, const std::vector<std::string>& other) {
   return static_cast<std::size_t>(std::ranges::mismatch(one, other).in1 - one.begin());
+}
+
+/// The part of `path` before its last component named "experiments", or nothing.
+fs::path folder_with_experiments(const fs::path& path) {
+  std::error_code ignored;  // without a current folder there is no folder to find either
+  const fs::path whole = fs::absolute(path, ignored).lexically_normal();
+  fs::path so_far;
+  fs::path found;
+  for (const fs::path& part : whole) {
+    if (part == "experiments") found = so_far;
+    so_far /= part;
+  }
+  return found;
 }
 
 /// Throws Error if outputs that stand for the classes `found` would be taken for others; a note if the names
@@ -75,31 +91,57 @@ void check_class_numbering(const std::string& dataset, bool has_class_names, con
       source);
 }
 
-void write_weights(const std::filesystem::path& path, const NamedTensors& weights, const Config& config,
-                   const std::vector<std::string>& classes) {
-  write_safetensors(path, weights,
-                    {{"format", "pt"},
-                     {"model_name", config.model_name},
-                     {dataset_key, config.dataset},
-                     {classes_key, list_to_json(classes)}});
+fs::path WeightFinder::find(const std::string& key, const std::string& path) const {
+  fs::path wanted = path;
+  if (wanted.extension() == ".tar") wanted.replace_extension(".safetensors");
+  std::vector<fs::path> places = {wanted};
+  if (wanted.is_relative())
+    if (const fs::path base = folder_with_experiments(save_path); !base.empty())
+      places.push_back(base / wanted);
+  for (const fs::path& place : places)
+    if (file_exists(place)) return place;
+
+  std::string message = fmt::format("{}: there is no file {}", key, places[0].string());
+  if (places.size() > 1) message += fmt::format(" and no {}", places[1].string());
+  const fs::path run = places.back().parent_path();
+  if (wanted.stem() == "best_model" || wanted.stem() == "last_model")
+    message += fmt::format("; train it first: {} --save_path {}", program_of_run(run), run.string());
+  throw Error(message);
 }
 
-LoadedWeights load_weights(Module& model, const std::filesystem::path& path,
-                           const std::vector<std::string>& classes) {
+void write_weights(const fs::path& path, const NamedTensors& weights, const WeightsOrigin& origin) {
+  write_safetensors(path, weights,
+                    {{"format", "pt"},
+                     {model_key, origin.model_name},
+                     {dataset_key, origin.dataset},
+                     {classes_key, list_to_json(origin.classes)}});
+}
+
+LoadedWeights load_weights(Module& model, const fs::path& path, const WeightsOrigin& wanted) {
   const SafetensorsFile file = read_safetensors(path);
   const std::string source = path.string();
   LoadedWeights loaded{.hash = hash_of(file.tensors), .note = {}};
   const auto dataset = file.metadata.find(dataset_key);
-  if (dataset != file.metadata.end()) {  // this program wrote it
+  if (dataset != file.metadata.end() && !wanted.classes.empty()) {  // this program wrote it
     const auto names = file.metadata.find(classes_key);
     check_class_numbering(dataset->second, names != file.metadata.end(), source);
     if (names != file.metadata.end())
       loaded.note = compare_classes(list_from_json(names->second, fmt::format("{}: {}", source, classes_key)),
-                                    classes, source);
+                                    wanted.classes, source);
   }
   require_finite(file.tensors, source);
-  load_state_dict(model, file.tensors, source);
-  return loaded;
+  const auto held = file.metadata.find(model_key);
+  if (held == file.metadata.end() || held->second == wanted.model_name) {
+    load_state_dict(model, file.tensors, source);
+    return loaded;
+  }
+  std::string difference = "of the same names and shapes";
+  try {
+    load_state_dict(model, file.tensors, source);
+  } catch (const Error& error) {
+    difference = error.what();
+  }
+  fail("{} holds {}, you asked for {} ({})", source, held->second, wanted.model_name, difference);
 }
 
 }  // namespace generous

@@ -1,13 +1,13 @@
-// Files of weights: which network's and dataset's they are, which classes their outputs stand for, and
-// whether they fit what they are loaded for.
+// Files of weights: where they are, which network's and dataset's they are, which classes their outputs stand
+// for, and whether they fit what they are loaded for.
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
 
-#include "apps/training/config.h"
 #include "core/safetensors.h"
 #include "nn/module.h"
 
@@ -21,9 +21,28 @@ std::vector<std::string> list_from_json(const std::string& json, const std::stri
 /// Throws Error for a file made before this dataset's classes were numbered as they are now.
 void check_class_numbering(const std::string& dataset, bool has_class_names, const std::string& source);
 
+/// Where the weights that a setting names are.
+struct WeightFinder {
+  std::filesystem::path save_path;  ///< of the run that asks; may be empty
+  /// The program that trains the run in a folder, for the message when its weights are not there.
+  std::function<std::string(const std::filesystem::path& run)> program_of_run;
+
+  /// .tar stands for the .safetensors beside it; a relative path is looked up from the current folder, then
+  /// from the folder that contains the `experiments/` in `save_path`. Throws Error that names the key, every
+  /// place tried and, for a run's checkpoint, the program that makes it.
+  std::filesystem::path find(const std::string& key, const std::string& path) const;
+};
+
+/// What a file of weights says of itself.
+struct WeightsOrigin {
+  std::string model_name;
+  std::string dataset = {};
+  std::vector<std::string> classes;  ///< by index; empty: not known
+};
+
 /// A run's weights as a file that other programs read, PyTorch's included.
-void write_weights(const std::filesystem::path& path, const NamedTensors& weights, const Config& config,
-                   const std::vector<std::string>& classes);
+void write_weights(const std::filesystem::path& path, const NamedTensors& weights,
+                   const WeightsOrigin& origin);
 
 /// What is to be told of weights that were loaded.
 struct LoadedWeights {
@@ -31,11 +50,10 @@ struct LoadedWeights {
   std::string note;  ///< about their classes; usually empty
 };
 
-/// Loads a file into the model, whose outputs are to stand for `classes`, in this order. Throws Error if it
-/// is missing or damaged, has another model's weights or some that are not finite, or if its outputs stand
-/// for these classes in another order. A file that this program did not write says nothing of its classes,
-/// and is taken as it is.
-LoadedWeights load_weights(Module& model, const std::filesystem::path& path,
-                           const std::vector<std::string>& classes);
+/// Loads a file into the model of this name, whose outputs are to stand for `wanted.classes`, in this order.
+/// Throws Error if it is missing or damaged, has another model's weights or some that are not finite, or if
+/// its outputs stand for these classes in another order. A file that this program did not write says nothing
+/// of its model and classes, and is taken as it is.
+LoadedWeights load_weights(Module& model, const std::filesystem::path& path, const WeightsOrigin& wanted);
 
 }  // namespace generous

@@ -11,11 +11,11 @@ namespace {
 
 std::string complaint(const std::string& model, const Shape& image, std::int64_t images,
                       std::int64_t batch_size, bool drop_last = false) {
-  Config config;
-  config.model_name = model;
-  config.batch_size = batch_size;
-  config.drop_last = drop_last;
-  return error_of([&] { check_batches(config, {.classes = 3, .image = image}, images); });
+  const ModelSettings asked{.name = model, .family = find_family(model)};
+  TrainingBatchSettings settings;
+  settings.batch_size = batch_size;
+  settings.drop_last = drop_last;
+  return error_of([&] { check_batches(settings, asked, {.classes = 3, .image = image}, images); });
 }
 
 }  // namespace

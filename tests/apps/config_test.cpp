@@ -1,9 +1,10 @@
-#include "apps/training/config.h"
-
+// What the training programs make of params.json and flags.
 #include <doctest/doctest.h>
 
 #include <nlohmann/json.hpp>
 
+#include "apps/stages.h"
+#include "apps/training/settings.h"
 #include "core/error.h"
 #include "tests/apps/program_runs.h"
 
@@ -11,14 +12,71 @@ using namespace generous;
 
 namespace {
 
+/// What a training program reads, and its method's settings.
+struct Config : TrainingSettings {
+  Options options;
+  std::string model_name;
+  std::string dataset;
+  double learning_rate;
+  std::vector<std::int64_t> schedule;
+  double gamma;
+  double weight_decay;
+  double momentum;
+  std::int64_t batch_size;
+  std::int64_t num_epochs;
+  std::int64_t num_workers;
+  bool augmentation;
+  std::string optimizer;
+  std::string teacher_model;
+  std::string teacher_resume;
+  std::int64_t num_channels;
+  double dropout_rate;
+  std::string method;
+  double temperature;
+  double alpha;
+  double tn;
+  std::int64_t warmup;
+
+  Config(const TrainingStage& stage, const Arguments& arguments) : options(stage.program, arguments) {
+    declare(options, stage);
+    tell_stages_apart(options, stage, stages);
+    options.finish();
+    model_name = model.name;
+    dataset = images.dataset;
+    learning_rate = TrainingSettings::optimizer.learning_rate;
+    schedule = TrainingSettings::optimizer.schedule;
+    gamma = TrainingSettings::optimizer.gamma;
+    weight_decay = TrainingSettings::optimizer.weight_decay;
+    momentum = TrainingSettings::optimizer.momentum;
+    batch_size = batches.batch_size;
+    num_epochs = loop.num_epochs;
+    num_workers = batches.num_workers;
+    augmentation = batches.augmentation;
+    optimizer = TrainingSettings::optimizer.optimizer;
+    teacher_model = teacher.model.name;
+    teacher_resume = teacher.weights;
+    method = method_name;
+    // Models and methods keep theirs to themselves.
+    const auto all = nlohmann::json::parse(options.to_json());
+    num_channels = all.value("num_channels", std::int64_t{0});
+    dropout_rate = all.value("dropout_rate", 0.0);
+    temperature = all.value("temperature", 0.0);
+    alpha = all.value("alpha", 0.0);
+    tn = all.value("Tn", 0.0);
+    warmup = all.value("warmup", std::int64_t{0});
+  }
+};
+
+std::string to_json(const Config& config) { return config.options.to_json(); }
+
 /// A folder with a params.json, and what is read from it.
 struct Run {
   TemporaryFolder folder;
 
   explicit Run(std::string_view params) { write_text(folder / "params.json", params); }
 
-  Config read(Program program = Program::train_standard, const Arguments& flags = {}) const {
-    return read_configuration(program, Arguments{"--save_path", folder.path().string()} + flags).value();
+  Config read(const TrainingStage& stage = standard_stage, const Arguments& flags = {}) const {
+    return {stage, Arguments{"--save_path", folder.path().string()} + flags};
   }
 };
 
@@ -26,9 +84,7 @@ Arguments complete(const Arguments& more) {
   return Arguments{"--save_path", "r", "--model_name", "resnet8", "--dataset", "cifar10"} + more;
 }
 
-Config from_flags(const Arguments& more) {
-  return read_configuration(Program::train_standard, complete(more)).value();
-}
+Config from_flags(const Arguments& more) { return {standard_stage, complete(more)}; }
 
 /// What the error says, whether it is a usage error.
 struct Complaint {
@@ -71,10 +127,9 @@ TEST_CASE("a params.json in the paper's format sets every value") {
 }
 
 TEST_CASE("flags win over the file, and only where they are given") {
-  const Config config =
-      Run(paper_params)
-          .read(Program::train_standard, {"--batch_size", "7", "--schedule=5,6,7", "--augmentation", "1",
-                                          "--learning_rate", "2.5e-1"});
+  const Config config = Run(paper_params)
+                            .read(standard_stage, {"--batch_size", "7", "--schedule=5,6,7", "--augmentation",
+                                                   "1", "--learning_rate", "2.5e-1"});
   CHECK(config.batch_size == 7);
   CHECK(config.schedule == std::vector<std::int64_t>{5, 6, 7});
   CHECK(from_flags({"--schedule", "120,80"}).schedule == std::vector<std::int64_t>{120, 80});  // in any order
@@ -111,14 +166,14 @@ TEST_CASE("defaults are the paper's recipes") {
   for (const auto& [dataset, temperature] :
        {std::pair{"cifar10", 4.0}, {"cifar100", 20.0}, {"tiny_imagenet", 20.0}}) {
     const Config config =
-        Run(std::string(student).replace(student.find('%'), 1, dataset)).read(Program::train_kd);
+        Run(std::string(student).replace(student.find('%'), 1, dataset)).read(student_stage);
     CHECK(config.temperature == temperature);
     CHECK(config.alpha == 0.9);
     CHECK(config.method == "kd");
   }
   const Config generous = Run(R"({"model_name": "a", "dataset": "cifar10", "adversarial_model": "a",
                                   "adversarial_resume": "b", "weight": 0.04, "temperature": 4})")
-                              .read(Program::train_generous);
+                              .read(generous_stage);
   CHECK(generous.alpha == 1.0);
   CHECK(generous.tn == 1.0);
   CHECK(generous.warmup == 20);
@@ -226,27 +281,29 @@ TEST_CASE("what is wrong with a flag is a usage error that names it and what wou
 }
 
 TEST_CASE("missing settings are named") {
-  const auto message = [](Program program, const Arguments& flags) {
-    const Complaint complaint = complaint_of([&] { read_configuration(program, flags); });
+  const auto message = [](const TrainingStage& stage, const Arguments& flags) {
+    const Complaint complaint = complaint_of([&] { Config(stage, flags); });
     CHECK(complaint.usage);
     return complaint.message;
   };
-  CHECK(contains(message(Program::train_standard, {}), "--save_path"));
-  CHECK(contains(message(Program::train_standard, {"--save_path", "r"}),
+  CHECK(contains(message(standard_stage, {}), "--save_path"));
+  CHECK(contains(message(standard_stage, {"--save_path", "r"}),
                  "give --model_name or put it in r/params.json"));
-  CHECK(contains(message(Program::train_generous, complete({})), "--adversarial_model"));
-  CHECK(contains(message(Program::train_kd, complete({"--teacher_model", "a"})), "--teacher_resume"));
-  CHECK(contains(message(Program::train_kd, complete({"--teacher_model", ""})), "--teacher_model"));
-  CHECK(contains(message(Program::evaluate, {"--model_name", "net"}), "--dataset"));
-  CHECK(contains(message(Program::predict, {"--model_name", "net", "--weights", "w"}), "--classes"));
-  CHECK(contains(message(Program::train_kd, complete({"--method", "kt"})),
-                 "--method must be one of kd, not 'kt'"));
+  CHECK(contains(message(generous_stage, complete({})), "--adversarial_model"));
+  CHECK(contains(message(student_stage, complete({"--teacher_model", "a"})), "--teacher_resume"));
+  CHECK(contains(message(student_stage, complete({"--teacher_model", ""})), "--teacher_model"));
+  for (const auto& [program, flag] : {std::pair{"evaluate", "--dataset"}, {"predict", "--classes"}}) {
+    const Finished finished = run_app(program, {"--model_name", "net", "--weights", "w"});
+    CHECK(finished.exit_code == 2);
+    CHECK(contains(finished.err, flag));
+  }
+  CHECK(
+      contains(message(student_stage, complete({"--method", "kt"})), "--method must be one of kd, not 'kt'"));
 }
 
 TEST_CASE("what is written back reads back to the same settings") {
   const Run first(paper_params);
-  const Config config =
-      first.read(Program::train_standard, {"--seed", "9007199254740991", "--learning_rate", "0.1"});
+  const Config config = first.read(standard_stage, {"--seed", "9007199254740991", "--learning_rate", "0.1"});
   const std::string text = to_json(config);
   const auto object = nlohmann::json::parse(text);
   CHECK(object["learning_rate"] == 0.1);
@@ -269,11 +326,10 @@ TEST_CASE("every experiment shipped is complete and valid for its stage") {
     CAPTURE(path);
     const bool generous = contains(path, "/generous_");
     const bool student = !generous && contains(path, "/kd_");
-    const Config config = read_configuration(generous  ? Program::train_generous
-                                             : student ? Program::train_kd
-                                                       : Program::train_standard,
-                                             {"--save_path", path})
-                              .value();
+    const Config config(generous  ? generous_stage
+                        : student ? student_stage
+                                  : standard_stage,
+                        {"--save_path", path});
     CHECK(contains(path, config.dataset == "cifar10"    ? "/CIFAR10/"
                          : config.dataset == "cifar100" ? "/CIFAR100/"
                                                         : "/TinyImageNet/"));
@@ -293,10 +349,9 @@ TEST_CASE("every experiment shipped is complete and valid for its stage") {
       CHECK(contains(config.teacher_resume, "/generous_") == contains(path, "kd_generous"));
     }
     if (generous) {
-      const auto teacher =
-          root.parent_path() / std::filesystem::path(config.adversarial_resume).parent_path();
+      const auto teacher = root.parent_path() / std::filesystem::path(config.teacher_resume).parent_path();
       CHECK(std::filesystem::exists(teacher / "params.json"));
-      CHECK(config.adversarial_model == config.model_name);
+      CHECK(config.teacher_model == config.model_name);
     }
     ++count;
   }

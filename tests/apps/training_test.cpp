@@ -7,7 +7,6 @@
 
 #include "core/autograd.h"
 #include "data/loader.h"
-#include "nn/losses.h"
 #include "nn/models/registry.h"
 #include "nn/optim.h"
 #include "nn/state_dict.h"

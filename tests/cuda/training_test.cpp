@@ -1,7 +1,7 @@
 // Whole models and whole training steps on the CUDA backend against the CPU's.
 
 #include "apps/training/train_step.h"
-#include "nn/losses.h"
+#include "nn/distill/methods.h"
 #include "nn/models/registry.h"
 #include "tests/core/gradcheck.h"
 
@@ -17,7 +17,7 @@ Batch random_batch(std::int64_t count, const std::string& name) {
   return batch;
 }
 
-std::unique_ptr<Module> model_on(Device device, const std::string& name, std::uint64_t seed = 0) {
+std::unique_ptr<Network> model_on(Device device, const std::string& name, std::uint64_t seed = 0) {
   return make_model(name, {.classes = classes,
                            .settings = {{"num_channels", "8"}, {"dropout_rate", "0.3"}},
                            .seed = seed,
@@ -75,28 +75,25 @@ TEST_CASE("a frozen model gives the CPU's logits, in f32 and bf16") {
   }
 }
 
-Objective objective_of(const std::string& stage, Device device) {
-  if (stage == "standard")
-    return {{"cross_entropy"}, [](const Tensor& logits, const Batch& batch, std::int64_t) {
-              const Tensor loss = cross_entropy(logits, batch.labels);
-              return Loss{loss, {loss}};
-            }};
-  const std::shared_ptr<Module> teacher = model_on(device, "resnet8", 1);
-  teacher->freeze();
-  const auto logits_of = [teacher](const Tensor& images) {
-    const NoGrad no_grad;
-    return (*teacher)(images);
-  };
-  if (stage == "generous")
-    return {{"cross_entropy", "nckd"}, [=](const Tensor& logits, const Batch& batch, std::int64_t epoch) {
-              const GenerousLoss loss = generous_loss(logits, logits_of(batch.images), batch.labels,
-                                                      {.warmup = warmup_factor(epoch, 2)});
-              return Loss{loss.total, {loss.cross_entropy, loss.nckd}};
-            }};
-  return {{"cross_entropy", "kd"}, [=](const Tensor& logits, const Batch& batch, std::int64_t) {
-            const KdLoss loss = kd_loss(logits, logits_of(batch.images), batch.labels, {});
-            return Loss{loss.total, {loss.cross_entropy, loss.kd}};
-          }};
+/// A stage's networks and method on a device.
+struct Learning {
+  std::unique_ptr<Network> student;
+  std::unique_ptr<Network> teacher = {};  ///< null where the method needs none
+  std::unique_ptr<Method> method;
+
+  Distillation distillation() const { return {*student, teacher.get(), *method}; }
+};
+
+Learning learning(const std::string& student, const std::string& method_name, Device device) {
+  Learning learning{.student = model_on(device, student), .method = make_method(method_name)};
+  Options options(method_name);
+  options.defaults({{"warmup", "2"}});
+  learning.method->declare(options);
+  if (learning.method->needs().teacher) {
+    learning.teacher = model_on(device, "resnet8", 1);
+    learning.teacher->freeze();
+  }
+  return learning;
 }
 
 struct Training {
@@ -105,13 +102,13 @@ struct Training {
 };
 
 /// Ten steps in two epochs, the last batch of each smaller, with a learning rate that falls.
-Training ten_steps(const std::string& stage, Device device, bool record, bool adam) {
+Training ten_steps(const std::string& method, Device device, bool record, bool adam) {
   constexpr std::int64_t batch_size = 4;
-  const auto model = model_on(device, "resnet8");
-  const auto optimizer = adam ? make_adam(*model, {.weight_decay = 1e-3F})
-                              : make_sgd(*model, {.momentum = 0.9F, .weight_decay = 5e-4F, .nesterov = true});
-  const Objective objective = objective_of(stage, device);
-  TrainStep step(*model, *optimizer, objective,
+  const Learning learner = learning("resnet8", method, device);
+  const Network& model = *learner.student;
+  const auto optimizer = adam ? make_adam(model, {.weight_decay = 1e-3F})
+                              : make_sgd(model, {.momentum = 0.9F, .weight_decay = 5e-4F, .nesterov = true});
+  TrainStep step(learner.distillation(), *optimizer,
                  {.device = device, .record = record, .batch_size = batch_size});
   Training training;
   for (std::int64_t epoch = 0; epoch < 2; ++epoch) {
@@ -127,7 +124,7 @@ Training ten_steps(const std::string& stage, Device device, bool record, bool ad
       training.metrics.push_back(row);
     }
   }
-  for (const StateEntry& entry : model->parameters()) {
+  for (const StateEntry& entry : model.parameters()) {
     const Tensor host = entry.tensor.detach().to(Device::cpu);
     training.weights.insert(training.weights.end(), host.data<float>().begin(), host.data<float>().end());
   }
@@ -151,14 +148,14 @@ void check_close(const Training& found, const Training& wanted, double tolerance
 
 TEST_CASE("ten steps of every stage are the CPU's, and the same bits recorded and not") {
   backend(Device::cuda).choose_algorithms({.deterministic = true});
-  for (const char* stage : {"standard", "generous", "kd"})
+  for (const char* method : {"none", "generous", "kd"})
     for (const bool adam : {false, true}) {
-      CAPTURE(stage);
+      CAPTURE(method);
       CAPTURE(adam);
-      const Training wanted = ten_steps(stage, Device::cpu, false, adam);
-      const Training stepwise = ten_steps(stage, Device::cuda, false, adam);
+      const Training wanted = ten_steps(method, Device::cpu, false, adam);
+      const Training stepwise = ten_steps(method, Device::cuda, false, adam);
       check_close(stepwise, wanted, 2e-3);
-      const Training recorded = ten_steps(stage, Device::cuda, true, adam);
+      const Training recorded = ten_steps(method, Device::cuda, true, adam);
       CHECK(recorded.metrics == stepwise.metrics);
       CHECK(recorded.weights == stepwise.weights);
     }
@@ -166,10 +163,9 @@ TEST_CASE("ten steps of every stage are the CPU's, and the same bits recorded an
 }
 
 TEST_CASE("a recorded step takes no memory and follows the batch, the learning rate and the step") {
-  const auto model = model_on(Device::cuda, "net");
-  const auto optimizer = make_sgd(*model, {});
-  const Objective objective = objective_of("standard", Device::cuda);
-  TrainStep step(*model, *optimizer, objective, {.device = Device::cuda, .batch_size = 2});
+  const Learning learner = learning("net", "none", Device::cuda);
+  const auto optimizer = make_sgd(*learner.student, {});
+  TrainStep step(learner.distillation(), *optimizer, {.device = Device::cuda, .batch_size = 2});
   const Batch host = random_batch(2, "recorded");
   const Batch batch{host.images.to(Device::cuda), host.labels.to(Device::cuda)};
   optimizer->set_learning_rate(0.0F);

@@ -6,7 +6,7 @@
 
 #include <map>
 
-#include "nn/losses.h"
+#include "nn/distill/generous.h"
 #include "nn/models/registry.h"
 #include "nn/optim.h"
 #include "nn/state_dict.h"
@@ -41,7 +41,7 @@ struct GoldenModel {
     load_state_dict(*model, weights, "the deterministic fill");
   }
 
-  GenerousLoss loss(const Tensor& logits) const {
+  Loss loss(const Tensor& logits) const {
     return generous_loss(logits, teacher_logits, labels, {.tn = 1.0F, .alpha = 1.0F, .warmup = 0.5F});
   }
 
@@ -118,7 +118,7 @@ inline void allow_measured_jumps(const json& file, const NamedGradients& referen
   for (int i = 0; i < noises; ++i) {
     const GoldenModel golden(file);
     const Tensor noise = nchw_to_nhwc(golden_values(fmt::format("noise{}", i), golden.input, noise_scale));
-    backward(golden.loss(golden.model->forward(golden.images + noise)).total);
+    backward(golden.loss(golden.model->forward(golden.images + noise)).total());
     for (const auto& [name, gradient] : gradients_of(*golden.model)) {
       const Tensor change = gradient - reference.at(name);
       Allowance& jump = jumps[name];
@@ -158,16 +158,16 @@ inline Complaints compare_after_step(const json& file, const Module& model, floa
   return complaints;
 }
 
-inline Complaints compare_outputs(const json& file, const Tensor& logits, const GenerousLoss& loss) {
+inline Complaints compare_outputs(const json& file, const Tensor& logits, const Loss& loss) {
   Complaints complaints;
   compare_matrix(logits, file.at("train_logits"), "training logits", complaints);
   const auto compare_loss = [&](const Tensor& value, const std::string& key) {
     const double expected = file.at(key).get<double>();
     compare(static_cast<double>(value.item()), expected, value_tolerance * expected, key, complaints);
   };
-  compare_loss(loss.cross_entropy, "cross_entropy");
-  compare_loss(loss.nckd, "nckd");
-  compare_loss(loss.total, "generous_loss");
+  compare_loss(loss.terms[0], "cross_entropy");
+  compare_loss(loss.terms[1], "nckd");
+  compare_loss(loss.total(), "generous_loss");
   return complaints;
 }
 
@@ -193,10 +193,10 @@ inline void check_golden_model(const json& file) {
   model.train();
   const auto optimizer = make_sgd(model, {.momentum = 0.9F, .weight_decay = 5e-4F});
   const Tensor logits = model(golden.images);
-  const GenerousLoss loss = golden.loss(logits);
+  const Loss loss = golden.loss(logits);
   expect_none(compare_outputs(file, logits, loss));
 
-  backward(loss.total);
+  backward(loss.total());
   const NamedGradients gradients = gradients_of(model);
   REQUIRE(gradients.size() == file.at("grad").size());
   Allowances allowances = gradient_allowances(file, gradients);

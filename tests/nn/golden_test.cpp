@@ -10,6 +10,7 @@
 #include <set>
 #include <sstream>
 
+#include "nn/distill/kd.h"
 #include "tests/core/cpu_implementations.h"
 #include "tests/nn/golden_model.h"
 
@@ -67,11 +68,11 @@ Tensor compute_loss(const std::string& name, const json& args, const Tensor& stu
   const auto arg = [&args](const char* key) { return args.at(key).get<float>(); };
   if (name == "cross_entropy") return cross_entropy(student, labels);
   if (name == "kd")
-    return kd_loss(student, teacher, labels, {.temperature = arg("T"), .alpha = arg("alpha")}).total;
+    return kd_loss(student, teacher, labels, {.temperature = arg("T"), .alpha = arg("alpha")}).total();
   if (name == "generous")
     return generous_loss(student, teacher, labels,
                          {.tn = arg("Tn"), .alpha = arg("alpha"), .warmup = arg("warm")})
-        .total;
+        .total();
   fail("losses.json: no loss '{}' here", name);
 }
 

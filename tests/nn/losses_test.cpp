@@ -1,8 +1,6 @@
 // The losses against naive double-precision versions of the published formulas, written with plain loops, and
 // their gradients against finite differences of those. (tests/golden has the outside values.)
 
-#include "nn/losses.h"
-
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -11,6 +9,9 @@
 #include <limits>
 
 #include "core/random.h"
+#include "nn/distill/generous.h"
+#include "nn/distill/kd.h"
+#include "nn/losses.h"
 #include "tests/core/cpu_implementations.h"
 
 namespace generous {
@@ -141,12 +142,11 @@ TEST_CASE("Hinton KD: terms, weights and gradient") {
   on_every_cpu_implementation([] {
     const Matrix z_t = random_logits("teacher");
     const KdOptions options{.temperature = 3.0F, .alpha = 0.7F};
-    check_loss([&](const Tensor& z) { return kd_loss(z, to_tensor(z_t), label_tensor(), options).total; },
+    check_loss([&](const Tensor& z) { return kd_loss(z, to_tensor(z_t), label_tensor(), options).total(); },
                [&](const Matrix& z) { return 0.3 * naive_cross_entropy(z) + 0.7 * naive_kd(z, z_t, 3.0); });
-    check_loss(
-        [&](const Tensor& z) { return kd_loss(z, to_tensor(z_t), label_tensor(), options).cross_entropy; },
-        naive_cross_entropy);
-    check_loss([&](const Tensor& z) { return kd_loss(z, to_tensor(z_t), label_tensor(), options).kd; },
+    check_loss([&](const Tensor& z) { return kd_loss(z, to_tensor(z_t), label_tensor(), options).terms[0]; },
+               naive_cross_entropy);
+    check_loss([&](const Tensor& z) { return kd_loss(z, to_tensor(z_t), label_tensor(), options).terms[1]; },
                [&](const Matrix& z) { return naive_kd(z, z_t, 3.0); });
   });
 }
@@ -158,7 +158,7 @@ TEST_CASE("generous loss: terms, weights and gradient, sigma of the student incl
                [&](const Matrix& z) { return naive_nckd(z, z_t, 1.5); });
     const GenerousOptions options{.tn = 1.0F, .alpha = 2.0F, .warmup = 0.25F};
     check_loss(
-        [&](const Tensor& z) { return generous_loss(z, to_tensor(z_t), label_tensor(), options).total; },
+        [&](const Tensor& z) { return generous_loss(z, to_tensor(z_t), label_tensor(), options).total(); },
         [&](const Matrix& z) { return naive_cross_entropy(z) + 2.0 * 0.25 * naive_nckd(z, z_t, 1.0); });
   });
 }
@@ -232,8 +232,8 @@ TEST_CASE("teachers get no gradient") {
     Tensor teacher = to_tensor(random_logits("teacher"));
     student.require_grad();
     teacher.require_grad();
-    backward(generous ? generous_loss(student, teacher, label_tensor(), {}).total
-                      : kd_loss(student, teacher, label_tensor(), {}).total);
+    backward(generous ? generous_loss(student, teacher, label_tensor(), {}).total()
+                      : kd_loss(student, teacher, label_tensor(), {}).total());
     CHECK(student.grad().defined());
     CHECK_FALSE(teacher.grad().defined());
   }

@@ -1,0 +1,13 @@
+// The recipes of the paper.
+#pragma once
+
+#include <map>
+#include <string>
+
+namespace generous {
+
+/// The defaults of a training run with this model and dataset, where they are not the settings' own: for
+/// Options::defaults.
+std::map<std::string, std::string> recipe(const std::string& model_name, const std::string& dataset);
+
+}  // namespace generous

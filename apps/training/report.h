@@ -1,0 +1,72 @@
+// What a run reports: metrics.csv, steps.csv, lines in the log, the progress bar.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "apps/training/checkpoint.h"
+#include "apps/training/csv.h"
+#include "apps/training/evaluation.h"
+#include "apps/training/log.h"
+#include "core/options.h"
+
+namespace generous {
+
+struct ReportSettings {
+  std::int64_t log_steps = 0;
+  bool paper_metrics = false;
+
+  void declare(Options& options);
+};
+
+/// A step's metrics, read from the device.
+struct StepRow {
+  std::int64_t step = 0;  ///< of the run, from 1
+  float loss = 0.0F;
+  std::vector<float> terms;
+  float learning_rate = 0.0F;
+};
+
+class Report {
+ public:
+  /// `terms` are the names of the loss's. The log must outlive the report.
+  Report(const RunFolder& folder, const ReportSettings& settings, std::vector<std::string> terms,
+         std::int64_t num_epochs, RunLog& log);
+
+  /// Takes over the tables of a run that goes on. Returns what was missing.
+  std::vector<std::string> restore(const TrainingState& state);
+  void add_step(const StepRow& row);
+  /// So many images gave no non-target knowledge.
+  void add_flat_rows(std::int64_t images) { flat_rows_ += images; }
+  /// The row of the epoch that `position` is at the end of, and its line in the log.
+  void add_epoch(const Position& position, float learning_rate, const Evaluation& test,
+                 double evaluation_seconds);
+  /// Says how many images of the epoch under way gave no non-target knowledge, if any.
+  void note_flat_rows(const Position& position);
+
+  /// The bar while an epoch of so many images is trained, and while so many images of `all` are tested.
+  void show_training(const Position& position, std::int64_t images);
+  void show_evaluation(const Position& position, std::int64_t images, std::int64_t all);
+  /// Removes the bar, and writes a line into the log.
+  void line(const std::string& text);
+
+  /// Writes every file.
+  void write() const;
+  /// The rows of metrics.csv without the times, for the training state.
+  std::vector<std::string> metrics_rows() const;
+  RunLog& log() { return log_; }
+
+ private:
+  RunFolder folder_;
+  ReportSettings settings_;
+  std::vector<std::string> terms_;
+  std::int64_t num_epochs_;
+  RunLog& log_;
+  CsvFile metrics_;
+  CsvFile steps_;
+  ProgressBar bar_;
+  std::int64_t flat_rows_ = 0;       ///< since the last note of them
+  double last_epoch_seconds_ = 0.0;  ///< of the last whole epoch, evaluation included; 0: none yet
+};
+
+}  // namespace generous

@@ -1,0 +1,22 @@
+// Hinton, Vinyals, Dean, "Distilling the knowledge in a neural network", 2015.
+#pragma once
+
+#include <memory>
+
+#include "nn/distill/method.h"
+
+namespace generous {
+
+struct KdOptions {
+  float temperature = 4.0F;
+  float alpha = 0.9F;
+};
+
+/// (1 - alpha) CE + alpha T^2 KL(H(z_t / T) || H(z_s / T)), mean over the batch. Logits {B, C}, labels i64
+/// {B}; the teacher's carry no gradient. Terms: CE and T^2 KL.
+Loss kd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+             const KdOptions& options);
+
+std::unique_ptr<Method> make_kd();
+
+}  // namespace generous

@@ -1,0 +1,16 @@
+#include "nn/distill/method.h"
+
+namespace generous {
+
+Tensor Method::forward(const Tensor& /*x*/) { fail("a distillation method has no forward: it has a loss"); }
+
+std::vector<StateEntry> parameters_of(const Network& student, const Method& method) {
+  std::vector<StateEntry> all = student.parameters();
+  for (StateEntry& entry : method.parameters()) {
+    entry.name = "method." + entry.name;
+    all.push_back(std::move(entry));
+  }
+  return all;
+}
+
+}  // namespace generous

@@ -1,0 +1,70 @@
+// A distillation method: what a student learns from a batch and what a teacher says of it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/options.h"
+#include "nn/network.h"
+
+namespace generous {
+
+/// What one network says of one view of a batch.
+struct Outputs {
+  Tensor logits;      ///< {B, C}
+  Features features;  ///< empty unless needed
+};
+
+/// What a method sees of a step, all on the device.
+struct DistillBatch {
+  std::vector<Outputs> student;  ///< one for each view of the images
+  std::vector<Outputs> teacher;  ///< likewise, without gradients; empty where no teacher is needed
+  Tensor labels;                 ///< i64 {B}
+  Tensor indices;                ///< i64 {B}: which training images
+  Tensor step;                   ///< i64 {}: of the run, from 0
+  std::int64_t epoch = 0;        ///< from 0
+};
+
+/// What a step minimises. All of shape {}.
+struct Loss {
+  Tensor task;                ///< what the labels say, weighted
+  Tensor distillation = {};   ///< what the teacher says, weighted; undefined where there is none
+  std::vector<Tensor> terms;  ///< what both are made of, unweighted, in the order of Method::terms
+  Tensor flat_rows = {};      ///< how many images a term left out (NckdLoss); undefined where none can
+
+  Tensor total() const { return distillation.defined() ? task + distillation : task; }
+};
+
+/// What a method needs of a step beside logits and labels.
+struct Needs {
+  bool teacher = true;
+  bool features = false;
+  bool before_relu = false;  ///< with features
+  int views = 1;             ///< of each image, augmented differently: 1 or 2
+};
+
+/// Its parameters and buffers are connectors, banks, learned temperatures: they are trained and kept with the
+/// student, but are no part of it.
+class Method : public Module {
+ public:
+  /// Declares its hyper-parameters, bound to its members, with the published values as defaults.
+  virtual void declare(Options&) {}
+  virtual Needs needs() const { return {}; }
+  /// The names of Loss::terms.
+  virtual std::vector<std::string> terms() const = 0;
+  /// Builds what depends on the networks; called once, before `loss`. The outputs are of one image; empty
+  /// where no features are needed. Throws Error for a pair that the method cannot join.
+  virtual void connect(const Outputs& /*student*/, const Outputs& /*teacher*/,
+                       std::int64_t /*train_images*/) {}
+  /// Nothing but kernels, so that a step can be recorded.
+  virtual Loss loss(const DistillBatch& batch) = 0;
+
+  /// A method has no output of its own: throws Error.
+  Tensor forward(const Tensor& x) final;
+};
+
+/// What an optimiser steps: the student's parameters, and the method's with the prefix "method.".
+std::vector<StateEntry> parameters_of(const Network& student, const Method& method);
+
+}  // namespace generous
