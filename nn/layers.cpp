@@ -59,7 +59,9 @@ Conv2d::Conv2d(const Conv2dOptions& options)
   const std::int64_t fan_in = options.kernel * options.kernel * group_in;
   weight_ = add_parameter("weight", {options.out, options.kernel, options.kernel, group_in},
                           weight_init(options, fan_in), DiskLayout::ohwi());
-  if (options.bias) bias_ = add_parameter("bias", {options.out}, uniform_fan_in(fan_in));
+  if (!options.bias) return;
+  const bool zero = options.weights == Conv2dOptions::Weights::fan_out;
+  bias_ = add_parameter("bias", {options.out}, zero ? Init::constant(0.0F) : uniform_fan_in(fan_in));
 }
 
 Tensor Conv2d::forward(const Tensor& x) {
@@ -101,16 +103,16 @@ BatchNorm::BatchNorm(std::int64_t channels, float momentum)
                .variance = add_buffer("running_var", {channels}, DType::f32, Init::constant(1.0F)),
                .batches = add_buffer("num_batches_tracked", {}, DType::i64, Init::constant(0.0F))} {}
 
-Tensor BatchNorm::forward(const Tensor& x, const Ending& ending) {
+Tensor BatchNorm::forward(const Parts& parts, const Ending& ending) {
   const bool fused = ending.activation == Activation::relu && ending.before_activation == nullptr;
-  const Tensor y = batch_norm({.parts = {x}, .gamma = weight_, .beta = bias_, .residual = ending.residual},
+  const Tensor y = batch_norm({.parts = parts, .gamma = weight_, .beta = bias_, .residual = ending.residual},
                               running_, {.training = training(), .relu = fused, .momentum = momentum_});
   if (fused) return y;
   return finish(y, {.activation = ending.activation, .before_activation = ending.before_activation});
 }
 
-Tensor BatchNorm::then_relu(const Tensor& x, Tensor* before_relu) {
-  return forward(x, {.activation = Activation::relu, .before_activation = before_relu});
+Tensor BatchNorm::then_relu(const Parts& parts, Tensor* before_relu) {
+  return forward(parts, {.activation = Activation::relu, .before_activation = before_relu});
 }
 
 ChannelMap BatchNorm::evaluation_map() const {
@@ -153,14 +155,15 @@ Tensor conv_add(Conv2d& conv, const Tensor& x, const Tensor& residual) {
   return conv_then(conv, nullptr, x, {.residual = residual});
 }
 
-Linear::Linear(std::int64_t in, std::int64_t out, const DiskLayout& weight_layout)
-    : weight_(add_parameter("weight", {out, in}, uniform_fan_in(in), weight_layout)),
-      bias_(add_parameter("bias", {out}, uniform_fan_in(in))) {}
+Linear::Linear(std::int64_t in, std::int64_t out, const LinearOptions& options)
+    : weight_(add_parameter("weight", {out, in}, options.weight.value_or(uniform_fan_in(in)),
+                            options.weight_layout)),
+      bias_(add_parameter("bias", {out}, options.bias.value_or(uniform_fan_in(in)))) {}
 
 Tensor Linear::forward(const Tensor& x) { return linear(x, weight_, bias_); }
 
 FlattenLinear::FlattenLinear(const Shape& image, std::int64_t out)
-    : Linear(image.numel(), out, DiskLayout::flattened_hwc(image)), image_(image) {}
+    : Linear(image.numel(), out, {.weight_layout = DiskLayout::flattened_hwc(image)}), image_(image) {}
 
 Tensor FlattenLinear::forward(const Tensor& x) {
   const Shape& shape = x.shape();

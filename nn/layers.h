@@ -16,8 +16,8 @@ struct Conv2dOptions {
   std::int64_t padding = 0;
   std::int64_t groups = 1;
   bool bias = false;
-  /// Of the weight. fan_in: U(-b, b), b = 1 / sqrt(kernel^2 in / groups), the default of common frameworks.
-  /// fan_out: N(0, 2 / (kernel^2 out)), He et al. 2015.
+  /// How weight and bias start. fan_in: both U(-b, b), b = 1 / sqrt(kernel^2 in / groups), the default of
+  /// common frameworks. fan_out: N(0, 2 / (kernel^2 out)) and 0, He et al. 2015.
   enum class Weights { fan_in, fan_out } weights = Weights::fan_in;
 };
 
@@ -29,7 +29,7 @@ Conv2dOptions conv1x1(std::int64_t in, std::int64_t out, std::int64_t stride, Co
 class BatchNorm;
 
 /// x {N, H, W, in} -> {N, P, Q, out}, P = (H + 2 padding - kernel) / stride + 1. State: weight {out, kernel,
-/// kernel, in / groups}, bias {out} drawn from U(-b, b) if wanted. Throws Error unless groups divides in and
+/// kernel, in / groups}, bias {out} if wanted. Throws Error unless groups divides in and
 /// out.
 class Conv2d : public Module {
  public:
@@ -68,13 +68,20 @@ struct ChannelMap {
 /// {C}, num_batches_tracked {} of i64, which counts the batches seen in training mode.
 class BatchNorm : public Module {
  public:
+  using Parts = std::vector<BatchNormPart>;
+
   /// `momentum`: how far a batch moves the running statistics towards its own.
   explicit BatchNorm(std::int64_t channels, float momentum = 0.1F);
   Tensor forward(const Tensor& x) override { return forward(x, {}); }
   /// With what follows; a residual and a ReLU are fused.
-  Tensor forward(const Tensor& x, const Ending& ending);
+  Tensor forward(const Tensor& x, const Ending& ending) { return forward(Parts{x}, ending); }
   /// relu(forward(x)), fused. `before_relu`, if not nullptr, gets forward(x).
-  Tensor then_relu(const Tensor& x, Tensor* before_relu = nullptr);
+  Tensor then_relu(const Tensor& x, Tensor* before_relu = nullptr) {
+    return then_relu(Parts{x}, before_relu);
+  }
+  /// The same of tensors {..., c_i} side by side, C = sum c_i, whose concatenation is never made.
+  Tensor forward(const Parts& parts, const Ending& ending);
+  Tensor then_relu(const Parts& parts, Tensor* before_relu = nullptr);
   /// What evaluation mode does to each channel.
   ChannelMap evaluation_map() const;
 
@@ -100,10 +107,17 @@ Tensor conv_bn_add_relu(Conv2d& conv, BatchNorm& bn, const Tensor& x, const Tens
 /// conv(x) + residual
 Tensor conv_add(Conv2d& conv, const Tensor& x, const Tensor& residual);
 
-/// x {B, in} -> {B, out}. State: weight {out, in}, bias {out}, both from U(-1 / sqrt(in), 1 / sqrt(in)).
+struct LinearOptions {
+  DiskLayout weight_layout{};
+  /// How weight and bias start; the default of both is U(-1 / sqrt(in), 1 / sqrt(in)).
+  std::optional<Init> weight{};
+  std::optional<Init> bias{};
+};
+
+/// x {B, in} -> {B, out}. State: weight {out, in}, bias {out}.
 class Linear : public Module {
  public:
-  Linear(std::int64_t in, std::int64_t out, const DiskLayout& weight_layout = DiskLayout::same());
+  Linear(std::int64_t in, std::int64_t out, const LinearOptions& options = {});
   Tensor forward(const Tensor& x) override;
 
  private:

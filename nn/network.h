@@ -59,7 +59,12 @@ class Stage : public Module {
  public:
   template <class... Args>
   void append(Args&&... args) {
-    blocks_.push_back(&add<Block>(std::to_string(blocks_.size()), std::forward<Args>(args)...));
+    append_as(std::to_string(blocks_.size()), std::forward<Args>(args)...);
+  }
+  /// Under another name.
+  template <class... Args>
+  void append_as(const std::string& name, Args&&... args) {
+    blocks_.push_back(&add<Block>(name, std::forward<Args>(args)...));
   }
   Tensor forward(const Tensor& x) override { return forward(x, nullptr); }
   Tensor forward(const Tensor& x, Tensor* before_relu) {

@@ -73,8 +73,7 @@ class NetFamily : public ModelFamily {
 
   std::unique_ptr<Network> build(const ModelOptions& options) const override {
     const Shape& image = options.image;
-    require(image[0] >= 8 && image[1] >= 8,
-            "net: images of {} are too small for three 2x2 poolings: at least 8x8", image.str());
+    check_poolings("net", image, 3);
     return std::make_unique<Net>(image, num_channels_, options.classes, static_cast<float>(dropout_rate_));
   }
 

@@ -7,10 +7,16 @@
 
 #include "core/nearest.h"
 #include "nn/models/cifar_resnet.h"
+#include "nn/models/densenet.h"
 #include "nn/models/mlp.h"
+#include "nn/models/mobilenetv2.h"
 #include "nn/models/net.h"
 #include "nn/models/preresnet.h"
 #include "nn/models/resnet.h"
+#include "nn/models/resnext.h"
+#include "nn/models/shufflenet.h"
+#include "nn/models/shufflenetv2.h"
+#include "nn/models/vgg.h"
 #include "nn/models/wrn.h"
 
 namespace generous {
@@ -36,11 +42,19 @@ MakeFamily plain(Build build) {
 /// Every model with a fixed name.
 const std::map<std::string, MakeFamily>& families() {
   static const std::map<std::string, MakeFamily> table = [] {
-    std::map<std::string, MakeFamily> models{{"net", make_net_family}, {"mlp", plain(make_mlp)}};
+    std::map<std::string, MakeFamily> models{{"net", make_net_family},
+                                             {"mlp", plain(make_mlp)},
+                                             {"resnext29", make_resnext_family},
+                                             {"mobilenetv2", plain(make_mobilenetv2)},
+                                             {"mobile_half", plain(make_mobile_half)},
+                                             {"shufflev1", plain(make_shufflev1)},
+                                             {"shufflev2", plain(make_shufflev2)},
+                                             {"shufflenetv2", make_shufflenetv2_family}};
     const auto add_resnet = [&models](const std::string& name, const ResNetSpec& spec) {
       models[name] = plain([spec](const ModelOptions& options) { return make_resnet(spec, options); });
     };
-    for (const int depth : {18, 34, 50}) add_resnet("resnet" + std::to_string(depth), resnet_spec(depth));
+    for (const int depth : {18, 34, 50, 101, 152})
+      add_resnet("resnet" + std::to_string(depth), resnet_spec(depth));
     for (const int depth : {8, 14, 20, 32, 44, 56, 110})
       add_resnet("resnet" + std::to_string(depth), cifar_resnet_spec(depth, false));
     for (const int depth : {8, 32})
@@ -48,6 +62,17 @@ const std::map<std::string, MakeFamily>& families() {
     for (const int depth : {20, 32, 44, 56, 110})
       models["preresnet" + std::to_string(depth)] =
           plain([depth](const ModelOptions& options) { return make_preresnet(depth, options); });
+    for (const int depth : {8, 11, 13, 16, 19})
+      for (const bool norms : {false, true})
+        models["vgg" + std::to_string(depth) + (norms ? "_bn" : "")] =
+            plain([depth, norms](const ModelOptions& options) { return make_vgg(depth, norms, options); });
+    for (const int depth : {121, 161, 169, 201})
+      models["densenet" + std::to_string(depth)] =
+          plain([depth](const ModelOptions& options) { return make_densenet(depth, options); });
+    for (const std::string ratio : {"0.5", "1.5", "2"})
+      models["shufflenetv2_" + ratio] = plain([ratio = std::stod(ratio)](const ModelOptions& options) {
+        return make_shufflenetv2(ratio, options);
+      });
     return models;
   }();
   return table;
@@ -89,6 +114,13 @@ std::unique_ptr<Network> make_model(const std::string& name, const ModelOptions&
   settings.defaults(options.settings);
   family->declare(settings);
   return make_model(*family, options);
+}
+
+void check_poolings(const std::string& model, const Shape& image, std::int64_t poolings) {
+  const std::int64_t least = std::int64_t{1} << poolings;
+  require(image[0] >= least && image[1] >= least,
+          "{}: images of {} are too small for {} poolings of 2x2: at least {}x{}", model, image.str(),
+          poolings, least, least);
 }
 
 std::vector<std::string> model_names() {

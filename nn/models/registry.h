@@ -40,6 +40,9 @@ std::unique_ptr<Network> make_model(const ModelFamily& family, const ModelOption
 /// name.
 std::unique_ptr<Network> make_model(const std::string& name, const ModelOptions& options);
 
+/// Throws Error for images that so many 2x2 poolings of stride 2 leave nothing of.
+void check_poolings(const std::string& model, const Shape& image, std::int64_t poolings);
+
 /// Every fixed name, sorted; and `wrn_D_K` as a pattern.
 std::vector<std::string> model_names();
 

@@ -146,6 +146,14 @@ ResNetSpec resnet_spec(int depth) {
       spec.blocks = {3, 4, 6, 3};
       spec.bottleneck = true;
       return spec;
+    case 101:
+      spec.blocks = {3, 4, 23, 3};
+      spec.bottleneck = true;
+      return spec;
+    case 152:
+      spec.blocks = {3, 8, 36, 3};
+      spec.bottleneck = true;
+      return spec;
     default:
       fail("resnet_spec: there is no depth {}", depth);
   }

@@ -23,7 +23,7 @@ struct ResNetSpec {
 /// Any H, W and C: the classifier sees the mean over the last stage's image.
 std::unique_ptr<Network> make_resnet(const ResNetSpec& spec, const ModelOptions& options);
 
-/// resnet18, resnet34 or resnet50: stem 64, stages 64/128/256/512.
+/// resnet18, 34, 50, 101 or 152: stem 64, stages 64/128/256/512; bottlenecks from 50 on.
 ResNetSpec resnet_spec(int depth);
 
 }  // namespace generous

@@ -33,6 +33,12 @@ std::vector<std::string> models() {
   return names;
 }
 
+/// Every family, and every kind of block in it.
+const std::vector<std::string> families{"net",         "mlp",         "resnet8",      "resnet50",
+                                        "preresnet20", "preresnet44", "wrn_10_2",     "vgg8",
+                                        "vgg11_bn",    "resnext29",   "mobilenetv2",  "mobile_half",
+                                        "shufflev1",   "shufflev2",   "shufflenetv2", "densenet121"};
+
 /// With batch norms that differ from each other and from the identity.
 std::unique_ptr<Network> model_of(const std::string& name) {
   auto model = make_model(name, {.classes = 10});
@@ -108,6 +114,8 @@ void check_relation(const Features& features, std::size_t stage, const json& ent
   } else if (point.find("'s BN") != std::string::npos || point.find(" of ") != std::string::npos) {
     REQUIRE(features.norms[stage] != nullptr);
     CHECK(difference(before, normalised(after, *features.norms[stage])) < 1e-5);
+  } else if (point.find("NOT shuffled") != std::string::npos) {
+    CHECK(identical(after, channel_shuffle(relu(before), 2)));
   } else {
     CHECK(identical(after, relu(before)));
   }
@@ -168,8 +176,7 @@ TEST_CASE("the batch norm before a stage's last ReLU is the reference's") {
 
 TEST_CASE("a frozen network shows what it shows in evaluation mode") {
   const NoGrad guard;
-  for (const std::string name :
-       {"net", "mlp", "resnet8", "resnet50", "preresnet20", "preresnet44", "wrn_10_2"}) {
+  for (const std::string& name : families) {
     CAPTURE(name);
     const auto model = model_of(name);
     model->eval();
@@ -191,8 +198,7 @@ TEST_CASE("a frozen network shows what it shows in evaluation mode") {
 }
 
 TEST_CASE("features change neither logits nor running statistics, and carry gradients") {
-  for (const std::string name :
-       {"net", "mlp", "resnet8", "resnet50", "preresnet20", "preresnet44", "wrn_10_2"}) {
+  for (const std::string& name : families) {
     CAPTURE(name);
     const auto plain = model_of(name);
     const auto shown = model_of(name);

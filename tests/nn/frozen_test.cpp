@@ -108,11 +108,22 @@ void on_every_bf16_implementation(Test&& test) {
   });
 }
 
-std::vector<std::string> every_model() {
-  std::vector<std::string> names = model_names();
-  std::erase(names, "wrn_D_K");
-  names.insert(names.end(), {"wrn_10_1", "wrn_16_2"});
-  return names;
+/// Every family, and every kind of block in it.
+const std::vector<std::string> every_family{
+    "net",         "mlp",       "resnet18",  "resnet50",     "resnet8",    "resnet8x4", "preresnet20",
+    "preresnet44", "wrn_10_1",  "wrn_16_2",  "vgg8",         "vgg11_bn",   "resnext29", "mobilenetv2",
+    "mobile_half", "shufflev1", "shufflev2", "shufflenetv2", "densenet121"};
+
+/// Few channels and layers where these are settings.
+ModelOptions small(const Shape& image) {
+  return {.classes = 7,
+          .image = image,
+          .settings = {{"num_channels", "11"},
+                       {"depth", "11"},
+                       {"cardinality", "3"},
+                       {"widen_factor", "1"},
+                       {"ratio", "0.5"}},
+          .seed = 2};
 }
 
 /// The readable backend, counting the kernels that a frozen model should and should not call.
@@ -270,11 +281,10 @@ TEST_CASE("a fused convolution refuses gradients and what does not fit") {
   CHECK(message(input, {.residual = residual, .activation = Activation::none}).empty());
 }
 
-TEST_CASE("every model computes frozen what it computes in evaluation mode") {
-  for (const std::string& name : every_model()) {
+TEST_CASE("every family computes frozen what it computes in evaluation mode") {
+  for (const std::string& name : every_family) {
     CAPTURE(name);
-    const ModelOptions options{
-        .classes = 7, .image = {13, 10, 3}, .settings = {{"num_channels", "11"}}, .seed = 2};
+    const ModelOptions options = small({13, 10, 3});
     const Tensor images = random_tensor({3, 13, 10, 3}, "images");
     const Tensor fewer = random_tensor({2, 13, 10, 3}, "fewer");
     const auto model = make_model(name, options);
@@ -295,10 +305,10 @@ TEST_CASE("every model computes frozen what it computes in evaluation mode") {
 
 TEST_CASE("a frozen model in bf16 is as near to f32 as evaluation mode in bf16") {
   const Tensor images = random_tensor({16, 13, 10, 3}, "images");
-  for (const std::string name : {"net", "resnet20", "preresnet20", "wrn_16_2", "resnet8x4"}) {
+  for (const std::string name :
+       {"net", "resnet20", "preresnet20", "wrn_16_2", "resnet8x4", "vgg8", "mobile_half", "shufflenetv2"}) {
     CAPTURE(name);
-    const ModelOptions options{
-        .classes = 7, .image = {13, 10, 3}, .settings = {{"num_channels", "11"}}, .seed = 2};
+    const ModelOptions options = small({13, 10, 3});
     const auto model = make_model(name, options);
     randomise_batch_norms(*model, images);
     model->eval();
@@ -323,6 +333,7 @@ TEST_CASE("frozen models call one kernel for a convolution with all that follows
     CHECK(counts.conv2d_inference == convolutions);
     CHECK(counts.batch_norm == batch_norms);
     CHECK(counts.add == 0);
+    CHECK(counts.unary == 0);
   };
   check("resnet14", 1 + 12 + 2, 0);
   check("resnet50", 1 + 48 + 4, 0);
@@ -330,6 +341,16 @@ TEST_CASE("frozen models call one kernel for a convolution with all that follows
   check("preresnet44", 1 + 63 + 3, 21 + 1);
   check("wrn_10_2", 1 + 6 + 3, 3 + 1);
   check("net", 3, 1);
+  check("vgg11", 8, 0);
+  check("vgg11_bn", 8, 0);
+  check("resnext29", 1 + 27 + 3, 0);
+  check("mobile_half", 1 + 3 * 17 + 1, 0);
+  check("mobilenetv2", 1 + 3 * 17 + 2, 0);  // the classifier is a convolution
+  check("shufflev1", 1 + 3 * 16, 0);
+  check("shufflev2", 1 + 3 * 5 + 13 * 3 + 1, 0);
+  check("shufflenetv2", 1 + 3 * 5 + 13 * 3 + 1, 0);
+  // The batch norms before a layer's first convolution, in the transitions and at the end.
+  check("densenet121", 1 + 2 * 58 + 3, 58 + 3 + 1);
 }
 
 TEST_CASE("a sequence folds the batch norm behind a biased convolution") {

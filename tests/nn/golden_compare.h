@@ -36,9 +36,9 @@ inline std::vector<double> flat(const nlohmann::json& rows) {
   return values;
 }
 
-/// Every element, relative to the largest one.
+/// Every element, relative to the largest one, and `more` besides.
 inline void compare_matrix(const Tensor& actual, const nlohmann::json& rows, const std::string& what,
-                           Complaints& out) {
+                           Complaints& out, double more = 0.0) {
   const std::vector<double> expected = flat(rows);
   const auto values = actual.data<float>();
   require(values.size() == expected.size(), "{} has {} elements, expected {}", what, values.size(),
@@ -46,7 +46,7 @@ inline void compare_matrix(const Tensor& actual, const nlohmann::json& rows, con
   double largest = 0.0;
   for (const double value : expected) largest = std::max(largest, std::abs(value));
   for (std::size_t i = 0; i < values.size(); ++i)
-    compare(static_cast<double>(values[i]), expected[i], value_tolerance * largest,
+    compare(static_cast<double>(values[i]), expected[i], value_tolerance * largest + more,
             fmt::format("{}[{}]", what, i), out);
 }
 

@@ -1,6 +1,8 @@
 // The losses against naive double-precision versions of the published formulas, written with plain loops, and
 // their gradients against finite differences of those. (tests/golden has the outside values.)
 
+#include "nn/losses.h"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -11,7 +13,6 @@
 #include "core/random.h"
 #include "nn/distill/generous.h"
 #include "nn/distill/kd.h"
-#include "nn/losses.h"
 #include "tests/core/cpu_implementations.h"
 
 namespace generous {

@@ -41,7 +41,7 @@ TEST_CASE("unknown models name the nearest") {
   CHECK(model_error("").starts_with("unknown model ''"));
   const std::vector<std::string> names = model_names();
   CHECK(std::ranges::is_sorted(names));
-  CHECK(names.size() == 20);
+  CHECK(names.size() == 45);
 }
 
 TEST_CASE("wide residual networks are parsed strictly") {
@@ -82,15 +82,32 @@ TEST_CASE("options that no model can have") {
   CHECK(model_error("net", {.settings = {{"dropout_rate", "-0.5"}}}) ==
         "dropout_rate must be a number from 0 to 0.999, not '-0.5'");
   CHECK(model_error("net", {.image = {32, 7, 3}}) ==
-        "net: images of {32, 7, 3} are too small for three 2x2 poolings: at least 8x8");
+        "net: images of {32, 7, 3} are too small for 3 poolings of 2x2: at least 8x8");
+  CHECK(model_error("vgg11_bn", {.image = {7, 32, 3}}) ==
+        "vgg11_bn: images of {7, 32, 3} are too small for 3 poolings of 2x2: at least 8x8");
+  CHECK(model_error("densenet169", {.image = {32, 4, 3}}) ==
+        "densenet169: images of {32, 4, 3} are too small for 3 poolings of 2x2: at least 8x8");
+  const auto with = [](const std::string& name, const std::string& key, const std::string& value) {
+    return model_error(name, {.settings = {{key, value}}});
+  };
+  CHECK(with("shufflenetv2", "ratio", "0.75") == "shufflenetv2: ratio is 0.75, expected 0.5, 1, 1.5 or 2");
+  CHECK(with("shufflenetv2", "ratio", "4") == "ratio must be a number from 0.5 to 2, not '4'");
+  CHECK(with("resnext29", "depth", "30") == "resnext29: depth is 30, expected 9n + 2, such as 29");
+  CHECK(with("resnext29", "cardinality", "0") == "cardinality must be an integer from 1 to 64, not '0'");
+  CHECK(with("resnext29", "widen_factor", "x") == "widen_factor must be an integer from 1 to 64, not 'x'");
+  CHECK(model_error("shufflenetv2_0.75")
+            .starts_with("unknown model 'shufflenetv2_0.75'; did you mean 'shufflenetv2_0.5'?"));
+  CHECK(model_error("densenet120").starts_with("unknown model 'densenet120'; did you mean 'densenet121'?"));
+  CHECK(model_error("vgg12_bn").starts_with("unknown model 'vgg12_bn'; did you mean 'vgg11_bn'?"));
 }
 
 TEST_CASE("models take images of other sizes and channels") {
   for (const std::string name :
-       {"net", "mlp", "resnet18", "resnet8", "preresnet20", "preresnet44", "wrn_10_2"}) {
-    for (const Shape& image : {Shape{28, 28, 1}, Shape{9, 17, 4}}) {
+       {"net", "mlp", "resnet18", "resnet8", "preresnet20", "preresnet44", "wrn_10_2", "vgg8", "vgg8_bn",
+        "resnext29", "mobilenetv2", "mobile_half", "shufflev1", "shufflev2", "shufflenetv2", "densenet121"}) {
+    for (const Shape& image : {Shape{28, 28, 1}, Shape{64, 64, 3}, Shape{9, 17, 4}}) {
       CAPTURE(name);
-      const auto model = make_model(name, {.classes = 6, .image = image});
+      const auto model = make_model(name, {.classes = 6, .image = image, .settings = {{"depth", "11"}}});
       const Tensor logits = model->forward(Tensor::full({2, image[0], image[1], image[2]}, 0.5F));
       CHECK(logits.shape() == Shape{2, 6});
       for (const float value : logits.data<float>()) CHECK(std::isfinite(value));
@@ -105,6 +122,32 @@ TEST_CASE("net: its width is an option") {
   const auto fc1 = std::ranges::find(state, "fc1.weight", &StateEntry::name);
   REQUIRE(fc1 != state.end());
   CHECK(fc1->tensor.shape() == Shape{20, 2 * 3 * 20});
+}
+
+TEST_CASE("shufflenetv2: its ratio is a setting, and part of three names") {
+  for (const std::string ratio : {"0.5", "1.5", "2"}) {
+    const auto named = make_model("shufflenetv2_" + ratio, {.seed = 3});
+    const auto set = make_model("shufflenetv2", {.settings = {{"ratio", ratio}}, .seed = 3});
+    CHECK(same_weights(*named, *set));
+  }
+  CHECK(make_model("shufflenetv2", {})->parameter_count() == 1268646);
+}
+
+TEST_CASE("resnext29: its settings change depth, groups and width") {
+  const auto shape_of = [](const Module& model, const std::string& name) {
+    const auto state = model.state();
+    const auto it = std::ranges::find(state, name, &StateEntry::name);
+    REQUIRE_MESSAGE(it != state.end(), name);
+    return it->tensor.shape();
+  };
+  const auto model =
+      make_model("resnext29", {.settings = {{"cardinality", "2"}, {"depth", "20"}, {"widen_factor", "3"}}});
+  CHECK(shape_of(*model, "stage_2.stage_2_bottleneck_1.conv_conv.weight") == Shape{2 * 128, 3, 3, 128});
+  CHECK(shape_of(*model, "stage_2.stage_2_bottleneck_1.conv_expand.weight") == Shape{3 * 128, 1, 1, 2 * 128});
+  CHECK(shape_of(*model, "classifier.weight") == Shape{10, 3 * 256});
+  CHECK(std::ranges::none_of(model->state(), [](const StateEntry& entry) {
+    return entry.name.starts_with("stage_1.stage_1_bottleneck_2");
+  }));
 }
 
 TEST_CASE("net: dropout acts in training mode alone") {
@@ -149,6 +192,27 @@ TEST_CASE(
   const double fan_in_64 = 1.0 / std::sqrt(3.0 * 9.0 * 64.0);  // 0.0241
   CHECK(weight_std("resnet18", "layer2.0.conv1.weight") == doctest::Approx(fan_in_64).epsilon(0.02));
   CHECK(weight_std("net", "conv3.weight") == doctest::Approx(fan_in_64).epsilon(0.02));
+
+  const auto fan_out = [](double sums) { return doctest::Approx(std::sqrt(2.0 / sums)).epsilon(0.02); };
+  CHECK(weight_std("vgg8_bn", "block2.0.weight") == fan_out(9 * 256));
+  CHECK(weight_std("vgg8_bn", "block2.0.bias") == 0.0);
+  CHECK(weight_std("vgg8_bn", "classifier.weight") == doctest::Approx(0.01).epsilon(0.03));
+  CHECK(weight_std("vgg8_bn", "classifier.bias") == 0.0);
+  CHECK(weight_std("mobile_half", "blocks.6.0.conv.0.weight") == fan_out(480));
+  CHECK(weight_std("mobile_half", "blocks.6.0.conv.3.weight") == fan_out(9 * 480));
+  CHECK(weight_std("mobile_half", "classifier.0.weight") == doctest::Approx(0.01).epsilon(0.03));
+  CHECK(weight_std("mobile_half", "classifier.0.bias") == 0.0);
+  CHECK(weight_std("resnext29", "stage_1.stage_1_bottleneck_1.conv_conv.weight") == fan_out(9 * 512));
+  CHECK(weight_std("resnext29", "classifier.weight") == fan_out(1024));
+  CHECK(weight_std("resnext29", "classifier.bias") == 0.0);
+  const auto fan_in = [](double sums) { return doctest::Approx(1.0 / std::sqrt(3.0 * sums)).epsilon(0.03); };
+  CHECK(weight_std("mobilenetv2", "stage7.residual.3.weight") == fan_in(9));
+  CHECK(weight_std("mobilenetv2", "stage7.residual.3.bias") == fan_in(9));
+  CHECK(weight_std("mobilenetv2", "conv2.weight") == fan_in(1280));
+  CHECK(weight_std("shufflenetv2", "stage4.1.residual.0.weight") == fan_in(232));
+  CHECK(weight_std("shufflev1", "layer3.1.conv3.weight") == fan_in(80));
+  CHECK(weight_std("shufflev2", "layer3.1.conv1.weight") == fan_in(232));
+  CHECK(weight_std("densenet121", "features.transition_layer_1.down_sample.1.weight") == fan_in(512));
 }
 
 }  // namespace generous
