@@ -15,7 +15,9 @@ inline const std::array stages = {
     TrainingStage{.program = "train_generous",
                   .method = "generous",
                   .teacher_model = "adversarial_model",
-                  .teacher_weights = "adversarial_resume"},
+                  .teacher_weights = "adversarial_resume",
+                  .teacher_model_alias = "teacher_model",
+                  .teacher_weights_alias = "teacher_resume"},
     TrainingStage{
         .program = "train_kd", .teacher_model = "teacher_model", .teacher_weights = "teacher_resume"},
 };

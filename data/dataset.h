@@ -29,6 +29,11 @@ struct DatasetInfo {
   float rotation_degrees = 0.0F;         ///< rotate by up to this much; 0: none
   bool flip = true;                      ///< mirror horizontally with probability 1/2
   std::filesystem::path default_folder;  ///< looked at when no --data_dir is given
+  // As published; of no size where the folder decides.
+  Shape image = {};  ///< {H, W, C}
+  std::int64_t classes = 0;
+  std::int64_t train_images = 0;
+  std::int64_t test_images = 0;
 };
 
 /// fashion_mnist, cifar10, cifar100, tiny_imagenet, class_folders. Throws Error that names the nearest for

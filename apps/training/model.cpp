@@ -2,8 +2,9 @@
 
 namespace generous {
 
-void ModelSettings::declare(Options& options, const std::string& key, const std::string& help) {
-  options.add(key, name, {.help = help, .required = true});
+void ModelSettings::declare(Options& options, const std::string& key, const std::string& help,
+                            const std::string& alias) {
+  options.add(key, name, {.help = help, .alias = alias, .required = true});
   family = find_family(name);
   if (family != nullptr) family->declare(options);
 }

@@ -14,8 +14,10 @@ struct ModelSettings {
   std::string name;
   std::unique_ptr<ModelFamily> family;  ///< null while there is no such model
 
-  /// Declares the name as `key`, and then what the family declares.
-  void declare(Options& options, const std::string& key, const std::string& help);
+  /// Declares the name as `key`, which has another name if `alias` is not empty, and then what the family
+  /// declares.
+  void declare(Options& options, const std::string& key, const std::string& help,
+               const std::string& alias = {});
   /// Builds and initialises it. Throws Error for an unknown name, and like make_model.
   std::unique_ptr<Network> make(const ModelOptions& options) const;
 };

@@ -19,6 +19,7 @@ std::vector<std::string> student_methods() {
 
 void TrainingSettings::declare(Options& options, const TrainingStage& stage) {
   run.declare(options);
+  list.declare(options);
   options.group("model");
   model.declare(options, "model_name", "the network");
   images.declare(options);

@@ -8,6 +8,7 @@
 #include "apps/training/batches.h"
 #include "apps/training/device.h"
 #include "apps/training/images.h"
+#include "apps/training/listing.h"
 #include "apps/training/model.h"
 #include "apps/training/optimization.h"
 #include "apps/training/report.h"
@@ -21,6 +22,7 @@ namespace generous {
 
 struct TrainingSettings {
   RunSettings run;
+  ListSettings list;
   LoopSettings loop;
   ReportSettings report;
   ModelSettings model;

@@ -12,9 +12,11 @@ namespace generous {
 
 void TeacherSettings::declare(Options& options, const TrainingStage& stage) {
   if (stage.teacher_model.empty()) return;
-  model.declare(options, stage.teacher_model, "the teacher's network");
+  model.declare(options, stage.teacher_model, "the teacher's network", stage.teacher_model_alias);
   options.add(stage.teacher_weights, weights,
-              {.help = "the teacher's weights (.safetensors)", .required = true});
+              {.help = "the teacher's weights (.safetensors)",
+               .alias = stage.teacher_weights_alias,
+               .required = true});
 }
 
 Teacher TeacherSettings::load(const WeightFinder& finder, const TrainingStage& stage,

@@ -156,6 +156,11 @@ int train(Options& options, const TrainingStage& stage, std::span<const Training
   TrainingSettings settings;
   settings.declare(options, stage);
   tell_stages_apart(options, stage, stages);
+  if (!settings.list.list.empty()) {
+    options.check_names();
+    print_lines(settings.list.text(settings.images.dataset));
+    return 0;
+  }
   if (!options.finish()) return 0;
   Display display;
   const int code = train_shown(settings, options, stage, stages, display);

@@ -280,6 +280,31 @@ TEST_CASE("what is wrong with a flag is a usage error that names it and what wou
   }
 }
 
+TEST_CASE("a setting of another model is accepted where the paper's files have it, and has no effect") {
+  const Config config = from_flags({"--num_channels", "48", "--dropout_rate", "0.5"});
+  int unused = 0;
+  for (const SettingValue& setting : config.options.settings()) unused += setting.unused ? 1 : 0;
+  CHECK(unused == 2);
+  // A teacher's family counts as well as the student's.
+  const Config student(student_stage,
+                       complete({"--num_channels", "48", "--teacher_model", "net", "--teacher_resume", "w"}));
+  for (const SettingValue& setting : student.options.settings()) CHECK_FALSE(setting.unused);
+  CHECK(student.num_channels == 48);
+  const Shape image{8, 8, 3};
+  const auto teacher = student.teacher.model.make({.classes = 3, .image = image});
+  CHECK(teacher->parameters().front().tensor.size(0) == 48);
+}
+
+TEST_CASE("a stage's teacher has the names of the paper, and those of the student's stage") {
+  for (const bool paper : {true, false}) {
+    const Config config(generous_stage,
+                        complete({paper ? "--adversarial_model" : "--teacher_model", "resnet14",
+                                  paper ? "--adversarial_resume" : "--teacher_resume", "w"}));
+    CHECK(config.teacher_model == "resnet14");
+    CHECK(contains(to_json(config), "\"adversarial_resume\": \"w\""));
+  }
+}
+
 TEST_CASE("missing settings are named") {
   const auto message = [](const TrainingStage& stage, const Arguments& flags) {
     const Complaint complaint = complaint_of([&] { Config(stage, flags); });

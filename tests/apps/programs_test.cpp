@@ -206,7 +206,11 @@ TEST_CASE("evaluate agrees with the run, and predict with the model") {
   SUBCASE("weights of another model: the names that differ") {
     Arguments changed = evaluate;
     changed[1] = "resnet14";
-    check_error("evaluate", changed, 1, {weights, "layer1.1.conv1.weight"});
+    check_error("evaluate", changed, 1,
+                {weights + " holds resnet8, you asked for resnet14", "layer1.1.conv1.weight"});
+    Arguments other = predict + Arguments{input.string()};
+    other[1] = "resnet14";
+    check_error("predict", other, 1, {weights + " holds resnet8, you asked for resnet14"});
     changed[1] = "resnet8x4";
     check_error("evaluate", changed, 1, {weights, "conv1.weight"});
     changed[1] = "resnet9";
@@ -215,6 +219,24 @@ TEST_CASE("evaluate agrees with the run, and predict with the model") {
                 small_run(folder / "images", folder / "new") + Arguments{"--init", input.string()}, 1,
                 {input.string(), "conv1.weight"});
     CHECK(fs::is_empty(folder / "new"));
+  }
+  SUBCASE("the paper's names of weight files are understood everywhere") {
+    const std::string tar = (run / "last_model.tar").string();
+    Arguments changed = evaluate;
+    changed[3] = tar;
+    CHECK(contains(completed("evaluate", changed), "of 15)"));
+    changed = predict + Arguments{input.string()};
+    changed[5] = tar;
+    completed("predict", changed);
+    changed[9] = weights;  // by another name than --weights has
+    check_error("predict", changed, 2, {"is the file that --weights reads"});
+    completed("train_standard",
+              small_run(folder / "images", folder / "new") + Arguments{"--init", tar, "--max_steps", "1"});
+    changed = evaluate;
+    changed[3] = (folder / "nowhere" / "best_model.tar").string();
+    check_error("evaluate", changed, 1,
+                {"weights: there is no file " + (folder / "nowhere" / "best_model.safetensors").string(),
+                 "train it first: train_standard --save_path " + (folder / "nowhere").string()});
   }
   SUBCASE("--init starts from given weights") {
     completed("train_standard",
@@ -254,6 +276,12 @@ TEST_CASE("usage errors exit with 2, help with 0") {
     check_error(program, {}, 2, {"is missing"});
     check_error(program, {"--model_nam", "resnet8"}, 2, {"did you mean --model_name?"});
   }
+  // The chosen model and method have settings of their own; each setting has its default or is required.
+  const std::string help = completed("train_generous", {"--help", "--model_name", "net"});
+  for (const char* line : {"\nrun\n", "\nmodel\n", "\ndata\n", "\ntraining\n", "\nmethod\n", "\ndevice\n",
+                           "  --num_channels ", "  --Tn ", "default: 0.001)", "required)"})
+    CHECK(contains(help, line));
+  CHECK_FALSE(contains(completed("train_kd", {"--help", "--model_name", "resnet8"}), "--num_channels"));
   const Arguments run = small_run(folder / "images", folder / "run");
   check_error("train_standard", run + Arguments{"--num_epochs", "1.5"}, 2, {"--num_epochs", "'1.5'"});
   if (!has_backend(Device::cuda))
