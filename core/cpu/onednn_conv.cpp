@@ -1,10 +1,12 @@
-// Convolution: by our own Winograd where it applies and is faster, by oneDNN otherwise. Images stay NHWC;
-// filters are reordered from OHWI to whatever oneDNN runs fastest with. Filters in training are small and
-// change with every step: they go into a buffer kept beside the primitive. A frozen filter is reordered once.
+// Convolution: by our own Winograd where it applies and is faster, by our own kernels where every channel is
+// by itself, by oneDNN otherwise. Images stay NHWC; filters are reordered from OHWI to whatever oneDNN runs
+// fastest with. Filters in training are small and change with every step: they go into a buffer kept beside
+// the primitive. A frozen filter is reordered once.
 
 #include <chrono>
 #include <limits>
 
+#include "core/cpu/depthwise.h"
 #include "core/cpu/onednn_backend.h"
 #include "core/cpu/winograd.h"
 
@@ -203,6 +205,8 @@ void OneDnnBackend::run(const onednn::Contest& contest, const Key& key) {
 
 void OneDnnBackend::conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight,
                            const Tensor& bias, Tensor& y) {
+  if (depthwise_applies(params, x, weight.shape()))
+    return depthwise_convolve(params, x, weight, bias, Activation::none, y);
   const auto direction = bias.defined() ? onednn::inference_with_bias : onednn::inference;
   const Key key = key_of(direction, params, x, weight.shape());
   run({.possible = winograd_applies(params, x, weight.shape()),
@@ -222,6 +226,12 @@ void OneDnnBackend::conv2d(const Conv2dParams& params, const Tensor& x, const Te
 void OneDnnBackend::conv2d_inference(const Conv2dParams& params, const Tensor& x, FrozenFilter& filter,
                                      const Conv2dEpilogue& epilogue, Tensor& y) {
   const Shape& w = filter.weight.shape();
+  if (depthwise_applies(params, x, w)) {
+    const bool fused = !epilogue.residual.defined();
+    depthwise_convolve(params, x, filter.weight, filter.bias, fused ? epilogue.activation : Activation::none,
+                       y);
+    return fused ? void() : apply(epilogue, y);
+  }
   const auto direction = filter.bias.defined() ? onednn::inference_with_bias : onednn::inference;
   const Key key = key_of(direction, params, x, w);
   run({.possible = winograd_applies(params, x, w),
@@ -239,6 +249,7 @@ void OneDnnBackend::conv2d_inference(const Conv2dParams& params, const Tensor& x
 
 void OneDnnBackend::conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
                                          Tensor& dx) {
+  if (depthwise_applies(params, dx, weight.shape())) return depthwise_backward_data(params, dy, weight, dx);
   const Key key = key_of(onednn::backward_data, params, dx, weight.shape());
   run({.possible = winograd_applies(params, dx, weight.shape()),
        .rule = winograd_convolves_faster(dx, weight.shape()),
@@ -257,6 +268,8 @@ void OneDnnBackend::conv2d_backward_data(const Conv2dParams& params, const Tenso
 
 void OneDnnBackend::conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
                                            Tensor& dweight) {
+  if (depthwise_applies(params, x, dweight.shape()) && depthwise_weight_faster(params, x))
+    return depthwise_backward_weight(x, dy, dweight);
   if (onednn::overruns(params, dweight.shape()))
     return EigenBackend::conv2d_backward_weight(params, x, dy, dweight);
   const Key key = key_of(onednn::backward_weight, params, x, dweight.shape());

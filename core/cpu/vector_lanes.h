@@ -155,8 +155,12 @@ V rectified(V v) {
 /// min(max(v, 0), ceiling); NaN stays NaN.
 template <class V>
 V clipped(V v, float ceiling) {
-  const V positive = rectified(v);
-  return positive > ceiling ? V{} + ceiling : positive;
+  if constexpr (is_pack<V>) {
+    return V::of([&](std::size_t i) { return clipped(v.part[i], ceiling); });
+  } else {
+    const V positive = rectified(v);
+    return positive > ceiling ? V{} + ceiling : positive;
+  }
 }
 
 /// v where `gate` is positive, 0 elsewhere.

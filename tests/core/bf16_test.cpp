@@ -177,6 +177,9 @@ const ConvCase conv_cases[] = {
     {{3, 8, 8, 64}, {64, 3, 3, 64}, {.stride = 1, .padding = 1}, false},
     {{2, 4, 4, 256}, {512, 3, 3, 256}, {.stride = 1, .padding = 1}, false},
     {{2, 16, 16, 64}, {64, 3, 3, 8}, {.stride = 1, .padding = 1, .groups = 8}, false},
+    {{2, 9, 13, 58}, {58, 3, 3, 1}, {.stride = 1, .padding = 1, .groups = 58}, true},
+    {{3, 8, 11, 64}, {64, 3, 3, 1}, {.stride = 2, .padding = 1, .groups = 64}, true},
+    {{67, 17, 31, 64}, {64, 3, 3, 1}, {.stride = 1, .padding = 1, .groups = 64}, false},
     {{2, 224, 220, 15}, {37, 1, 1, 15}, {.stride = 2}, false},  // where oneDNN writes out of bounds
 };
 

@@ -40,6 +40,14 @@ const ConvCase layer_cases[] = {
     {{3, 8, 8, 64}, {64, 3, 3, 64}, {.stride = 1, .padding = 1}, false},
     {{2, 4, 4, 256}, {512, 3, 3, 256}, {.stride = 1, .padding = 1}, false},
     {{2, 16, 16, 64}, {64, 3, 3, 8}, {.stride = 1, .padding = 1, .groups = 8}, false},
+    // Depthwise: channels of whole vectors, of overlapping ones and of none, odd and even extents.
+    {{2, 9, 13, 58}, {58, 3, 3, 1}, {.stride = 1, .padding = 1, .groups = 58}, true},
+    {{3, 8, 11, 35}, {35, 3, 3, 1}, {.stride = 2, .padding = 1, .groups = 35}, true},
+    {{2, 11, 10, 24}, {24, 3, 3, 1}, {.stride = 2, .padding = 1, .groups = 24}, false},
+    {{2, 6, 9, 64}, {64, 3, 3, 1}, {.stride = 1, .padding = 1, .groups = 64}, false},
+    {{3, 1, 8, 16}, {16, 3, 3, 1}, {.stride = 1, .padding = 1, .groups = 16}, false},
+    {{2, 7, 12, 5}, {5, 3, 3, 1}, {.stride = 1, .padding = 1, .groups = 5}, true},
+    {{2, 1, 1, 48}, {48, 3, 3, 1}, {.stride = 2, .padding = 1, .groups = 48}, false},
     // Winograd's tiles: images that are no multiple of four, channels of one, two, four and more vectors.
     {{2, 13, 9, 48}, {80, 3, 3, 48}, {.stride = 1, .padding = 1}, true},
     {{5, 7, 10, 16}, {32, 3, 3, 16}, {.stride = 1, .padding = 1}, false},
@@ -53,6 +61,9 @@ const ConvCase layer_cases[] = {
 const ConvCase large_cases[] = {
     {{13, 13, 15, 512}, {272, 3, 3, 512}, {.stride = 1, .padding = 1}, false},
     {{2, 61, 70, 16}, {128, 3, 3, 16}, {.stride = 1, .padding = 1}, false},
+    {{33, 31, 37, 32}, {32, 3, 3, 1}, {.stride = 1, .padding = 1, .groups = 32}, false},
+    {{5, 40, 33, 100}, {100, 3, 3, 1}, {.stride = 1, .padding = 1, .groups = 100}, false},
+    {{9, 62, 61, 64}, {64, 3, 3, 1}, {.stride = 2, .padding = 1, .groups = 64}, false},
 };
 
 std::vector<double> naive_conv(const Tensor& x, const Tensor& weight, const Tensor& bias,
