@@ -21,7 +21,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string written = read_file(path);
   const TrainingState again = parse_training_state(written, path);
   fuzz::check(again.config == state.config, "the configuration reads back the same");
-  fuzz::check(fuzz::same(again.model, state.model) && fuzz::same(again.optimizer, state.optimizer),
+  fuzz::check(fuzz::same(again.model, state.model) && fuzz::same(again.method, state.method) &&
+                  fuzz::same(again.optimizer, state.optimizer),
               "tensors read back the same");
   write_training_state(path, again);
   fuzz::check(read_file(path) == written, "a state that is read and written again is the same file");
