@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Compares build/apps/benchmark with PyTorch on this machine, in alternation, and prints the README's table.
 
-    python3 apps/compare.py --yardstick torch_baseline.py --python VENV/bin/python --output FILE.jsonl
-    python3 apps/compare.py --table FILE.jsonl
+    python3 apps/benchmark/compare.py --yardstick torch_baseline.py --python VENV/bin/python --output FILE.jsonl
+    python3 apps/benchmark/compare.py --table FILE.jsonl
 
 The yardstick is a script that measures PyTorch's training steps and prints one JSON object a line with
 images_per_s, layout, mode and peak_rss_mib, for --models, --stages, --dtypes, --layouts, --modes, --batch, --steps
@@ -19,7 +19,7 @@ import subprocess
 import sys
 
 MODELS = "resnet18,wrn_16_2,wrn_40_2,resnet8x4,preresnet20,resnet20,net"
-BENCHMARK = pathlib.Path(__file__).resolve().parent.parent / "build" / "apps" / "benchmark"
+BENCHMARK = pathlib.Path(__file__).resolve().parents[2] / "build" / "apps" / "benchmark"
 
 
 def json_lines(command):

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """How the cost of a training step grows: images/s and peak MiB by batch and threads, by depth and by width.
 
-    python3 apps/scaling.py [--dtype f32]     prints the README's two tables, measured by build/apps/benchmark
+    python3 apps/benchmark/scaling.py [--dtype f32]     prints the README's two tables, measured by build/apps/benchmark
 """
 import argparse
 import json
 import pathlib
 import subprocess
 
-BENCHMARK = pathlib.Path(__file__).resolve().parent.parent / "build" / "apps" / "benchmark"
+BENCHMARK = pathlib.Path(__file__).resolve().parents[2] / "build" / "apps" / "benchmark"
 BATCHES = (1, 8, 32, 128, 512, 1024)
 DEPTHS = ("resnet8", "resnet20", "resnet56", "resnet110")
 WIDTHS = ("wrn_16_1", "wrn_16_2", "wrn_16_4")
