@@ -12,9 +12,12 @@
 
 namespace generous {
 
-inline std::uint64_t golden_bits(const std::string& name, std::uint64_t index) {
-  const auto crc = crc32(0, reinterpret_cast<const Bytef*>(name.data()), static_cast<uInt>(name.size()));
-  std::uint64_t z = (static_cast<std::uint64_t>(crc) << 32) + index;
+inline std::uint64_t golden_crc(const std::string& name) {
+  return crc32(0, reinterpret_cast<const Bytef*>(name.data()), static_cast<uInt>(name.size()));
+}
+
+inline std::uint64_t golden_bits(std::uint64_t crc, std::uint64_t index) {
+  std::uint64_t z = (crc << 32) + index;
   z += 0x9E3779B97F4A7C15ULL;
   z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
   z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
@@ -24,9 +27,10 @@ inline std::uint64_t golden_bits(const std::string& name, std::uint64_t index) {
 /// shift + scale * u, u uniform in [-1, 1).
 inline Tensor golden_values(const std::string& name, const Shape& shape, double scale, double shift = 0.0) {
   Tensor tensor = Tensor::empty(shape);
+  const std::uint64_t crc = golden_crc(name);
   std::uint64_t index = 0;
   for (float& value : tensor.data<float>()) {
-    const double u = static_cast<double>(golden_bits(name, index++) >> 40) / 16777216.0 * 2.0 - 1.0;
+    const double u = static_cast<double>(golden_bits(crc, index++) >> 40) / 16777216.0 * 2.0 - 1.0;
     value = static_cast<float>(shift + scale * u);
   }
   return tensor;
@@ -45,9 +49,10 @@ inline Tensor golden_state(const std::string& name, const Shape& shape) {
 
 inline Tensor golden_labels(std::int64_t batch, std::int64_t classes) {
   Tensor labels = Tensor::empty({batch}, DType::i64);
+  const std::uint64_t crc = golden_crc("labels");
   std::uint64_t index = 0;
   for (std::int64_t& label : labels.data<std::int64_t>())
-    label = static_cast<std::int64_t>(golden_bits("labels", index++) % static_cast<std::uint64_t>(classes));
+    label = static_cast<std::int64_t>(golden_bits(crc, index++) % static_cast<std::uint64_t>(classes));
   return labels;
 }
 
