@@ -155,6 +155,23 @@ TEST_CASE("features have the shapes of the reference, before the last ReLUs too"
   }
 }
 
+TEST_CASE("where the reference has nothing before the last ReLU") {
+  const NoGrad guard;
+  for (const std::string name : {"mobilenetv2", "mobile_half"}) {  // a stage does not end in a ReLU
+    const auto model = model_of(name);
+    const Features features = run(*model, images(2), true).features;
+    CHECK(features.before_relu.empty());
+    CHECK(name_of_norm(features.norms[1], *model)
+              .find(name == "mobile_half" ? "blocks.1.1.conv.7" : "stage2.1.residual.7") == 0);
+  }
+  const auto model = model_of("shufflenetv2");  // as shufflev2, whose units are the same but for biases
+  const Features features = run(*model, images(2), true).features;
+  REQUIRE(features.before_relu.size() == 4);
+  CHECK(identical(features.before_relu[0], features.stages[0]));
+  for (std::size_t i = 1; i < 4; ++i)
+    CHECK(identical(features.stages[i], channel_shuffle(relu(features.before_relu[i]), 2)));
+}
+
 TEST_CASE("the batch norm before a stage's last ReLU is the reference's") {
   const NoGrad guard;
   for (const std::string& name : models()) {
