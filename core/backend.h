@@ -149,9 +149,9 @@ class Backend {
   /// dx[m] = the sum of dy[i] over all i with indices[i] = m, in the order of i.
   virtual void gather_rows_backward(const Tensor& indices, const Tensor& dy, Tensor& dx) = 0;
 
-  // Batch norm of either dtype over all axes but the last, fused with an optional residual and ReLU:
-  // y = [relu](gamma * (x - mean) * inverse_std + beta [+ residual]). x may be given in parts, each with some
-  // of its channels.
+  // Batch norm of either dtype over all axes but the last, fused with an optional residual and activation:
+  // y = activation(gamma * (x - mean) * inverse_std + beta [+ residual]). x may be given in parts, each with
+  // some of its channels.
 
   /// Training: mean and inverse_std {C} are the batch's (biased variance), written for the backward pass; the
   /// running statistics move by `momentum` towards them (unbiased variance).
@@ -161,8 +161,8 @@ class Backend {
   /// Evaluation: with the running statistics.
   virtual void batch_norm_eval(const BatchNormParams& params, const BatchNormInputs& in,
                                const BatchNormStatistics& running, Tensor& y) = 0;
-  /// With dz = dy where y > 0 (or dy itself without ReLU): dbeta = sum dz, dgamma = sum dz * xhat, and
-  /// training: dx = gamma * inverse_std * (dz - dbeta / M - xhat * dgamma / M); evaluation: gamma *
+  /// With dz = dy where the activation let y pass (0 < y < its ceiling): dbeta = sum dz, dgamma = sum dz *
+  /// xhat, and training: dx = gamma * inverse_std * (dz - dbeta / M - xhat * dgamma / M); evaluation: gamma *
   /// inverse_std * dz.
   virtual void batch_norm_backward(const BatchNormParams& params, const BatchNormSaved& saved,
                                    const Tensor& dy, BatchNormGradients& out) = 0;

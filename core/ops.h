@@ -116,7 +116,7 @@ Tensor adaptive_avg_pool2d(const Tensor& x, std::int64_t height, std::int64_t wi
 /// x {N, H, W, C} -> {N, height, width, C}: each pixel is the nearest one of x, as PyTorch's "nearest" takes
 /// it.
 Tensor upsample_nearest(const Tensor& x, std::int64_t height, std::int64_t width);
-/// Over all axes but the last: y = [relu](gamma * (x - mean) / sqrt(var + epsilon) + beta [+ residual]).
+/// Over all axes but the last: y = activation(gamma * (x - mean) / sqrt(var + epsilon) + beta [+ residual]).
 /// Training uses the batch's statistics (biased variance) and moves `running` towards them (unbiased
 /// variance); evaluation uses `running`. (Ioffe & Szegedy 2015)
 /// With several parts, x is their concatenation, which is never made: y is all that is written, and in

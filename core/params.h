@@ -87,7 +87,7 @@ struct DropoutParams {
 
 struct BatchNormParams {
   bool training = true;
-  bool relu = false;
+  Activation activation = Activation::none;
   float momentum = 0.1F;
   float epsilon = 1e-5F;
 };
@@ -117,7 +117,7 @@ struct BatchNormStatistics {
 
 struct BatchNormSaved {
   std::vector<BatchNormPart> parts;
-  Tensor y;            ///< the output, read only with ReLU: its sign is the mask
+  Tensor y;            ///< the output, read only with an activation: where that let it pass is the mask
   Tensor gamma;        ///< {C}
   Tensor beta;         ///< {C}; defined where y depends on x alone, so that x gives the mask as well
   Tensor mean;         ///< {C}
@@ -134,7 +134,7 @@ struct BatchNormGradients {
   std::vector<BatchNormPartGradient> parts;  ///< one for each
   Tensor dgamma;                             ///< {C}
   Tensor dbeta;                              ///< {C}
-  Tensor dresidual;  ///< shape of x; defined only with ReLU (dy itself without) and when wanted
+  Tensor dresidual;  ///< shape of x; defined only with an activation (dy itself without) and when wanted
 };
 
 struct SgdParams {

@@ -156,8 +156,8 @@ struct NormaliseInputs {
 
 template <int width, class T>
 __global__ void __launch_bounds__(block_threads)
-    normalise_kernel(Tiling tiling, Whole whole, Channels in, bool relu, const T* __restrict__ x,
-                     const T* __restrict__ residual, T* __restrict__ y) {
+    normalise_kernel(Tiling tiling, Whole whole, Channels in, bool activated, float ceiling,
+                     const T* __restrict__ x, const T* __restrict__ residual, T* __restrict__ y) {
   const Share share = share_of<width>(tiling);
   if (share.idle) return;
   const NormalisingMap<width> map(in, share.channel);
@@ -172,7 +172,8 @@ __global__ void __launch_bounds__(block_threads)
         Floats<width> out;
         for (int i = 0; i < width; ++i) {
           const float v = map(i, row.x[i]) + row.residual[i];
-          out[i] = relu ? Relu::forward(v) : v;
+          const float positive = Relu::forward(v);
+          out[i] = activated ? (positive > ceiling ? ceiling : positive) : v;
         }
         store(y + place.whole, out);
       });
@@ -182,15 +183,15 @@ __global__ void __launch_bounds__(block_threads)
 
 /// Where dz = dy and where 0.
 enum class Gate : std::uint8_t {
-  open,    ///< no ReLU: dy everywhere
-  output,  ///< dy where y > 0
+  open,    ///< no activation: dy everywhere
+  output,  ///< dy where y is between 0 and the activation's ceiling
   input    ///< the same, with y worked out again from x, which saves reading y
 };
 
 /// Calls f with a constant: the gate.
 template <class F>
 void visit_gate(const BatchNormParams& params, const BatchNormSaved& saved, F&& f) {
-  if (!params.relu) return f(std::integral_constant<Gate, Gate::open>{});
+  if (params.activation == Activation::none) return f(std::integral_constant<Gate, Gate::open>{});
   if (params.training && saved.beta.defined()) return f(std::integral_constant<Gate, Gate::input>{});
   return f(std::integral_constant<Gate, Gate::output>{});
 }
@@ -198,7 +199,8 @@ void visit_gate(const BatchNormParams& params, const BatchNormSaved& saved, F&& 
 template <class T>
 struct Saved {
   Channels channels;
-  Whole whole;  ///< of y and dy
+  Whole whole;    ///< of y and dy
+  float ceiling;  ///< of the activation
   const T* x;
   const T* y;
 };
@@ -223,16 +225,21 @@ __device__ GradientInputs<width> load_row(const Saved<T>& saved, const T* __rest
 template <Gate gate, int width>
 class Rectifier {
  public:
-  __device__ Rectifier(const Channels& channels, std::int64_t channel) {
+  __device__ Rectifier(const Channels& channels, std::int64_t channel, float ceiling) : ceiling_(ceiling) {
     if constexpr (gate == Gate::input) map_ = NormalisingMap<width>(channels, channel);
   }
   __device__ float operator()(int i, const GradientInputs<width>& row) const {
-    if constexpr (gate == Gate::output) return row.y[i] > 0.0F ? row.dy[i] : 0.0F;
-    if constexpr (gate == Gate::input) return map_(i, row.x[i]) > 0.0F ? row.dy[i] : 0.0F;
+    if constexpr (gate == Gate::output) return passed(row.y[i], row.dy[i]);
+    if constexpr (gate == Gate::input) return passed(map_(i, row.x[i]), row.dy[i]);
     return row.dy[i];
   }
 
  private:
+  __device__ float passed(float value, float dy) const {
+    return value > 0.0F && value < ceiling_ ? dy : 0.0F;
+  }
+
+  float ceiling_;
   NormalisingMap<width> map_;
 };
 
@@ -246,7 +253,7 @@ __global__ void __launch_bounds__(block_threads)
   double second[width] = {};
   if (share.row < share.end) {
     const auto mean = load<width>(saved.channels.mean + share.channel);
-    const Rectifier<gate, width> rectified(saved.channels, share.channel);
+    const Rectifier<gate, width> rectified(saved.channels, share.channel, saved.ceiling);
     Floats<width> sum{};
     Floats<width> product{};
     for_each_row(
@@ -296,7 +303,7 @@ __global__ void __launch_bounds__(block_threads)
   const auto scale = load<width>(coefficients + share.channel);
   const auto slope = load<width>(coefficients + tiling.channels + share.channel);
   const auto offset = load<width>(coefficients + 2 * tiling.channels + share.channel);
-  const Rectifier<gate, width> rectified(saved.channels, share.channel);
+  const Rectifier<gate, width> rectified(saved.channels, share.channel, saved.ceiling);
   for_each_row(
       tiling, share, saved.whole, [=](const Place& place) { return load_row<gate, width>(saved, dy, place); },
       [&](const Place& place, const GradientInputs<width>& row) {
@@ -374,7 +381,8 @@ void CudaBackend::batch_norm_train(const BatchNormParams& params, const BatchNor
                   }
                   const Tiling mapping = tiling_of(rows, channels, width, most_mapping_blocks);
                   run("batch_norm", mapping.shape(), normalise_kernel<width, T>, mapping, whole,
-                      channels_of(in.gamma, in.beta, mean, inverse_std, whole.first), params.relu, x,
+                      channels_of(in.gamma, in.beta, mean, inverse_std, whole.first),
+                      params.activation != Activation::none, ceiling_of(params.activation), x,
                       static_cast<const T*>(in.residual.raw()), static_cast<T*>(y.raw()));
                 });
 }
@@ -391,7 +399,8 @@ void CudaBackend::batch_norm_eval(const BatchNormParams& params, const BatchNorm
                   const Tensor& x = in.parts[i].x;
                   const Tiling mapping = tiling_of(rows, x.size(-1), width, most_mapping_blocks);
                   run("batch_norm", mapping.shape(), normalise_kernel<width, T>, mapping, whole,
-                      channels_of(in.gamma, in.beta, running.mean, inverse_std, whole.first), params.relu,
+                      channels_of(in.gamma, in.beta, running.mean, inverse_std, whole.first),
+                      params.activation != Activation::none, ceiling_of(params.activation),
                       static_cast<const T*>(x.raw()), static_cast<const T*>(in.residual.raw()),
                       static_cast<T*>(y.raw()));
                 });
@@ -409,6 +418,7 @@ void CudaBackend::batch_norm_backward(const BatchNormParams& params, const Batch
     const Saved<T> forward{
         .channels = channels_of(saved.gamma, saved.beta, saved.mean, saved.inverse_std, whole.first),
         .whole = whole,
+        .ceiling = ceiling_of(params.activation),
         .x = static_cast<const T*>(x.raw()),
         .y = static_cast<const T*>(saved.y.raw())};
     const auto* gradient = static_cast<const T*>(dy.raw());

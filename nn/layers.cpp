@@ -104,9 +104,12 @@ BatchNorm::BatchNorm(std::int64_t channels, float momentum)
                .batches = add_buffer("num_batches_tracked", {}, DType::i64, Init::constant(0.0F))} {}
 
 Tensor BatchNorm::forward(const Parts& parts, const Ending& ending) {
-  const bool fused = ending.activation == Activation::relu && ending.before_activation == nullptr;
-  const Tensor y = batch_norm({.parts = parts, .gamma = weight_, .beta = bias_, .residual = ending.residual},
-                              running_, {.training = training(), .relu = fused, .momentum = momentum_});
+  const bool fused = ending.before_activation == nullptr;
+  const Tensor y =
+      batch_norm({.parts = parts, .gamma = weight_, .beta = bias_, .residual = ending.residual}, running_,
+                 {.training = training(),
+                  .activation = fused ? ending.activation : Activation::none,
+                  .momentum = momentum_});
   if (fused) return y;
   return finish(y, {.activation = ending.activation, .before_activation = ending.before_activation});
 }

@@ -87,7 +87,7 @@ BENCHMARK(convolution_backward_weight)->Apply(convolution_cases);
 // Batch norm with ReLU over {32, extent, extent, channels}. Arguments: channels, extent, bf16 or not.
 
 struct BatchNormCase {
-  BatchNormParams params{.training = true, .relu = true};
+  BatchNormParams params{.training = true, .activation = Activation::relu};
   BatchNormInputs in;
   BatchNormStatistics running;
   Tensor mean, inverse_std, y;

@@ -1,6 +1,6 @@
-// Batch norm over the rows of x {M, C}, given in parts {M, c_i}, fused with residual and ReLU. Each direction
-// is two passes over the data: sums per channel, then one affine map per channel. T is the element type of x,
-// y, the residual and their gradients; everything {C} is f32, and so is the arithmetic. Formulas:
+// Batch norm over the rows of x {M, C}, given in parts {M, c_i}, fused with residual and activation. Each
+// direction is two passes over the data: sums per channel, then one affine map per channel. T is the element
+// type of x, y, the residual and their gradients; everything {C} is f32, and so is the arithmetic. Formulas:
 // core/backend.h.
 
 #include <cmath>
@@ -113,9 +113,9 @@ AffineMap normalising_map(const Tensor& gamma, const Tensor& beta, const Tensor&
   return map;
 }
 
-/// y = [relu](scale x + shift [+ residual])
+/// y = activation(scale x + shift [+ residual])
 template <class T>
-void normalise(const BatchNormInputs& in, bool relu, const AffineMap& map, Tensor& y) {
+void normalise(const BatchNormInputs& in, Activation activation, const AffineMap& map, Tensor& y) {
   const std::int64_t channels = y.size(-1);
   const auto parts = parts_of<T>(in.parts);
   const auto* residual = static_cast<const T*>(in.residual.raw());
@@ -123,6 +123,8 @@ void normalise(const BatchNormInputs& in, bool relu, const AffineMap& map, Tenso
   const bool streamed = worth_streaming_parts(y.bytes(), parts);
   const float* scale = map.scale.data();
   const float* shift = map.shift.data();
+  const bool activated = activation != Activation::none;
+  const float ceiling = ceiling_of(activation);
   for_row_blocks(y.numel() / channels, channels, [=, &parts](std::int64_t begin, std::int64_t end, int) {
     for_part_channels(parts, [=]<class V>(const Part<const T>& part, std::int64_t c) {
       const V a = load<V>(scale + part.first + c);
@@ -132,7 +134,7 @@ void normalise(const BatchNormInputs& in, bool relu, const AffineMap& map, Tenso
       for (; i < end * part.channels; i += part.channels, o += channels) {
         V v = a * load<V>(part.data + i) + b;
         if (residual != nullptr) v += load<V>(residual + o);
-        store(out + o, relu ? rectified(v) : v, streamed);
+        store(out + o, activated ? clipped(v, ceiling) : v, streamed);
       }
     });
   });
@@ -204,7 +206,7 @@ void train(const BatchNormParams& params, const BatchNormInputs& in, BatchNormSt
           static_cast<float>(1.0 / std::sqrt(moments.variance[c] + static_cast<double>(params.epsilon)));
     }
   }
-  normalise<T>(in, params.relu, normalising_map(in.gamma, in.beta, mean, inverse_std), y);
+  normalise<T>(in, params.activation, normalising_map(in.gamma, in.beta, mean, inverse_std), y);
 }
 
 template <class T>
@@ -216,16 +218,16 @@ void evaluate(const BatchNormParams& params, const BatchNormInputs& in, const Ba
     return static_cast<float>(1.0 / std::sqrt(static_cast<double>(v) + static_cast<double>(params.epsilon)));
   };
   std::ranges::transform(variance, inverse_std.data<float>().begin(), inverse);
-  normalise<T>(in, params.relu, normalising_map(in.gamma, in.beta, running.mean, inverse_std), y);
+  normalise<T>(in, params.activation, normalising_map(in.gamma, in.beta, running.mean, inverse_std), y);
 }
 
-/// dz from dy: dy where the output was positive, or dy itself without ReLU.
+/// dz from dy: dy where the activation let the output pass.
 template <class T>
 class Rectifier {
  public:
-  Rectifier(const BatchNormParams& params, const BatchNormSaved& saved) : relu_(params.relu) {
+  Rectifier(const BatchNormParams& params, const BatchNormSaved& saved) : activation_(params.activation) {
     // The same map of x as in the forward pass has the same sign, and saves reading y.
-    if (relu_ && params.training && saved.beta.defined())
+    if (activation_ != Activation::none && params.training && saved.beta.defined())
       map_ = normalising_map(saved.gamma, saved.beta, saved.mean, saved.inverse_std);
     else
       y_ = static_cast<const T*>(saved.y.raw());
@@ -237,14 +239,15 @@ class Rectifier {
     const bool from_x = !map_.scale.empty();
     const V scale = from_x ? load<V>(map_.scale.data() + c) : V{};
     const V shift = from_x ? load<V>(map_.shift.data() + c) : V{};
-    return [relu = relu_, y = y_, scale, shift](std::int64_t place, V x, V dy) {
-      if (!relu) return dy;
-      return where_positive(y != nullptr ? load<V>(y + place) : scale * x + shift, dy);
+    return [activated = activation_ != Activation::none, ceiling = ceiling_of(activation_), y = y_, scale,
+            shift](std::int64_t place, V x, V dy) {
+      if (!activated) return dy;
+      return where_passed(y != nullptr ? load<V>(y + place) : scale * x + shift, ceiling, dy);
     };
   }
 
  private:
-  bool relu_;
+  Activation activation_;
   const T* y_ = nullptr;
   AffineMap map_;
 };
@@ -259,7 +262,7 @@ void differentiate(const BatchNormParams& params, const BatchNormSaved& saved, c
   const float* mean = saved.mean.data<float>().data();
   const Rectifier<T> rectifier(params, saved);
 
-  // dbeta = sum dz, dgamma = inverse_std * sum dz (x - mean), where dz = dy behind the ReLU.
+  // dbeta = sum dz, dgamma = inverse_std * sum dz (x - mean), where dz = dy behind the activation.
   ChannelSums sums(channels);
   const int threads = for_row_blocks(rows, channels, [&](std::int64_t begin, std::int64_t end, int thread) {
     for_part_channels(parts, [&]<class V>(const Part<const T>& part, std::int64_t c) {

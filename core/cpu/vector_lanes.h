@@ -163,13 +163,13 @@ V clipped(V v, float ceiling) {
   }
 }
 
-/// v where `gate` is positive, 0 elsewhere.
+/// v where `gate` is between 0 and `ceiling`, 0 elsewhere.
 template <class V>
-V where_positive(V gate, V v) {
+V where_passed(V gate, float ceiling, V v) {
   if constexpr (is_pack<V>)
-    return V::of([&](std::size_t i) { return where_positive(gate.part[i], v.part[i]); });
+    return V::of([&](std::size_t i) { return where_passed(gate.part[i], ceiling, v.part[i]); });
   else
-    return gate > 0.0F ? v : V{};
+    return (gate > 0.0F) & (gate < ceiling) ? v : V{};
 }
 
 /// f.template operator()<V>(c) for groups of channels that begin at c and cover [0, channels): the widest

@@ -71,7 +71,8 @@ Tensor batch_norm(const BatchNormInputs& in, BatchNormStatistics& running, const
       inverse_std = inverse_std_of(running.variance, params.epsilon);
     }
   }
-  saved.y = params.relu ? y : Tensor();
+  const bool activated = params.activation != Activation::none;
+  saved.y = activated ? y : Tensor();
   saved.gamma = in.gamma.detach();
   saved.beta = in.residual.defined() ? Tensor() : in.beta.detach();
   saved.mean = mean;
@@ -79,7 +80,7 @@ Tensor batch_norm(const BatchNormInputs& in, BatchNormStatistics& running, const
   const bool need_residual = needs_gradient(in.residual);
   return record_adding(
       "batch_norm", y, inputs,
-      [params, saved, need_residual](const Tensor& dy, const Gradients& so_far) -> Gradients {
+      [params, saved, need_residual, activated](const Tensor& dy, const Gradients& so_far) -> Gradients {
         BatchNormGradients out{.parts = {},
                                .dgamma = empty_like(saved.gamma),
                                .dbeta = empty_like(saved.gamma),
@@ -90,9 +91,9 @@ Tensor batch_norm(const BatchNormInputs& in, BatchNormStatistics& running, const
           gradients.push_back(add ? so_far[i] : empty_like(saved.parts[i].x));
           out.parts.push_back({gradients.back(), add});
         }
-        if (need_residual && params.relu) out.dresidual = empty_like(dy);
+        if (need_residual && activated) out.dresidual = empty_like(dy);
         backend_of(dy).batch_norm_backward(params, saved, dy, out);
-        if (need_residual && !params.relu) out.dresidual = dy;
+        if (need_residual && !activated) out.dresidual = dy;
         gradients.insert(gradients.end(), {out.dgamma, out.dbeta, out.dresidual});
         return gradients;
       });

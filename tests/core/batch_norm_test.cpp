@@ -69,11 +69,14 @@ TEST_CASE("batch norm equals its formula, and moves the running statistics") {
           BatchNormStatistics running = fresh_statistics(shape[-1]);
           const BatchNormStatistics before{running.mean.clone(), running.variance.clone()};
 
-          const Tensor evaluated = batch_norm(in, running, {.training = false, .relu = relu});
+          const Tensor evaluated = batch_norm(
+              in, running, {.training = false, .activation = relu ? Activation::relu : Activation::none});
           CHECK(relative_difference(evaluated, naive_batch_norm(in, &running, relu).y) < 1e-6);
           CHECK(running.mean.data<float>()[0] == before.mean.data<float>()[0]);
 
-          const Tensor trained = batch_norm(in, running, {.training = true, .relu = relu, .momentum = 0.2F});
+          const Tensor trained = batch_norm(
+              in, running,
+              {.training = true, .activation = relu ? Activation::relu : Activation::none, .momentum = 0.2F});
           const Naive wanted = naive_batch_norm(in, nullptr, relu);
           CHECK(relative_difference(trained, wanted.y) < 2e-6);
           const double rows = static_cast<double>(shape.numel() / shape[-1]);
@@ -102,13 +105,13 @@ TEST_CASE("a mean far from zero costs the variance no digits") {
 }
 
 /// Leaves x, gamma, beta and, if there, the residual.
-Tensor apply_batch_norm(const std::vector<Tensor>& leaves, bool training, bool fused_relu) {
+Tensor apply_batch_norm(const std::vector<Tensor>& leaves, bool training, Activation activation) {
   BatchNormStatistics running = fresh_statistics(leaves[0].size(-1));
   return batch_norm({.parts = {leaves[0]},
                      .gamma = leaves[1],
                      .beta = leaves[2],
                      .residual = leaves.size() > 3 ? leaves[3] : Tensor()},
-                    running, {.training = training, .relu = fused_relu});
+                    running, {.training = training, .activation = activation});
 }
 
 std::vector<Tensor> leaves_of(const BatchNormInputs& in) {
@@ -124,19 +127,23 @@ TEST_CASE("batch norm gradients") {
         for (const bool residual : {false, true})
           check_gradients(
               fmt::format("batch_norm {} training {} residual {}", shape.str(), training, residual),
-              [&](const auto& leaves) { return apply_batch_norm(leaves, training, false); },
+              [&](const auto& leaves) { return apply_batch_norm(leaves, training, Activation::none); },
               leaves_of(random_inputs(shape, residual)), {.relative = 5e-3});
   });
 }
 
-// Differences across the kink of a ReLU say little, so the fused form is held against batch norm and ReLU as
+// Differences across a kink say little, so the fused form is held against batch norm and its activation as
 // two ops, each of which has been checked by differences.
-TEST_CASE("the gradients of fused batch norm and ReLU are those of the two ops") {
+TEST_CASE("the gradients of batch norm fused with an activation are those of the two ops") {
   on_every_cpu_implementation([] {
     for (const Shape& shape : small_and_large())
       for (const bool training : {true, false})
-        for (const bool residual : {false, true}) {
+        for (const auto& [activation, residual] : {std::pair{Activation::relu, false},
+                                                   {Activation::relu, true},
+                                                   {Activation::relu6, false},
+                                                   {Activation::relu6, true}}) {
           CAPTURE(shape.str());
+          CAPTURE(static_cast<int>(activation));
           CAPTURE(training);
           CAPTURE(residual);
           const Tensor dy = random_tensor(shape, "dy");
@@ -144,9 +151,9 @@ TEST_CASE("the gradients of fused batch norm and ReLU are those of the two ops")
           for (const bool fused : {false, true}) {
             std::vector<Tensor> leaves;
             for (const Tensor& leaf : leaves_of(random_inputs(shape, residual)))
-              leaves.push_back(leaf.clone().require_grad());
-            const Tensor y = apply_batch_norm(leaves, training, fused);
-            backward(fused ? y : relu(y), dy);
+              leaves.push_back((leaf * 2.0F).clone().require_grad());  // some y are above 6
+            const Tensor y = apply_batch_norm(leaves, training, fused ? activation : Activation::none);
+            backward(fused ? y : activation == Activation::relu ? relu(y) : relu6(y), dy);
             for (const Tensor& leaf : leaves) {
               REQUIRE(leaf.grad().defined());
               gradients.push_back(leaf.grad());

@@ -249,7 +249,8 @@ TEST_CASE("batch norm in all its forms") {
                      BatchNormStatistics running{representable(channels, "mean"),
                                                  square(representable(channels, "variance")) + 0.5F};
                      return batch_norm({{in[0]}, in[1], in[2], in.size() > 3 ? in[3] : Tensor()}, running,
-                                       {.training = training, .relu = with_relu});
+                                       {.training = training,
+                                        .activation = with_relu ? Activation::relu : Activation::none});
                    }});
           }
   });

@@ -353,14 +353,20 @@ inline std::vector<OpCase> batch_norm_cases() {
   std::vector<OpCase> cases;
   for (const Shape& shape : {Shape{3, 5, 4, 6}, Shape{2, 3, 5, 19}, Shape{7, 16}, Shape{301, 35}})
     for (const bool training : {true, false})
-      for (const bool relu : {false, true})
+      for (const Activation activation : {Activation::none, Activation::relu, Activation::relu6})
         for (const bool residual : {false, true}) {
+          // Two kinks are too many for differences: the largest shape is compared between backends alone.
+          if (activation == Activation::relu6 && shape.numel() < 3000) continue;
           const std::string name = "batch_norm " + shape.str() + (training ? " training" : " evaluation") +
-                                   (relu ? " relu" : "") + (residual ? " residual" : "");
+                                   (activation == Activation::none   ? ""
+                                    : activation == Activation::relu ? " relu"
+                                                                     : " relu6") +
+                                   (residual ? " residual" : "");
           const Shape channels{shape[-1]};
           std::vector<Tensor> inputs = {random_tensor(shape, name) * 2.0F + 3.0F};
           if (residual) inputs.push_back(random_tensor(shape, name + " residual"));
-          inputs.push_back(random_tensor(channels, name + " gamma") + 1.5F);
+          inputs.push_back((random_tensor(channels, name + " gamma") + 1.5F) *
+                           (activation == Activation::relu6 ? 2.0F : 1.0F));
           inputs.push_back(random_tensor(channels, name + " beta"));
           cases.push_back(
               {name, inputs,
@@ -371,11 +377,12 @@ inline std::vector<OpCase> batch_norm_cases() {
                      .mean = random_tensor(channels, "running mean").to(device),
                      .variance = (square(random_tensor(channels, "running variance")) + 0.5F).to(device),
                      .batches = beside<std::int64_t>(in[0], {41}, {})};
-                 const Tensor y = batch_norm({.parts = {in[0]},
-                                              .gamma = in[first],
-                                              .beta = in[first + 1],
-                                              .residual = residual ? in[1] : Tensor()},
-                                             running, {.training = training, .relu = relu, .momentum = 0.2F});
+                 const Tensor y =
+                     batch_norm({.parts = {in[0]},
+                                 .gamma = in[first],
+                                 .beta = in[first + 1],
+                                 .residual = residual ? in[1] : Tensor()},
+                                running, {.training = training, .activation = activation, .momentum = 0.2F});
                  return std::vector{y, running.mean, running.variance, running.batches};
                },
                true, residual ? 2U : 1U, 2e-3});
@@ -389,7 +396,7 @@ inline std::vector<OpCase> batch_norm_parts_cases() {
   std::vector<OpCase> cases;
   for (const std::vector<std::int64_t>& counts : {std::vector<std::int64_t>{3, 5, 2}, {8, 16, 24}, {16, 32}})
     for (const bool training : {true, false})
-      for (const bool relu : {false, true}) {
+      for (const Activation activation : {Activation::none, Activation::relu}) {
         std::vector<Tensor> inputs;
         std::int64_t channels = 0;
         for (const std::int64_t count : counts) {
@@ -399,7 +406,10 @@ inline std::vector<OpCase> batch_norm_parts_cases() {
         const std::size_t parts = counts.size();
         const std::string name = "batch_norm of " + std::to_string(parts) + " parts, " +
                                  std::to_string(channels) + " channels" +
-                                 (training ? " training" : " evaluation") + (relu ? " relu" : "");
+                                 (training ? " training" : " evaluation") +
+                                 (activation == Activation::none   ? ""
+                                  : activation == Activation::relu ? " relu"
+                                                                   : " relu6");
         inputs.push_back(random_tensor({channels}, name + " gamma") + 1.5F);
         inputs.push_back(random_tensor({channels}, name + " beta"));
         cases.push_back(
@@ -412,11 +422,12 @@ inline std::vector<OpCase> batch_norm_parts_cases() {
                      .mean = random_tensor(shape, "running mean").to(device),
                      .variance = (square(random_tensor(shape, "running variance")) + 0.5F).to(device),
                      .batches = beside<std::int64_t>(in[0], {41}, {})};
-                 const Tensor y = batch_norm({.parts = x,
-                                              .gamma = slice_channels(in[parts], first, count),
-                                              .beta = slice_channels(in[parts + 1], first, count),
-                                              .residual = {}},
-                                             running, {.training = training, .relu = relu, .momentum = 0.2F});
+                 const Tensor y =
+                     batch_norm({.parts = x,
+                                 .gamma = slice_channels(in[parts], first, count),
+                                 .beta = slice_channels(in[parts + 1], first, count),
+                                 .residual = {}},
+                                running, {.training = training, .activation = activation, .momentum = 0.2F});
                  return std::vector{y, running.mean, running.variance, running.batches};
                };
                std::vector<BatchNormPart> x(in.begin(), in.begin() + static_cast<std::ptrdiff_t>(parts));

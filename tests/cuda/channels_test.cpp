@@ -85,7 +85,7 @@ Run run(const Case& test, Device device) {
     here.unary(Unary::sqrt, result.running.variance, result.inverse_std);
   }
   const BatchNormSaved saved{.parts = in.parts,
-                             .y = test.params.relu ? result.y : Tensor(),
+                             .y = test.params.activation != Activation::none ? result.y : Tensor(),
                              .gamma = in.gamma,
                              .beta = test.mask_from_x ? in.beta : Tensor(),
                              .mean = result.mean,
@@ -109,7 +109,7 @@ Case case_of(const Shape& shape, DType dtype, const BatchNormParams& params, boo
       .running = {random_tensor(channels, "mean"), square(random_tensor(channels, "variance")) + 0.5F, {}},
       .dy = in_dtype(random_tensor(shape, "dy"), dtype),
       .mask_from_x = !residual,
-      .want_residual = residual && params.relu};
+      .want_residual = residual && params.activation != Activation::none};
 }
 
 TEST_CASE("batch norm of every width gives what the CPU gives") {
@@ -124,8 +124,11 @@ TEST_CASE("batch norm of every width gives what the CPU gives") {
             CAPTURE(training);
             CAPTURE(relu);
             CAPTURE(residual);
-            Case test =
-                case_of(shape, dtype, {.training = training, .relu = relu, .momentum = 0.3F}, residual);
+            Case test = case_of(shape, dtype,
+                                {.training = training,
+                                 .activation = relu ? Activation::relu : Activation::none,
+                                 .momentum = 0.3F},
+                                residual);
             const Run wanted = run(test, Device::cpu);
             const Run found = run(test, Device::cuda);
             CHECK(difference(found.mean, wanted.mean) < 1e-6);
@@ -176,7 +179,7 @@ TEST_CASE("a mean far from zero and an outlier in the first row cost the varianc
 TEST_CASE("the mask worked out from x is the sign of y, element by element") {
   for (const DType dtype : {DType::f32, DType::bf16}) {
     CAPTURE(name_of(dtype));
-    Case test = case_of({1100, 40}, dtype, {.relu = true}, false);
+    Case test = case_of({1100, 40}, dtype, {.activation = Activation::relu}, false);
     test.want_residual = true;
     test.dy = in_dtype(Tensor::full({1100, 40}, 1.0F), dtype);
     const Run found = run(test, Device::cuda);
@@ -190,7 +193,7 @@ TEST_CASE("the mask worked out from x is the sign of y, element by element") {
 }
 
 TEST_CASE("batch norm gives the same bits in every run") {
-  const Case test = case_of({1100, 40}, DType::f32, {.relu = true}, true);
+  const Case test = case_of({1100, 40}, DType::f32, {.activation = Activation::relu}, true);
   const Run first = run(test, Device::cuda);
   const Run second = run(test, Device::cuda);
   CHECK(same_bits(first.y, second.y));
