@@ -67,7 +67,7 @@ class Wrn : public Network {
         block2_(add<WrnStage>("block2", blocks, 16 * k, 32 * k, 2, after_stage_momentum)),
         block3_(add<WrnStage>("block3", blocks, 32 * k, 64 * k, 2, after_stage_momentum)),
         bn1_(add<BatchNorm>("bn1", 64 * k, after_stage_momentum)),
-        fc_(add<Linear>("fc", 64 * k, options.classes)) {}
+        fc_(add<Linear>("fc", 64 * k, options.classes, LinearOptions{.bias = Init::constant(0.0F)})) {}
 
   /// A stage's output is before the ReLU of the next stage's first block, or of the last batch norm.
   Tensor forward(const Tensor& x, Features* features) override {

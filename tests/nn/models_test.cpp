@@ -189,6 +189,7 @@ TEST_CASE(
   CHECK(weight_std("wrn_16_1", "block3.layer.0.conv1.weight") == doctest::Approx(fan_out_64).epsilon(0.02));
   CHECK(weight_std("wrn_16_1", "block3.layer.0.convShortcut.weight") ==
         doctest::Approx(std::sqrt(2.0 / 64.0)).epsilon(0.05));
+  CHECK(weight_std("wrn_16_1", "fc.bias") == 0.0);
   const double fan_in_64 = 1.0 / std::sqrt(3.0 * 9.0 * 64.0);  // 0.0241
   CHECK(weight_std("resnet18", "layer2.0.conv1.weight") == doctest::Approx(fan_in_64).epsilon(0.02));
   CHECK(weight_std("net", "conv3.weight") == doctest::Approx(fan_in_64).epsilon(0.02));
