@@ -169,7 +169,7 @@ V where_passed(V gate, float ceiling, V v) {
   if constexpr (is_pack<V>)
     return V::of([&](std::size_t i) { return where_passed(gate.part[i], ceiling, v.part[i]); });
   else
-    return (gate > 0.0F) & (gate < ceiling) ? v : V{};
+    return ((gate > 0.0F) & (gate < ceiling)) ? v : V{};
 }
 
 /// f.template operator()<V>(c) for groups of channels that begin at c and cover [0, channels): the widest
