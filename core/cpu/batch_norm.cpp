@@ -12,9 +12,10 @@
 namespace generous {
 namespace {
 
-/// Rows that fit the first-level cache together with the other operands of a pass.
+/// Rows that fit the first-level cache together with the other operands of a pass; of many channels more, as
+/// the sums of a block have to be worth adding up.
 std::int64_t rows_per_block(std::int64_t channels) {
-  return std::clamp<std::int64_t>(4096 / channels, 8, 256);
+  return std::clamp<std::int64_t>(4096 / channels, 32, 256);
 }
 
 /// Runs block(begin, end, thread) over blocks of rows on all threads; returns the threads used.
@@ -57,7 +58,9 @@ void for_part_channels(const std::vector<Part<T>>& parts, F&& f) {
 /// Whether what is written into some channels of rows {C} may go past the caches: worth_streaming.
 template <class T>
 bool worth_streaming_parts(std::size_t bytes, const std::vector<Part<T>>& parts) {
-  return std::ranges::all_of(parts, [=](const auto& part) { return worth_streaming(bytes, part.channels); });
+  return std::ranges::all_of(parts, [=](const auto& part) {
+    return worth_streaming(bytes, static_cast<std::size_t>(part.channels) * sizeof(T));
+  });
 }
 
 /// Two sums per channel: each block is summed in f32, blocks and threads are added up in double, in order.

@@ -22,20 +22,16 @@ void for_channel_groups(std::int64_t channels, F&& f) {
   for (; c < channels; ++c) f.template operator()<float>(c);
 }
 
+std::size_t row_bytes(const Tensor& image) {
+  return static_cast<std::size_t>(image.size(3)) * size_of(image.dtype());
+}
+
 /// Fetches what a V at `address` covers. Rows are walked a group of channels at a time, in strides that the
 /// processor does not foresee well.
 template <class V, class T>
 void prefetch(const T* address) {
   constexpr std::size_t line = 64 / sizeof(T);
   for (std::size_t i = 0; i < sizeof(V) / sizeof(float); i += line) __builtin_prefetch(address + i);
-}
-
-/// Whether an image may be written past the caches: groups of channels of a pixel have to fill whole cache
-/// lines, as the next group's turn comes late.
-bool may_stream(const Tensor& image) {
-  const std::int64_t channels = image.size(3);
-  return worth_streaming(image.bytes(), channels) &&
-         static_cast<std::size_t>(channels) * size_of(image.dtype()) % 64 == 0;
 }
 
 /// weight {C, 3, 3, 1} as {9, C}, as the products need it; `mirrored`, the last tap first.
@@ -147,7 +143,7 @@ void convolve(const Convolution& by, const Tensor& x, Tensor& y) {
   const T* outside = zeros.data<T>().data();
   const T* in = x.data<T>().data();
   T* out = y.data<T>().data();
-  const bool streamed = may_stream(y);
+  const bool streamed = worth_streaming(y.bytes(), row_bytes(y));
   parallel_for(x.size(0) * rows, 1, [=](std::int64_t index) {
     const std::int64_t image = index / rows;
     const std::int64_t middle = index % rows * by.stride;
@@ -182,7 +178,7 @@ void spread_by_two(const float* filter, const Tensor& dy, Tensor& dx) {
   const T* outside = zeros.data<T>().data();
   const T* in = dy.data<T>().data();
   T* out = dx.data<T>().data();
-  const bool streamed = may_stream(dx);
+  const bool streamed = worth_streaming(dx.bytes(), row_bytes(dx));
   parallel_for(dx.size(0) * height, 1, [=](std::int64_t index) {
     const std::int64_t image = index / height;
     const std::int64_t h = index % height;

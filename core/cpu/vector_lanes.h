@@ -1,5 +1,5 @@
 // Sixteen floats at a time. A kernel over channels is written once, as a lambda on a vector type, and runs on
-// Lanes for every full group of sixteen channels and on float for those left over.
+// Lanes for every full group of sixteen channels, on shorter vectors and on float for those left over.
 #pragma once
 
 #include <array>
@@ -17,34 +17,56 @@ namespace generous {
 
 constexpr std::int64_t lane_count = 16;
 using Lanes = float __attribute__((vector_size(lane_count * sizeof(float))));
+using EightLanes = float __attribute__((vector_size(8 * sizeof(float))));
+using FourLanes = float __attribute__((vector_size(4 * sizeof(float))));
 
-/// Sixteen bf16 as they lie in memory.
-using HalfLanes = std::uint16_t __attribute__((vector_size(lane_count * sizeof(std::uint16_t))));
+/// The vectors that belong to a vector of floats V: as many 32-bit words, and as many bf16 as they lie in
+/// memory.
+template <class V>
+struct VectorsOf;
+template <>
+struct VectorsOf<Lanes> {
+  using Words = std::uint32_t __attribute__((vector_size(64)));
+  using Halves = std::uint16_t __attribute__((vector_size(32)));
+};
+template <>
+struct VectorsOf<EightLanes> {
+  using Words = std::uint32_t __attribute__((vector_size(32)));
+  using Halves = std::uint16_t __attribute__((vector_size(16)));
+};
+template <>
+struct VectorsOf<FourLanes> {
+  using Words = std::uint32_t __attribute__((vector_size(16)));
+  using Halves = std::uint16_t __attribute__((vector_size(8)));
+};
 
 // AVX-512's own conversions take half the time of what GCC makes of the general form.
 
-inline Lanes widened(HalfLanes h) {
-  using Bits = std::uint32_t __attribute__((vector_size(sizeof(Lanes))));
+template <class V>
+V widened(typename VectorsOf<V>::Halves h) {
+  using Words = typename VectorsOf<V>::Words;
 #ifdef __AVX512F__
   // With a mask, because GCC 12 warns of an undefined register in the form without.
-  const auto bits = std::bit_cast<Bits>(_mm512_maskz_cvtepu16_epi32(0xffff, std::bit_cast<__m256i>(h)));
-#else
-  const auto bits = __builtin_convertvector(h, Bits);
+  if constexpr (std::is_same_v<V, Lanes>) {
+    const auto words = std::bit_cast<Words>(_mm512_maskz_cvtepu16_epi32(0xffff, std::bit_cast<__m256i>(h)));
+    return std::bit_cast<V>(words << 16);
+  }
 #endif
-  return std::bit_cast<Lanes>(bits << 16);
+  return std::bit_cast<V>(__builtin_convertvector(h, Words) << 16);
 }
 
 /// Rounded as by the constructor of bfloat16, but values below the normal ones may become zero.
-inline HalfLanes rounded(Lanes v) {
+template <class V>
+auto rounded(V v) {
+  using Words = typename VectorsOf<V>::Words;
+  using Halves = typename VectorsOf<V>::Halves;
 #ifdef __AVX512BF16__
-  return std::bit_cast<HalfLanes>(_mm512_cvtneps_pbh(v));
-#else
-  using Bits = std::uint32_t __attribute__((vector_size(sizeof(Lanes))));
-  const auto u = std::bit_cast<Bits>(v);
-  const Bits nearest = (u + 0x7fffU + ((u >> 16) & 1U)) >> 16;
-  const Bits quiet_nan = (u >> 16) | 0x40U;
-  return __builtin_convertvector(v == v ? nearest : quiet_nan, HalfLanes);
+  if constexpr (std::is_same_v<V, Lanes>) return std::bit_cast<Halves>(_mm512_cvtneps_pbh(v));
 #endif
+  const auto u = std::bit_cast<Words>(v);
+  const Words nearest = (u + 0x7fffU + ((u >> 16) & 1U)) >> 16;
+  const Words quiet_nan = (u >> 16) | 0x40U;
+  return __builtin_convertvector(v == v ? nearest : quiet_nan, Halves);
 }
 
 /// Several neighbouring Lanes with the operators of one: walking from row to row, a kernel reads runs of
@@ -89,9 +111,9 @@ V load(const T* address) {
   } else if constexpr (std::is_same_v<V, float>) {
     return static_cast<float>(*address);
   } else {
-    HalfLanes h;
+    typename VectorsOf<V>::Halves h;
     std::memcpy(&h, address, sizeof(h));
-    return widened(h);
+    return widened<V>(h);
   }
 }
 
@@ -106,17 +128,17 @@ void store(T* address, V value) {
   } else if constexpr (std::is_same_v<V, float>) {
     *address = bfloat16(value);
   } else {
-    const HalfLanes h = rounded(value);
+    const auto h = rounded(value);
     std::memcpy(static_cast<void*>(address), &h, sizeof(h));
   }
 }
 
-/// Whether an output {..., channels} of so many bytes will mostly have left the caches before it is read, as
-/// measured over whole training steps. Written past them, it saves reading what is overwritten. Its rows have
-/// to begin at multiples of sixteen channels.
-inline bool worth_streaming(std::size_t bytes, std::int64_t channels) {
+/// Whether an output of so many bytes, in rows of `row_bytes`, will mostly have left the caches before it is
+/// read, as measured over whole training steps. Written past them, it saves reading what is overwritten. A
+/// group of channels has to fill whole cache lines: the next group's turn comes late.
+inline bool worth_streaming(std::size_t bytes, std::size_t row_bytes) {
   constexpr std::size_t cached_bytes = 4U << 20U;
-  return bytes > cached_bytes && channels % lane_count == 0;
+  return bytes > cached_bytes && row_bytes % 64 == 0;
 }
 
 /// Like `store`; with `streamed`, past the caches where the processor can.
@@ -184,6 +206,8 @@ void for_channels(std::int64_t channels, F&& f) {
   in_groups_of.template operator()<Pack<4>>();
   in_groups_of.template operator()<Pack<2>>();
   in_groups_of.template operator()<Lanes>();
+  in_groups_of.template operator()<EightLanes>();
+  in_groups_of.template operator()<FourLanes>();
   in_groups_of.template operator()<float>();
 }
 

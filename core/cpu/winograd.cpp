@@ -172,7 +172,7 @@ class Convolution {
         bias_(static_cast<const float*>(bias.raw())),
         activation_(epilogue.activation),
         residual_(static_cast<const T*>(epilogue.residual.raw())),
-        streamed_(worth_streaming(y.bytes(), out)),
+        streamed_(worth_streaming(y.bytes(), static_cast<std::size_t>(out) * sizeof(T))),
         y_(y.data<T>().data()) {}
 
   const Tiling tiling;
