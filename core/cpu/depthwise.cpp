@@ -301,38 +301,42 @@ void weight_gradient(const Tensor& x, const Tensor& dy, Tensor& dweight) {
   const T* outside = zeros.data<T>().data();
   const T* in = x.data<T>().data();
   const T* gradient = dy.data<T>().data();
-  // Bands of rows, over which a group of channels is summed in f32 before the next one's turn comes, while
-  // they lie in the second-level cache.
+  // Bands of rows, or of whole images where these are small, over which a group of channels is summed in f32
+  // before the next one's turn comes, while they lie in the second-level cache.
   constexpr std::size_t cached_bytes = std::size_t{128} << 10U;
-  const auto row_bytes = static_cast<std::int64_t>(static_cast<std::size_t>(width * channels) * sizeof(T));
-  const std::int64_t band =
-      std::clamp<std::int64_t>(static_cast<std::int64_t>(cached_bytes) / row_bytes, 1, height);
+  constexpr std::int64_t most_images = 32;
+  const auto cached_rows =
+      static_cast<std::int64_t>(cached_bytes / (static_cast<std::size_t>(width * channels) * sizeof(T)));
+  const std::int64_t band = std::clamp<std::int64_t>(cached_rows, 1, height);
   const std::int64_t bands = (height + band - 1) / band;
+  const std::int64_t images = std::clamp<std::int64_t>(cached_rows / height, 1, most_images);
+  const std::int64_t units = (x.size(0) + images - 1) / images * bands;
   std::vector<TapSums> sums(static_cast<std::size_t>(omp_get_max_threads()), TapSums(channels));
-  const int threads =
-      parallel_ranges(x.size(0) * bands, 1, [&](std::int64_t begin, std::int64_t end, int thread) {
-        TapSums& own = sums[static_cast<std::size_t>(thread)];
-        for (std::int64_t index = begin; index < end; ++index) {
-          const std::int64_t image = index / bands;
-          const std::int64_t first = index % bands * band;
-          const auto row_of_x = [=](std::int64_t h) {
-            return h < 0 || h >= height ? outside : in + (image * height + h) * width * channels;
-          };
-          std::int64_t place = 0;
-          for_channel_groups(channels, [&]<class V>(std::int64_t c) {
-            TapGradient<V> group;
-            for (std::int64_t p = first; p < std::min(first + band, height); ++p) {
-              const T* const from[3] = {row_of_x(p - 1) + c, row_of_x(p) + c, row_of_x(p + 1) + c};
-              const T* dout = gradient + (image * height + p) * width * channels + c;
-              add_row(group, from, dout, width, channels);
-            }
-            for (std::size_t t = 0; t < taps; ++t)
-              own.add(static_cast<std::int64_t>(t), place, group.tap[t / 3][t % 3]);
-            place += static_cast<std::int64_t>(sizeof(V) / sizeof(float));
-          });
-          own.finish_band(index + 1 == end);
-        }
+  const int threads = parallel_ranges(units, 1, [&](std::int64_t begin, std::int64_t end, int thread) {
+    TapSums& own = sums[static_cast<std::size_t>(thread)];
+    for (std::int64_t unit = begin; unit < end; ++unit) {
+      const std::int64_t first_image = unit / bands * images;
+      const std::int64_t last_image = std::min(first_image + images, x.size(0));
+      const std::int64_t first_row = unit % bands * band;
+      const std::int64_t last_row = std::min(first_row + band, height);
+      std::int64_t place = 0;
+      for_channel_groups(channels, [&]<class V>(std::int64_t c) {
+        TapGradient<V> group;
+        for (std::int64_t image = first_image; image < last_image; ++image)
+          for (std::int64_t p = first_row; p < last_row; ++p) {
+            const auto row_of_x = [=](std::int64_t h) {
+              return c + (h < 0 || h >= height ? outside : in + (image * height + h) * width * channels);
+            };
+            const T* const from[3] = {row_of_x(p - 1), row_of_x(p), row_of_x(p + 1)};
+            add_row(group, from, gradient + (image * height + p) * width * channels + c, width, channels);
+          }
+        for (std::size_t t = 0; t < taps; ++t)
+          own.add(static_cast<std::int64_t>(t), place, group.tap[t / 3][t % 3]);
+        place += static_cast<std::int64_t>(sizeof(V) / sizeof(float));
       });
+      own.finish_band(unit + 1 == end);
+    }
+  });
   const std::span<float> out = dweight.data<float>();
   for (std::int64_t c = 0; c < channels; ++c)
     for (std::int64_t t = 0; t < taps; ++t) {
@@ -348,10 +352,6 @@ void weight_gradient(const Tensor& x, const Tensor& dy, Tensor& dweight) {
 bool depthwise_applies(const Conv2dParams& params, const Tensor& x, const Shape& weight) {
   return params.groups == x.size(3) && weight == Shape{x.size(3), 3, 3, 1} && params.padding == 1 &&
          params.stride <= 2 && x.numel() > 0;
-}
-
-bool depthwise_weight_faster(const Conv2dParams& params, const Tensor& x) {
-  return params.stride == 1 && x.size(2) >= 8;
 }
 
 void depthwise_convolve(const Conv2dParams& params, const Tensor& x, const Tensor& weight, const Tensor& bias,

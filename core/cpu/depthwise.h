@@ -10,10 +10,6 @@ namespace generous {
 /// these.
 bool depthwise_applies(const Conv2dParams& params, const Tensor& x, const Shape& weight);
 
-/// Whether the gradient of the weight, too, is faster this way than by oneDNN, where the convolution is one
-/// of these: a fixed rule, as measured.
-bool depthwise_weight_faster(const Conv2dParams& params, const Tensor& x);
-
 /// y {N, P, Q, C} = activation(x {N, H, W, C} convolved with weight {C, 3, 3, 1} [+ bias {C}]). Images are
 /// f32 or bf16, the arithmetic is f32; with bf16 images the weight is rounded to bf16.
 void depthwise_convolve(const Conv2dParams& params, const Tensor& x, const Tensor& weight, const Tensor& bias,

@@ -268,7 +268,7 @@ void OneDnnBackend::conv2d_backward_data(const Conv2dParams& params, const Tenso
 
 void OneDnnBackend::conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
                                            Tensor& dweight) {
-  if (depthwise_applies(params, x, dweight.shape()) && depthwise_weight_faster(params, x))
+  if (depthwise_applies(params, x, dweight.shape()) && params.stride == 1)
     return depthwise_backward_weight(x, dy, dweight);
   if (onednn::overruns(params, dweight.shape()))
     return EigenBackend::conv2d_backward_weight(params, x, dy, dweight);
