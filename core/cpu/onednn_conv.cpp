@@ -1,12 +1,13 @@
 // Convolution: by our own Winograd where it applies and is faster, by our own kernels where every channel is
-// by itself, by oneDNN otherwise. Images stay NHWC; filters are reordered from OHWI to whatever oneDNN runs
-// fastest with. Filters in training are small and change with every step: they go into a buffer kept beside
-// the primitive. A frozen filter is reordered once.
+// by itself or groups are narrow, by oneDNN otherwise. Images stay NHWC; filters are reordered from OHWI to
+// whatever oneDNN runs fastest with. Filters in training are small and change with every step: they go into a
+// buffer kept beside the primitive. A frozen filter is reordered once.
 
 #include <chrono>
 #include <limits>
 
 #include "core/cpu/depthwise.h"
+#include "core/cpu/grouped_pointwise.h"
 #include "core/cpu/onednn_backend.h"
 #include "core/cpu/winograd.h"
 
@@ -250,6 +251,8 @@ void OneDnnBackend::conv2d_inference(const Conv2dParams& params, const Tensor& x
 void OneDnnBackend::conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
                                          Tensor& dx) {
   if (depthwise_applies(params, dx, weight.shape())) return depthwise_backward_data(params, dy, weight, dx);
+  if (grouped_pointwise_data_applies(params, dx, weight.shape()))
+    return grouped_pointwise_backward_data(params, dy, weight, dx);
   const Key key = key_of(onednn::backward_data, params, dx, weight.shape());
   run({.possible = winograd_applies(params, dx, weight.shape()),
        .rule = winograd_convolves_faster(dx, weight.shape()),
@@ -270,6 +273,8 @@ void OneDnnBackend::conv2d_backward_weight(const Conv2dParams& params, const Ten
                                            Tensor& dweight) {
   if (depthwise_applies(params, x, dweight.shape()) && params.stride == 1)
     return depthwise_backward_weight(x, dy, dweight);
+  if (grouped_pointwise_weight_applies(params, x, dweight.shape()))
+    return grouped_pointwise_backward_weight(params, x, dy, dweight);
   if (onednn::overruns(params, dweight.shape()))
     return EigenBackend::conv2d_backward_weight(params, x, dy, dweight);
   const Key key = key_of(onednn::backward_weight, params, x, dweight.shape());

@@ -180,6 +180,8 @@ const ConvCase conv_cases[] = {
     {{2, 9, 13, 58}, {58, 3, 3, 1}, {.stride = 1, .padding = 1, .groups = 58}, true},
     {{3, 8, 11, 64}, {64, 3, 3, 1}, {.stride = 2, .padding = 1, .groups = 64}, true},
     {{67, 17, 31, 64}, {64, 3, 3, 1}, {.stride = 1, .padding = 1, .groups = 64}, false},
+    {{7, 27, 25, 66}, {45, 1, 1, 22}, {.stride = 1, .groups = 3}, false},
+    {{5, 31, 29, 12}, {120, 1, 1, 4}, {.stride = 1, .groups = 3}, true},
     {{2, 224, 220, 15}, {37, 1, 1, 15}, {.stride = 2}, false},  // where oneDNN writes out of bounds
 };
 

@@ -64,6 +64,9 @@ const ConvCase large_cases[] = {
     {{33, 31, 37, 32}, {32, 3, 3, 1}, {.stride = 1, .padding = 1, .groups = 32}, false},
     {{5, 40, 33, 100}, {100, 3, 3, 1}, {.stride = 1, .padding = 1, .groups = 100}, false},
     {{9, 62, 61, 64}, {64, 3, 3, 1}, {.stride = 2, .padding = 1, .groups = 64}, false},
+    // Narrow groups, pixels enough for our own products: groups that shrink and groups that grow.
+    {{7, 27, 25, 66}, {45, 1, 1, 22}, {.stride = 1, .groups = 3}, true},
+    {{5, 31, 29, 12}, {120, 1, 1, 4}, {.stride = 1, .groups = 3}, false},
 };
 
 std::vector<double> naive_conv(const Tensor& x, const Tensor& weight, const Tensor& bias,
