@@ -142,6 +142,10 @@ class Backend {
   /// dx = the sum of dy over the pixels that were taken from it.
   virtual void resample_nearest_backward(const Tensor& dy, Tensor& dx) = 0;
 
+  /// y {N, P, Q, C} = the means of x {N, H, W, C}, of either dtype, over the windows of core/pool_bins.h.
+  virtual void adaptive_avg_pool(const Tensor& x, Tensor& y) = 0;
+  virtual void adaptive_avg_pool_backward(const Tensor& dy, Tensor& dx) = 0;
+
   // Rows x {M, D}, indices {B} or {B, K} of i64
 
   /// y {B, [K,] D}: y[i] = x[indices[i]]. An index outside [0, M) is an error on the CPU, zeros on a GPU.

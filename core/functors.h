@@ -47,6 +47,23 @@ struct Sigmoid {
   GENEROUS_HOST_DEVICE static float derivative(float, float y) { return y * (1.0F - y); }
 };
 
+/// log(1 + exp(x))
+struct Softplus {
+  GENEROUS_HOST_DEVICE static float forward(float x) { return x > 20.0F ? x : std::log1p(std::exp(x)); }
+  GENEROUS_HOST_DEVICE static float derivative(float x, float) { return Sigmoid::forward(x); }
+};
+
+/// x^2 / 2 where |x| < 1, otherwise |x| - 1/2. (Girshick 2015)
+struct SmoothL1 {
+  GENEROUS_HOST_DEVICE static float forward(float x) {
+    const float size = std::fabs(x);
+    return size < 1.0F ? 0.5F * x * x : size - 0.5F;
+  }
+  GENEROUS_HOST_DEVICE static float derivative(float x, float) {
+    return x > 1.0F ? 1.0F : x < -1.0F ? -1.0F : x;
+  }
+};
+
 /// Whether x is positive: 1 or 0, without gradient.
 struct Step {
   GENEROUS_HOST_DEVICE static float forward(float x) {
@@ -55,7 +72,7 @@ struct Step {
   GENEROUS_HOST_DEVICE static float derivative(float, float) { return 0.0F; }
 };
 
-enum class Unary : std::uint8_t { relu, relu6, exp, log, sqrt, square, sigmoid, step };
+enum class Unary : std::uint8_t { relu, relu6, exp, log, sqrt, square, sigmoid, softplus, smooth_l1, step };
 
 /// Calls `f` with the functor that `op` stands for.
 template <class F>
@@ -75,6 +92,10 @@ void visit(Unary op, F&& f) {
       return f(Square{});
     case Unary::sigmoid:
       return f(Sigmoid{});
+    case Unary::softplus:
+      return f(Softplus{});
+    case Unary::smooth_l1:
+      return f(SmoothL1{});
     case Unary::step:
       return f(Step{});
   }

@@ -30,6 +30,10 @@ Tensor log(const Tensor& x);
 Tensor sqrt(const Tensor& x);
 Tensor square(const Tensor& x);
 Tensor sigmoid(const Tensor& x);
+/// log(1 + exp(x))
+Tensor softplus(const Tensor& x);
+/// x^2 / 2 where |x| < 1, otherwise |x| - 1/2.
+Tensor smooth_l1(const Tensor& x);
 /// 1 where x is positive, otherwise 0; its gradient is 0.
 Tensor step(const Tensor& x);
 /// Inverted dropout: zero with probability p, otherwise x / (1 - p). `params.step` must not change before the
@@ -100,7 +104,11 @@ Tensor gather_rows(const Tensor& x, const Tensor& indices);
 /// x {N, H, W, C}, weight {K, R, S, C/groups}, bias {K} or undefined -> {N, P, Q, K} with
 /// P = (H + 2 padding - R) / stride + 1.
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dParams& params);
-/// The same and what follows it in one pass, for a filter that is no longer trained:
+/// The transpose of a convolution, the gradient of its input: x {N, P, Q, K}, weight {K, R, S, C/groups},
+/// bias {C} or undefined -> {N, H, W, C} with H = (P - 1) stride - 2 padding + R.
+Tensor conv2d_transpose(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                        const Conv2dParams& params);
+/// conv2d and what follows it in one pass, for a filter that is no longer trained:
 /// y = activation(x * weight + bias [+ residual]). Throws Error if an argument needs a gradient: there is
 /// none through this op.
 Tensor conv2d_inference(const Tensor& x, FrozenFilter& filter, const Conv2dParams& params,
@@ -111,7 +119,8 @@ Tensor max_pool2d(const Tensor& x, const Pool2dParams& params);
 Tensor avg_pool2d(const Tensor& x, const Pool2dParams& params);
 /// x {N, H, W, C} -> {N, C}, any H and W.
 Tensor global_avg_pool(const Tensor& x);
-/// The mean of each of height x width equal windows that cover x {N, H, W, C}, whose extents are multiples.
+/// x {N, H, W, C} -> {N, height, width, C}: the means of windows that cover x, of nearly equal size: of n
+/// pixels along an axis, the i-th of m windows has those from floor(i n / m) to ceil((i + 1) n / m).
 Tensor adaptive_avg_pool2d(const Tensor& x, std::int64_t height, std::int64_t width);
 /// x {N, H, W, C} -> {N, height, width, C}: each pixel is the nearest one of x, as PyTorch's "nearest" takes
 /// it.

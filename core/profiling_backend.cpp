@@ -146,6 +146,12 @@ class ProfileScope::Recorder final : public Backend {
   void resample_nearest_backward(const Tensor& dy, Tensor& dx) override {
     run("resample_nearest_backward", dy, &Backend::resample_nearest_backward, dy, dx);
   }
+  void adaptive_avg_pool(const Tensor& x, Tensor& y) override {
+    run("adaptive_avg_pool", x, &Backend::adaptive_avg_pool, x, y);
+  }
+  void adaptive_avg_pool_backward(const Tensor& dy, Tensor& dx) override {
+    run("adaptive_avg_pool_backward", dx, &Backend::adaptive_avg_pool_backward, dy, dx);
+  }
   void gather_rows(const Tensor& x, const Tensor& indices, Tensor& y) override {
     run("gather_rows", y, &Backend::gather_rows, x, indices, y);
   }

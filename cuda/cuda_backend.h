@@ -83,6 +83,8 @@ class CudaBackend final : public Backend {
   // resample.cu
   void resample_nearest(const Tensor& x, Tensor& y) override;
   void resample_nearest_backward(const Tensor& dy, Tensor& dx) override;
+  void adaptive_avg_pool(const Tensor& x, Tensor& y) override;
+  void adaptive_avg_pool_backward(const Tensor& dy, Tensor& dx) override;
   void gather_rows(const Tensor& x, const Tensor& indices, Tensor& y) override;
   void gather_rows_backward(const Tensor& indices, const Tensor& dy, Tensor& dx) override;
 

@@ -1,7 +1,8 @@
-// Nearest-neighbour resampling of images, and rows picked by their numbers. A thread gathers what belongs to
-// its element of the result, so every sum has its order.
+// Images in another size, by nearest neighbours or by means, and rows picked by their numbers. A thread
+// gathers what belongs to its element of the result, so every sum has its order.
 
 #include "core/nearest_pixel.h"
+#include "core/pool_bins.h"
 #include "cuda/cuda_backend.h"
 
 namespace generous::cuda {
@@ -63,6 +64,40 @@ __global__ void resample_backward_kernel(Extents from, Extents to, const T* __re
   });
 }
 
+template <class T>
+__global__ void adaptive_pool_kernel(Extents from, const T* __restrict__ x, Extents to, T* __restrict__ y) {
+  for_each_element(to.count(), [&](std::int64_t i) {
+    const Place at(to, i);
+    const PoolBin rows = pool_bin(at.h, from.height, to.height);
+    const PoolBin columns = pool_bin(at.w, from.width, to.width);
+    float sum = 0.0F;
+    for (std::int64_t h = rows.begin; h < rows.end; ++h)
+      for (std::int64_t w = columns.begin; w < columns.end; ++w)
+        sum += static_cast<float>(x[((at.n * from.height + h) * from.width + w) * from.channels + at.c]);
+    y[i] = T(sum / static_cast<float>((rows.end - rows.begin) * (columns.end - columns.begin)));
+  });
+}
+
+template <class T>
+__global__ void adaptive_pool_backward_kernel(Extents from, Extents to, const T* __restrict__ dy,
+                                              T* __restrict__ dx) {
+  for_each_element(from.count(), [&](std::int64_t i) {
+    const Place at(from, i);
+    const PoolBin ps = pool_bin(at.h, to.height, from.height);
+    const PoolBin qs = pool_bin(at.w, to.width, from.width);
+    float sum = 0.0F;
+    for (std::int64_t p = ps.begin; p < ps.end; ++p)
+      for (std::int64_t q = qs.begin; q < qs.end; ++q) {
+        const PoolBin rows = pool_bin(p, from.height, to.height);
+        const PoolBin columns = pool_bin(q, from.width, to.width);
+        const float share =
+            1.0F / static_cast<float>((rows.end - rows.begin) * (columns.end - columns.begin));
+        sum += share * static_cast<float>(dy[((at.n * to.height + p) * to.width + q) * to.channels + at.c]);
+      }
+    dx[i] = T(sum);
+  });
+}
+
 __global__ void gather_rows_kernel(std::int64_t count, std::int64_t rows, std::int64_t columns,
                                    const float* __restrict__ x, const std::int64_t* __restrict__ indices,
                                    float* __restrict__ y) {
@@ -100,6 +135,20 @@ void CudaBackend::resample_nearest_backward(const Tensor& dy, Tensor& dx) {
   visit_floating(dy.dtype(), [&]<class T>(T) {
     run("resample_nearest backward", grid_of(dx.numel()), resample_backward_kernel<T>, Extents(dx.shape()),
         Extents(dy.shape()), static_cast<const T*>(dy.raw()), static_cast<T*>(dx.raw()));
+  });
+}
+
+void CudaBackend::adaptive_avg_pool(const Tensor& x, Tensor& y) {
+  visit_floating(x.dtype(), [&]<class T>(T) {
+    run("adaptive_avg_pool", grid_of(y.numel()), adaptive_pool_kernel<T>, Extents(x.shape()),
+        static_cast<const T*>(x.raw()), Extents(y.shape()), static_cast<T*>(y.raw()));
+  });
+}
+
+void CudaBackend::adaptive_avg_pool_backward(const Tensor& dy, Tensor& dx) {
+  visit_floating(dy.dtype(), [&]<class T>(T) {
+    run("adaptive_avg_pool backward", grid_of(dx.numel()), adaptive_pool_backward_kernel<T>,
+        Extents(dx.shape()), Extents(dy.shape()), static_cast<const T*>(dy.raw()), static_cast<T*>(dx.raw()));
   });
 }
 

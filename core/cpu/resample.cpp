@@ -1,8 +1,9 @@
-// Nearest-neighbour resampling of images, and rows picked by their numbers.
+// Images in another size, by nearest neighbours or by means, and rows picked by their numbers.
 
 #include "core/cpu/eigen_backend.h"
 #include "core/cpu/parallel.h"
 #include "core/nearest_pixel.h"
+#include "core/pool_bins.h"
 
 namespace generous {
 
@@ -44,6 +45,63 @@ void EigenBackend::resample_nearest_backward(const Tensor& dy, Tensor& dx) {
               for (std::size_t c = 0; c < sums.size(); ++c) sums[c] += static_cast<float>(from[c]);
             }
           T* to = out + (row * width + w) * channels;
+          for (std::size_t c = 0; c < sums.size(); ++c) to[c] = static_cast<T>(sums[c]);
+        }
+      }
+    });
+  });
+}
+
+void EigenBackend::adaptive_avg_pool(const Tensor& x, Tensor& y) {
+  const std::int64_t channels = x.size(3);
+  visit_floating(x.dtype(), [&]<class T>(T) {
+    const T* in = x.data<T>().data();
+    T* out = y.data<T>().data();
+    parallel_ranges(y.size(0) * y.size(1), 1, [&](std::int64_t begin, std::int64_t end, int) {
+      std::vector<float> sums(static_cast<std::size_t>(channels));
+      for (std::int64_t row = begin; row < end; ++row) {
+        const std::int64_t image = row / y.size(1);
+        const PoolBin rows = pool_bin(row % y.size(1), x.size(1), y.size(1));
+        for (std::int64_t q = 0; q < y.size(2); ++q) {
+          const PoolBin columns = pool_bin(q, x.size(2), y.size(2));
+          std::fill(sums.begin(), sums.end(), 0.0F);
+          for (std::int64_t h = rows.begin; h < rows.end; ++h)
+            for (std::int64_t w = columns.begin; w < columns.end; ++w) {
+              const T* from = in + ((image * x.size(1) + h) * x.size(2) + w) * channels;
+              for (std::size_t c = 0; c < sums.size(); ++c) sums[c] += static_cast<float>(from[c]);
+            }
+          const auto count = static_cast<float>((rows.end - rows.begin) * (columns.end - columns.begin));
+          T* to = out + (row * y.size(2) + q) * channels;
+          for (std::size_t c = 0; c < sums.size(); ++c) to[c] = static_cast<T>(sums[c] / count);
+        }
+      }
+    });
+  });
+}
+
+void EigenBackend::adaptive_avg_pool_backward(const Tensor& dy, Tensor& dx) {
+  const std::int64_t channels = dx.size(3);
+  visit_floating(dy.dtype(), [&]<class T>(T) {
+    const T* in = dy.data<T>().data();
+    T* out = dx.data<T>().data();
+    parallel_ranges(dx.size(0) * dx.size(1), 1, [&](std::int64_t begin, std::int64_t end, int) {
+      std::vector<float> sums(static_cast<std::size_t>(channels));
+      for (std::int64_t row = begin; row < end; ++row) {
+        const std::int64_t image = row / dx.size(1);
+        const PoolBin ps = pool_bin(row % dx.size(1), dy.size(1), dx.size(1));
+        for (std::int64_t w = 0; w < dx.size(2); ++w) {
+          const PoolBin qs = pool_bin(w, dy.size(2), dx.size(2));
+          std::fill(sums.begin(), sums.end(), 0.0F);
+          for (std::int64_t p = ps.begin; p < ps.end; ++p)
+            for (std::int64_t q = qs.begin; q < qs.end; ++q) {
+              const PoolBin rows = pool_bin(p, dx.size(1), dy.size(1));
+              const PoolBin columns = pool_bin(q, dx.size(2), dy.size(2));
+              const float share =
+                  1.0F / static_cast<float>((rows.end - rows.begin) * (columns.end - columns.begin));
+              const T* from = in + ((image * dy.size(1) + p) * dy.size(2) + q) * channels;
+              for (std::size_t c = 0; c < sums.size(); ++c) sums[c] += share * static_cast<float>(from[c]);
+            }
+          T* to = out + (row * dx.size(2) + w) * channels;
           for (std::size_t c = 0; c < sums.size(); ++c) to[c] = static_cast<T>(sums[c]);
         }
       }

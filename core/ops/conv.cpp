@@ -48,6 +48,44 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
                 });
 }
 
+// y = x *' W + b, x as the gradient of a convolution's output;  dx = dy * W,  dW = dy correlated with x
+Tensor conv2d_transpose(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                        const Conv2dParams& params) {
+  check_device("conv2d_transpose", {&x, &weight});
+  check_floating("conv2d_transpose", {&x});
+  check_f32("conv2d_transpose", {&weight});
+  const bool four_axes = x.shape().rank() == 4 && weight.shape().rank() == 4;
+  if (!four_axes || x.size(3) != weight.size(0))
+    fail("conv2d_transpose: the weight {} does not fit x {}", weight.shape().str(), x.shape().str());
+  const auto extent = [&](int axis) {
+    return (x.size(axis) - 1) * params.stride - 2 * params.padding + weight.size(axis);
+  };
+  const std::int64_t channels = weight.size(3) * params.groups;
+  if (extent(1) < 1 || extent(2) < 1)
+    fail("conv2d_transpose: padding {} leaves nothing: x {}, weight {}", params.padding, x.shape().str(),
+         weight.shape().str());
+  Tensor y = empty_beside(x, {x.size(0), extent(1), extent(2), channels});
+  require(output_shape(y, weight, {}, params) == x.shape(),
+          "conv2d_transpose: no convolution of weight {} has the output {}", weight.shape().str(),
+          x.shape().str());
+  backend_of(x).conv2d_backward_data(params, x, weight, y);
+  const bool need_x = needs_gradient(x);
+  const bool need_weight = needs_gradient(weight);
+  const Tensor transposed =
+      record("conv2d_transpose", y, {x, weight},
+             [=, x = x.detach(), weight = weight.detach()](const Tensor& dy) -> Gradients {
+               Tensor dx = need_x ? empty_like(x) : Tensor();
+               Tensor dweight = need_weight ? empty_like(weight) : Tensor();
+               if (need_x) backend_of(x).conv2d(params, dy, weight, {}, dx);
+               if (need_weight) backend_of(x).conv2d_backward_weight(params, dy, x, dweight);
+               return {dx, dweight};
+             });
+  if (!bias.defined()) return transposed;
+  require(bias.shape() == Shape{channels}, "conv2d_transpose: the bias {} does not fit {} channels",
+          bias.shape().str(), channels);
+  return transposed + cast(bias, x.dtype());
+}
+
 Tensor conv2d_inference(const Tensor& x, FrozenFilter& filter, const Conv2dParams& params,
                         const Conv2dEpilogue& epilogue) {
   check_device("conv2d_inference", {&x, &filter.weight});

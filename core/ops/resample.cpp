@@ -20,21 +20,19 @@ Tensor upsample_nearest(const Tensor& x, std::int64_t height, std::int64_t width
   });
 }
 
+// y = mean over the window;  dx = the sum of dy / window size over the windows that a pixel is in
 Tensor adaptive_avg_pool2d(const Tensor& x, std::int64_t height, std::int64_t width) {
-  if (x.shape().rank() != 4 || height < 1 || width < 1 || x.size(1) % height != 0 || x.size(2) % width != 0)
-    fail("adaptive_avg_pool2d: x {} has no windows that cover it as {}x{} without overlap", x.shape().str(),
-         height, width);
+  check_floating("adaptive_avg_pool2d", {&x});
+  if (x.shape().rank() != 4 || x.numel() == 0 || height < 1 || width < 1)
+    fail("adaptive_avg_pool2d: no {}x{} windows of x {}", height, width, x.shape().str());
   if (x.size(1) == height && x.size(2) == width) return x;
-  const std::int64_t kernel_h = x.size(1) / height;
-  const std::int64_t kernel_w = x.size(2) / width;
-  if (kernel_h == kernel_w)
-    return avg_pool2d(x, {.kernel_h = kernel_h, .kernel_w = kernel_w, .stride = kernel_h, .padding = 0});
-  // A window has the same stride in both directions, so one direction after the other.
-  const Tensor rows = reshape(x, {x.size(0) * height, kernel_h, x.size(2), x.size(3)});
-  const Tensor means = avg_pool2d(rows, {.kernel_h = kernel_h, .kernel_w = 1, .stride = 1, .padding = 0});
-  const Tensor columns = reshape(means, {x.size(0) * height * width, kernel_w, 1, x.size(3)});
-  const Tensor pooled = avg_pool2d(columns, {.kernel_h = kernel_w, .kernel_w = 1, .stride = 1, .padding = 0});
-  return reshape(pooled, {x.size(0), height, width, x.size(3)});
+  Tensor y = empty_beside(x, {x.size(0), height, width, x.size(3)});
+  backend_of(x).adaptive_avg_pool(x, y);
+  return record("adaptive_avg_pool2d", y, {x}, [from = x.shape()](const Tensor& dy) -> Gradients {
+    Tensor dx = empty_beside(dy, from);
+    backend_of(dy).adaptive_avg_pool_backward(dy, dx);
+    return {dx};
+  });
 }
 
 }  // namespace generous

@@ -46,6 +46,12 @@ inline std::vector<OpCase> elementwise_cases() {
       {"sqrt", {positive(shape, "sqrt")}, [](const auto& in) { return std::vector{sqrt(in[0])}; }, true, 1},
       {"square", {a}, [](const auto& in) { return std::vector{square(in[0])}; }, true, 1},
       {"sigmoid", {a}, [](const auto& in) { return std::vector{sigmoid(in[0])}; }, true, 1},
+      {"softplus", {a * 9.0F}, [](const auto& in) { return std::vector{softplus(in[0])}; }, true, 1},
+      {"smooth_l1",
+       {off_kinks(shape) * 0.7F},
+       [](const auto& in) { return std::vector{smooth_l1(in[0])}; },
+       true,
+       1},
       {"step", {a}, [](const auto& in) { return std::vector{step(in[0])}; }, false, 1},
       {"scale and shift", {a}, [](const auto& in) { return std::vector{0.7F * in[0] - 0.3F}; }, true, 1},
       {"used twice", {a}, [](const auto& in) { return std::vector{in[0] * in[0] + in[0]}; }, true, 1},
@@ -103,6 +109,9 @@ inline std::vector<OpCase> reduction_cases() {
                                           {{2, 3, 5, 6}, {2, 1, 1, 6}},
                                           {{2, 3, 5, 6}, {3, 1, 6}},
                                           {{2, 3, 5, 6}, {2, 3, 1, 1}},
+                                          {{2, 3, 5, 6}, {3, 5, 1}},
+                                          {{40, 13, 7, 11}, {40, 1, 7, 1}},
+                                          {{40, 13, 7, 11}, {13, 1, 11}},
                                           {{301, 33}, {33}},
                                           {{3, 700}, {3, 1}},
                                           {{1, 4099}, {}},
@@ -306,6 +315,28 @@ inline std::vector<OpCase> image_cases() {
            },
            false, 1});
   }
+  struct TransposeCase {
+    Shape x;       ///< {N, P, Q, K}
+    Shape weight;  ///< {K, R, S, C/groups}
+    Conv2dParams params;
+  };
+  const TransposeCase transposes[] = {
+      {{2, 4, 5, 3}, {3, 4, 4, 6}, {.stride = 2, .padding = 1}},
+      {{3, 5, 4, 4}, {4, 3, 3, 7}, {.stride = 1, .padding = 1}},
+      {{2, 3, 4, 6}, {6, 3, 2, 2}, {.stride = 1, .padding = 0, .groups = 2}},
+  };
+  for (const TransposeCase& test : transposes) {
+    const std::string name = "conv2d_transpose " + test.x.str() + " * " + test.weight.str();
+    cases.push_back({name,
+                     {random_tensor(test.x, "x" + name), random_tensor(test.weight, "w" + name),
+                      random_tensor({test.weight[3] * test.params.groups}, "b" + name)},
+                     [params = test.params](const auto& in) {
+                       return std::vector{conv2d_transpose(in[0], in[1], in[2], params)};
+                     },
+                     true,
+                     1,
+                     0.1});
+  }
   const Tensor small = random_tensor({2, 3, 4, 5}, "small");
   for (const auto& [height, width] : {std::pair{6, 8}, {7, 5}, {3, 9}, {2, 3}, {3, 4}})
     cases.push_back({"upsample_nearest to " + std::to_string(height) + " x " + std::to_string(width),
@@ -315,7 +346,8 @@ inline std::vector<OpCase> image_cases() {
                      },
                      true,
                      1});
-  for (const auto& [height, width] : {std::pair{3, 4}, {2, 8}, {6, 4}, {1, 1}, {6, 8}})
+  for (const auto& [height, width] :
+       {std::pair{3, 4}, {2, 8}, {6, 4}, {1, 1}, {6, 8}, {4, 3}, {5, 7}, {9, 5}})
     cases.push_back({"adaptive_avg_pool2d to " + std::to_string(height) + " x " + std::to_string(width),
                      {random_tensor({2, 6, 8, 3}, "adaptive")},
                      [height = height, width = width](const auto& in) {

@@ -27,6 +27,8 @@ TEST_CASE("nearest neighbours are PyTorch's") {
 
 TEST_CASE("equal windows that cover an image are averaged") {
   CHECK(values(adaptive_avg_pool2d(row_of(6), 1, 3)) == Values{0.5F, 2.5F, 4.5F});
+  CHECK(values(adaptive_avg_pool2d(row_of(6), 1, 4)) == Values{0.5F, 1.5F, 3.5F, 4.5F});
+  CHECK(values(adaptive_avg_pool2d(row_of(2), 1, 3)) == Values{0.0F, 0.5F, 1.0F});
 }
 
 TEST_CASE("what does not fit is said with the op's name and the shapes") {
@@ -43,7 +45,7 @@ TEST_CASE("what does not fit is said with the op's name and the shapes") {
                        Error);
   CHECK_THROWS_WITH_AS(upsample_nearest(rows, 4, 4), says("upsample_nearest: no image of 4x4 from x {3, 2}"),
                        Error);
-  CHECK_THROWS_WITH_AS(adaptive_avg_pool2d(row_of(6), 1, 4), says("x {1, 1, 6, 1} has no windows"), Error);
+  CHECK_THROWS_WITH_AS(adaptive_avg_pool2d(row_of(6), 1, 0), says("no 1x0 windows of x {1, 1, 6, 1}"), Error);
   CHECK_THROWS_WITH_AS(batched_matmul(Tensor::zeros({2, 3, 4}), Tensor::zeros({3, 4, 5})),
                        says("batched_matmul: {2, 3, 4} and {3, 4, 5} have to be equally many"), Error);
   CHECK_THROWS_WITH_AS(batched_matmul(Tensor::zeros({2, 3, 4}), Tensor::zeros({2, 5, 4})),
