@@ -12,6 +12,8 @@ Init uniform_fan_in(std::int64_t fan_in) {
 
 Init weight_init(const Conv2dOptions& options, std::int64_t fan_in) {
   if (options.weights == Conv2dOptions::Weights::fan_in) return uniform_fan_in(fan_in);
+  if (options.weights == Conv2dOptions::Weights::unit_gain)
+    return Init::uniform(std::sqrt(3.0F / static_cast<float>(fan_in)));
   const std::int64_t fan_out = options.kernel * options.kernel * options.out;
   return Init::normal(std::sqrt(2.0F / static_cast<float>(fan_out)));
 }
@@ -94,6 +96,19 @@ FrozenFilter Conv2d::fold(const BatchNorm* bn) const {
   }
   return {weight.to(weight_.device()), bias.to(weight_.device()), nullptr};
 }
+
+ConvTranspose2d::ConvTranspose2d(const Conv2dOptions& options)
+    : params_{.stride = options.stride, .padding = options.padding} {
+  require(options.in > 0 && options.out > 0 && options.kernel > 0 && options.groups == 1,
+          "ConvTranspose2d: in {}, out {} and kernel {} must be positive, groups 1", options.in, options.out,
+          options.kernel);
+  const Init init = uniform_fan_in(options.kernel * options.kernel * options.out);
+  weight_ = add_parameter("weight", {options.in, options.kernel, options.kernel, options.out}, init,
+                          DiskLayout::ohwi());
+  if (options.bias) bias_ = add_parameter("bias", {options.out}, init);
+}
+
+Tensor ConvTranspose2d::forward(const Tensor& x) { return conv2d_transpose(x, weight_, bias_, params_); }
 
 BatchNorm::BatchNorm(std::int64_t channels, float momentum)
     : momentum_(momentum),

@@ -17,8 +17,9 @@ struct Conv2dOptions {
   std::int64_t groups = 1;
   bool bias = false;
   /// How weight and bias start. fan_in: both U(-b, b), b = 1 / sqrt(kernel^2 in / groups), the default of
-  /// common frameworks. fan_out: N(0, 2 / (kernel^2 out)) and 0, He et al. 2015.
-  enum class Weights { fan_in, fan_out } weights = Weights::fan_in;
+  /// common frameworks. unit_gain: the same with b = sqrt(3 / (kernel^2 in / groups)) for the weight, which
+  /// keeps the variance of what it is applied to. fan_out: N(0, 2 / (kernel^2 out)) and 0, He et al. 2015.
+  enum class Weights { fan_in, unit_gain, fan_out } weights = Weights::fan_in;
 };
 
 /// The usual convolutions, without bias: 3x3 with padding 1, so that only the stride changes H and W; and
@@ -47,6 +48,20 @@ class Conv2d : public Module {
   Tensor bias_;                         ///< undefined without
   std::optional<FrozenFilter> filter_;  ///< made by the first forward_frozen,
   const BatchNorm* folded_ = nullptr;   ///< for this batch norm
+};
+
+/// The transpose of a convolution, without groups: x {N, P, Q, in} -> {N, H, W, out}, H = (P - 1) stride -
+/// 2 padding + kernel. State: weight {in, kernel, kernel, out}, bias {out} if wanted, both U(-b, b), b = 1 /
+/// sqrt(kernel^2 out).
+class ConvTranspose2d : public Module {
+ public:
+  explicit ConvTranspose2d(const Conv2dOptions& options);
+  Tensor forward(const Tensor& x) override;
+
+ private:
+  Conv2dParams params_;
+  Tensor weight_;
+  Tensor bias_;  ///< undefined without
 };
 
 /// What follows a layer: y = activation(layer(x) [+ residual]).

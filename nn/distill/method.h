@@ -42,6 +42,8 @@ struct Needs {
   bool features = false;
   bool before_relu = false;  ///< with features
   int views = 1;             ///< of each image, augmented differently: 1 or 2
+  bool teacher_trains =
+      false;  ///< the teacher is in training mode: its batch norms use the batch's statistics
 };
 
 /// Its parameters and buffers are connectors, banks, learned temperatures: they are trained and kept with the

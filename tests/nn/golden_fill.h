@@ -40,8 +40,9 @@ inline Tensor golden_values(const std::string& name, const Shape& shape, double 
 inline Tensor golden_state(const std::string& name, const Shape& shape) {
   const std::string last = name.substr(name.rfind('.') + 1);
   if (last == "num_batches_tracked") return Tensor::zeros(shape, DType::i64);
-  if (last == "running_mean" || last == "bias") return golden_values(name, shape, 0.1);
-  if (last == "running_var" || shape.rank() == 1) return golden_values(name, shape, 0.25, 1.0);
+  const bool vector = shape.rank() == 1;
+  if (last == "running_var" || (vector && last == "weight")) return golden_values(name, shape, 0.25, 1.0);
+  if (vector) return golden_values(name, shape, 0.1);  // a bias, a running mean, VID's log scales
   if (shape.rank() == 2) return golden_values(name, shape, std::sqrt(3.0 / static_cast<double>(shape[1])));
   const double fan_in = static_cast<double>(shape[1] * shape[2] * shape[3]);
   return golden_values(name, shape, std::sqrt(6.0 / fan_in));

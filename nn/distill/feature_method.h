@@ -1,0 +1,63 @@
+// What methods that compare features share. Features are {N, H, W, C}, or {N, C} where they are pooled; the
+// arithmetic is in f32.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "nn/distill/method.h"
+
+namespace generous {
+
+/// CE + weight * what the features say.
+class FeatureMethod : public Method {
+ public:
+  /// Declares `weight`.
+  void declare(Options& options) override;
+  Needs needs() const override { return {.features = true}; }
+  std::vector<std::string> terms() const override { return {"cross_entropy", name_}; }
+  Loss loss(const DistillBatch& batch) final;
+
+ protected:
+  FeatureMethod(std::string name, double weight) : name_(std::move(name)), weight_(weight) {}
+  /// {}: what is multiplied by the weight.
+  virtual Tensor knowledge(const DistillBatch& batch) = 0;
+
+  std::string name_;
+  double weight_;
+  float ce_weight_ = 1.0F;
+};
+
+/// The same feature of both networks, f32.
+struct FeaturePair {
+  Tensor student;
+  Tensor teacher;
+};
+using FeaturePairs = std::vector<FeaturePair>;
+
+/// The stages without the stem, one pair each. Where one network has more stages, its first ones are left
+/// out. Throws Error with the method's name for a network that shows no stages of images.
+FeaturePairs stage_pairs(std::string_view method, const Outputs& student, const Outputs& teacher);
+/// The same before the stages' last ReLU; in networks whose stages do not end in one, the stages themselves.
+FeaturePairs before_relu_pairs(std::string_view method, const Outputs& student, const Outputs& teacher);
+/// The last stage.
+FeaturePair last_pair(std::string_view method, const Outputs& student, const Outputs& teacher);
+/// What the classifiers see.
+FeaturePair pooled_pair(std::string_view method, const Outputs& student, const Outputs& teacher);
+
+/// Images of the same size: the larger one averaged down to the smaller one's.
+FeaturePair pool_to_smaller(const FeaturePair& pair);
+
+/// max(x, floor), with gradient where x is larger.
+Tensor at_least(const Tensor& x, float floor);
+/// x / max(|x|, 1e-12), where |x| has the shape `norms`: the root of the sum of the squares over the other
+/// axes.
+Tensor l2_normalise(const Tensor& x, const Shape& norms);
+/// The same of each row of x {M, D}.
+Tensor l2_rows(const Tensor& x);
+/// {}: mean (a - b)^2
+Tensor mean_squared_error(const Tensor& a, const Tensor& b);
+
+}  // namespace generous
