@@ -1,5 +1,7 @@
 #include "apps/benchmark/workload.h"
 
+#include <numeric>
+
 #include "core/backend.h"
 #include "core/random.h"
 #include "nn/distill/methods.h"
@@ -30,6 +32,12 @@ Tensor random_labels(std::int64_t batch) {
 /// Standard training is the method "none".
 std::string method_of(const std::string& stage) { return stage == "standard" ? "none" : stage; }
 
+Tensor first_indices(std::int64_t batch) {
+  Tensor indices = Tensor::empty({batch}, DType::i64);
+  std::iota(indices.data<std::int64_t>().begin(), indices.data<std::int64_t>().end(), 0);
+  return indices;
+}
+
 }  // namespace
 
 std::vector<std::string> stage_names() {
@@ -43,8 +51,8 @@ std::vector<std::string> stage_names() {
 Workload::Workload(const WorkloadOptions& options)
     : options_(options),
       model_(make_model(options.model, {.classes = classes, .device = options.device})),
-      batch_{random_images(options.batch).to(options.device),
-             random_labels(options.batch).to(options.device)} {
+      batch_{random_images(options.batch).to(options.device), random_labels(options.batch).to(options.device),
+             first_indices(options.batch).to(options.device)} {
   if (options.stage == "infer") {
     model_->freeze();
     batch_.images = cast(batch_.images, options.dtype);
@@ -53,9 +61,14 @@ Workload::Workload(const WorkloadOptions& options)
   method_ = make_method(method_of(options.stage));
   if (method_->needs().teacher) {
     teacher_ = make_model(options.model, {.classes = classes, .seed = 1, .device = options.device});
-    teacher_->freeze();
+    if (!method_->needs().teacher_trains) teacher_->freeze();
   }
-  connect({*model_, teacher_.get(), *method_}, {.shape = {32, 32, 3}, .count = options.batch},
+  const Tensor labels = batch_.labels.to(Device::cpu);
+  connect({*model_, teacher_.get(), *method_},
+          {.shape = {32, 32, 3},
+           .labels = labels.data<std::int64_t>(),
+           .classes = classes,
+           .for_each_batch = [this](const auto& use) { use(batch_); }},
           {.dtype = options.dtype, .device = options.device}, 0);
   optimizer_ = make_sgd(parameters_of(*model_, *method_), {.momentum = 0.9F, .weight_decay = 5e-4F});
   optimizer_->set_learning_rate(learning_rate);

@@ -20,12 +20,13 @@ void TeacherSettings::declare(Options& options, const TrainingStage& stage) {
 }
 
 Teacher TeacherSettings::load(const WeightFinder& finder, const TrainingStage& stage,
-                              const ModelOptions& options, const std::vector<std::string>& classes) const {
+                              const ModelOptions& options, const std::vector<std::string>& classes,
+                              bool trains) const {
   if (stage.teacher_model.empty()) return {};
   const std::filesystem::path file = finder.find(stage.teacher_weights, weights);
   Teacher teacher{.model = model.make(options), .weights = {}, .path = weights};
   teacher.weights = load_weights(*teacher.model, file, {.model_name = model.name, .classes = classes});
-  teacher.model->freeze();
+  if (!trains) teacher.model->freeze();
   return teacher;
 }
 

@@ -19,7 +19,7 @@ struct TeacherFault {
 TeacherFault fault_of_teacher(const Tensor& logits);
 
 struct Teacher {
-  std::unique_ptr<Network> model;  ///< frozen; null where a stage has none
+  std::unique_ptr<Network> model;  ///< frozen unless it is in training mode; null where a stage has none
   LoadedWeights weights;
   std::string path;  ///< of its weights, as it was given
 
@@ -34,9 +34,10 @@ struct TeacherSettings {
 
   void declare(Options& options, const TrainingStage& stage);
   /// `options` are those of the student, `classes` the dataset's: a teacher sees the same images and tells
-  /// apart the same classes. Throws Error for an unknown model, and like find_weights and load_weights.
+  /// apart the same classes. It is frozen unless it `trains`: in training mode its batch norms use the
+  /// batch's statistics. Throws Error for an unknown model, and like find_weights and load_weights.
   Teacher load(const WeightFinder& finder, const TrainingStage& stage, const ModelOptions& options,
-               const std::vector<std::string>& classes) const;
+               const std::vector<std::string>& classes, bool trains) const;
 };
 
 }  // namespace generous

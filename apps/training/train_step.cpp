@@ -33,6 +33,23 @@ Outputs outputs_for_one_image(Network& network, const Shape& image, const TrainS
   return outputs;
 }
 
+/// {classes, D}: the mean of the teacher's pooled vectors of each class, 0 without an image.
+Tensor class_means(Network& teacher, const TrainingImages& images, const TrainStepOptions& options) {
+  const NoGrad no_grad;
+  Tensor sums;
+  Tensor counts;
+  images.for_each_batch([&](const Batch& batch) {
+    const Outputs outputs = outputs_of(teacher, cast(batch.images, options.dtype), {.features = true});
+    const Tensor pooled = cast(outputs.features.pooled, DType::f32);
+    const Tensor of_class = one_hot(batch.labels, images.classes);  // {B, classes}
+    const Tensor sum = matmul(of_class, pooled, true, false);
+    const Tensor count = reshape(sum_to(of_class, {images.classes}), {images.classes, 1});
+    sums = sums.defined() ? sums + sum : sum;
+    counts = counts.defined() ? counts + count : count;
+  });
+  return sums / (counts + step(-counts + 1.0F));  // of no images: 0 / 1
+}
+
 }  // namespace
 
 void connect(const Distillation& distillation, const TrainingImages& images, const TrainStepOptions& options,
@@ -43,7 +60,9 @@ void connect(const Distillation& distillation, const TrainingImages& images, con
     const bool wanted = needs.features && network != nullptr;
     return wanted ? outputs_for_one_image(*network, images.shape, options, needs) : Outputs{};
   };
-  method.connect(outputs(&distillation.student), outputs(distillation.teacher), images.count);
+  TrainingSet train{.labels = images.labels, .classes = images.classes};
+  if (needs.class_means) train.class_means = class_means(*distillation.teacher, images, options);
+  method.connect(outputs(&distillation.student), outputs(distillation.teacher), train);
   method.initialise(seed);
   method.to(options.device);
 }

@@ -2,7 +2,9 @@
 // replayed without the host; its metrics stay there until they are read.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "core/backend.h"
@@ -26,14 +28,17 @@ struct TrainStepOptions {
 /// Who learns from whom, and how.
 struct Distillation {
   Network& student;
-  Network* teacher;  ///< frozen; null where the method needs none
+  Network* teacher;  ///< frozen, or in training mode, as the method needs it; null where it needs none
   Method& method;
 };
 
 /// The images to train on, as far as a method must know them.
 struct TrainingImages {
   Shape shape;  ///< {H, W, C} of one
-  std::int64_t count = 0;
+  std::span<const std::int64_t> labels = {};
+  std::int64_t classes = 0;
+  /// Calls its argument with every batch of them, not augmented; only for a method that needs class means.
+  std::function<void(const std::function<void(const Batch&)>&)> for_each_batch = {};
 };
 
 /// Builds what the method has of its own for these networks, initialises it by `seed` and moves it to their

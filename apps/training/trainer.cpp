@@ -62,6 +62,18 @@ void describe(RunLog& log, const std::string& program, const TrainingSettings& s
                        settings.seed, settings.run.save_path));
 }
 
+/// The training images in order, as they are evaluated.
+void for_each_image(const Data& data, const TrainingBatchSettings& batches, Device device,
+                    const std::function<void(const Batch&)>& use) {
+  LoaderOptions options = batches.loader_options(0, device);
+  options.shuffle = false;
+  options.augment = false;
+  options.drop_last = false;
+  Loader loader(data.train, data.info, options);
+  loader.start_epoch(0);
+  while (const auto batch = loader.next()) use(*batch);
+}
+
 int train_shown(TrainingSettings& settings, const Options& options, const TrainingStage& stage,
                 std::span<const TrainingStage> stages, Display& display) {
   const RunFolder folder{settings.run.save_path};
@@ -91,10 +103,15 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
   check_batches(settings.batches, settings.model, model_options, data.train.size());
   const std::unique_ptr<Network> model = settings.model.make(model_options);
   const WeightFinder finder{folder.path, [&](const auto& run) { return program_of_run(stages, run); }};
-  const Teacher teacher = settings.teacher.load(finder, stage, model_options, classes);
   Method& method = *settings.method;
+  const Teacher teacher =
+      settings.teacher.load(finder, stage, model_options, classes, method.needs().teacher_trains);
   connect({*model, teacher.model.get(), method},
-          {.shape = image_shape(data.train), .count = data.train.size()}, settings.step, seed);
+          {.shape = image_shape(data.train),
+           .labels = data.train.labels,
+           .classes = static_cast<std::int64_t>(classes.size()),
+           .for_each_batch = [&](const auto& use) { for_each_image(data, settings.batches, device, use); }},
+          settings.step, seed);
   const std::unique_ptr<Optimizer> optimizer = settings.optimizer.make(parameters_of(*model, method));
   std::vector<std::string> notes = {teacher.weights.note};
   const bool begun = state && state->position.step > 0;

@@ -20,7 +20,7 @@ class At : public FeatureMethod {
     FeatureMethod::declare(options);
     options.add("p", p_, {.help = "the power of the features in an attention map", .min = 1, .max = 16});
   }
-  void connect(const Outputs& student, const Outputs& teacher, std::int64_t) override {
+  void connect(const Outputs& student, const Outputs& teacher, const TrainingSet&) override {
     stage_pairs("at", student, teacher);  // or says why not
   }
 

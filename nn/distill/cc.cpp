@@ -12,7 +12,7 @@ class Cc : public FeatureMethod {
     FeatureMethod::declare(options);
     options.add("dim", dim_, {.help = "of the embeddings", .min = 1, .max = 65536});
   }
-  void connect(const Outputs& student, const Outputs& teacher, std::int64_t) override {
+  void connect(const Outputs& student, const Outputs& teacher, const TrainingSet&) override {
     const FeaturePair pooled = pooled_pair("cc", student, teacher);
     embed_s_ = &add<Embedding>("embed_s", pooled.student.size(1), dim_);
     embed_t_ = &add<Embedding>("embed_t", pooled.teacher.size(1), dim_);

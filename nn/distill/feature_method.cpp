@@ -73,8 +73,9 @@ FeaturePair pool_to_smaller(const FeaturePair& pair) {
 Tensor at_least(const Tensor& x, float floor) { return relu(x - floor) + floor; }
 
 Tensor l2_normalise(const Tensor& x, const Shape& norms) {
-  constexpr float smallest = 1e-12F;
-  return x / sqrt(at_least(sum_to(square(x), norms), smallest * smallest));
+  constexpr float smallest = 1e-24F;
+  const Tensor squares = sum_to(square(x), norms);
+  return x * (step(squares.detach() - smallest) / sqrt(at_least(squares, smallest)));
 }
 
 Tensor l2_rows(const Tensor& x) { return l2_normalise(x, {x.size(0), 1}); }

@@ -52,8 +52,8 @@ FeaturePair pool_to_smaller(const FeaturePair& pair);
 
 /// max(x, floor), with gradient where x is larger.
 Tensor at_least(const Tensor& x, float floor);
-/// x / max(|x|, 1e-12), where |x| has the shape `norms`: the root of the sum of the squares over the other
-/// axes.
+/// x / |x|, where |x| has the shape `norms`: the root of the sum of the squares over the other axes. 0, and
+/// without gradient, where |x| is below 1e-12.
 Tensor l2_normalise(const Tensor& x, const Shape& norms);
 /// The same of each row of x {M, D}.
 Tensor l2_rows(const Tensor& x);

@@ -14,7 +14,7 @@ class FitNet : public FeatureMethod {
         "hint_layer", hint_layer_,
         {.help = "which features are compared: 0 the stem's, then one for each stage", .min = 0, .max = 100});
   }
-  void connect(const Outputs& student, const Outputs& teacher, std::int64_t) override {
+  void connect(const Outputs& student, const Outputs& teacher, const TrainingSet&) override {
     for (const auto& [network, outputs] : {std::pair{"student", &student}, {"teacher", &teacher}}) {
       const std::vector<Tensor>& stages = outputs->features.stages;
       require(static_cast<std::size_t>(hint_layer_) < stages.size(),

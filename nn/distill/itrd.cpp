@@ -1,5 +1,6 @@
 #include "nn/distill/itrd.h"
 
+#include <cmath>
 #include <numbers>
 
 #include "nn/distill/connectors.h"
@@ -12,7 +13,7 @@ Tensor standardise_columns(const Tensor& x) {
   const auto rows = static_cast<float>(x.size(0));
   const Shape columns{1, x.size(1)};
   const Tensor centred = x - sum_to(x, columns) / rows;
-  return centred / sqrt(at_least(sum_to(square(centred), columns) / (rows - 1.0F), 1e-24F));
+  return std::sqrt(rows - 1.0F) * l2_normalise(centred, columns);
 }
 
 class Itrd : public FeatureMethod {
@@ -24,7 +25,7 @@ class Itrd : public FeatureMethod {
                 {.help = "weight of the mutual information", .min = 0, .max = 1e6});
     options.add("alpha", alpha_, {.help = "order of the entropy", .min = 1, .max = 100});
   }
-  void connect(const Outputs& student, const Outputs& teacher, std::int64_t) override {
+  void connect(const Outputs& student, const Outputs& teacher, const TrainingSet&) override {
     const FeaturePair pooled = pooled_pair("itrd", student, teacher);
     embed_ = &add<Embedding>("embed", pooled.student.size(1), pooled.teacher.size(1));
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -40,10 +41,17 @@ struct Loss {
 struct Needs {
   bool teacher = true;
   bool features = false;
-  bool before_relu = false;  ///< with features
-  int views = 1;             ///< of each image, augmented differently: 1 or 2
-  bool teacher_trains =
-      false;  ///< the teacher is in training mode: its batch norms use the batch's statistics
+  bool before_relu = false;     ///< with features
+  int views = 1;                ///< of each image, augmented differently: 1 or 2
+  bool teacher_trains = false;  ///< its batch norms use the batch's statistics, as in training
+  bool class_means = false;     ///< with a teacher: TrainingSet::class_means
+};
+
+/// What a method may know of the images to train on.
+struct TrainingSet {
+  std::span<const std::int64_t> labels;  ///< of every image, by its index
+  std::int64_t classes = 0;
+  Tensor class_means = {};  ///< {classes, D}: of the teacher's pooled vectors {N, D}; undefined unless needed
 };
 
 /// Its parameters and buffers are connectors, banks, learned temperatures: they are trained and kept with the
@@ -57,8 +65,8 @@ class Method : public Module {
   virtual std::vector<std::string> terms() const = 0;
   /// Builds what depends on the networks; called once, before `loss`. The outputs are of one image; empty
   /// where no features are needed. Throws Error for a pair that the method cannot join.
-  virtual void connect(const Outputs& /*student*/, const Outputs& /*teacher*/,
-                       std::int64_t /*train_images*/) {}
+  virtual void connect(const Outputs& /*student*/, const Outputs& /*teacher*/, const TrainingSet& /*train*/) {
+  }
   /// Nothing but kernels, so that a step can be recorded.
   virtual Loss loss(const DistillBatch& batch) = 0;
 

@@ -3,11 +3,13 @@
 #include "core/nearest.h"
 #include "nn/distill/at.h"
 #include "nn/distill/cc.h"
+#include "nn/distill/crd.h"
 #include "nn/distill/fitnet.h"
 #include "nn/distill/generous.h"
 #include "nn/distill/itrd.h"
 #include "nn/distill/kd.h"
 #include "nn/distill/mgd.h"
+#include "nn/distill/nd.h"
 #include "nn/distill/none.h"
 #include "nn/distill/nst.h"
 #include "nn/distill/ofd.h"
@@ -36,12 +38,17 @@ const std::vector<MethodEntry>& methods() {
        make_nst},
       {"vid", "Ahn et al., Variational information distillation for knowledge transfer, 2019", make_vid},
       {"cc", "Peng et al., Correlation congruence for knowledge distillation, 2019", make_cc},
-      {"simkd", "Chen et al., Knowledge distillation with the reused teacher classifier, 2022", make_simkd},
+      {"crd", "Tian et al., Contrastive representation distillation, 2020", make_crd},
+      {"simkd", "Chen et al., Knowledge distillation with the reused teacher classifier, 2022", make_simkd,
+       false},
       {"reviewkd", "Chen et al., Distilling knowledge via knowledge review, 2021", make_reviewkd},
       {"ofd", "Heo et al., A comprehensive overhaul of feature distillation, 2019", make_ofd},
       {"wkd_f",
        "Lv et al., Wasserstein distance rivals Kullback-Leibler divergence for knowledge distillation, 2024",
        make_wkd_f},
+      {"nd",
+       "Wang et al., Improving knowledge distillation via regularizing feature norm and direction, 2023",
+       make_nd},
       {"mgd", "Yang et al., Masked generative distillation, 2022", make_mgd},
       {"itrd", "Miles et al., Information theoretic representation distillation, 2022", make_itrd},
   };

@@ -12,7 +12,7 @@ class Mgd : public FeatureMethod {
     options.add("alpha", weight_, {.help = "weight of the distillation term", .min = 0, .max = 1e6});
     options.add("lambda", lambda_, {.help = "share of the channels that are zeroed", .min = 0, .max = 0.99});
   }
-  void connect(const Outputs& student, const Outputs& teacher, std::int64_t) override {
+  void connect(const Outputs& student, const Outputs& teacher, const TrainingSet&) override {
     const FeaturePair last = last_pair("mgd", student, teacher);
     generator_ = &add<MaskedGenerator>("mgd", last.student.size(3), last.teacher.size(3));
   }

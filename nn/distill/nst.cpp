@@ -27,7 +27,7 @@ Tensor mean_kernel(const Channels& a, const Channels& b) {
 class Nst : public FeatureMethod {
  public:
   Nst() : FeatureMethod("nst", 50.0) {}
-  void connect(const Outputs& student, const Outputs& teacher, std::int64_t) override {
+  void connect(const Outputs& student, const Outputs& teacher, const TrainingSet&) override {
     stage_pairs("nst", student, teacher);
   }
 

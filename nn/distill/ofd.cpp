@@ -21,7 +21,7 @@ class Ofd : public FeatureMethod {
     options.add("kernel_size", kernel_, {.help = "of the student's connectors, odd", .min = 1, .max = 7});
   }
   Needs needs() const override { return {.features = true, .before_relu = true, .teacher_trains = true}; }
-  void connect(const Outputs& student, const Outputs& teacher, std::int64_t) override {
+  void connect(const Outputs& student, const Outputs& teacher, const TrainingSet&) override {
     require(kernel_ % 2 == 1, "ofd: kernel_size is {} and has to be odd", kernel_);
     const FeaturePairs stages = before_relu_pairs("ofd", student, teacher);
     const std::vector<const BatchNorm*>& norms = teacher.features.norms;

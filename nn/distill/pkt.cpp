@@ -20,7 +20,7 @@ class Pkt : public FeatureMethod {
     FeatureMethod::declare(options);
     options.add("eps", eps_, {.help = "added to norms and probabilities", .min = 1e-12, .max = 1});
   }
-  void connect(const Outputs& student, const Outputs& teacher, std::int64_t) override {
+  void connect(const Outputs& student, const Outputs& teacher, const TrainingSet&) override {
     pooled_pair("pkt", student, teacher);
   }
 

@@ -78,7 +78,7 @@ class ReviewKd : public FeatureMethod {
                  .max = 65536});
   }
   Needs needs() const override { return {.features = true, .before_relu = true}; }
-  void connect(const Outputs& student, const Outputs& teacher, std::int64_t) override {
+  void connect(const Outputs& student, const Outputs& teacher, const TrainingSet&) override {
     const std::int64_t mid = std::min(mid_, student.features.pooled.size(1));
     for (const FeaturePair& level : levels_of(student, teacher))
       fusions_.push_back(&add<Fusion>("abfs." + std::to_string(fusions_.size()), level.student.shape(),

@@ -38,7 +38,7 @@ class Rkd : public FeatureMethod {
     options.add("squared", squared_, {.help = "squared distances"});
     options.add("eps", eps_, {.help = "smallest squared distance", .min = 1e-30, .max = 1});
   }
-  void connect(const Outputs& student, const Outputs& teacher, std::int64_t) override {
+  void connect(const Outputs& student, const Outputs& teacher, const TrainingSet&) override {
     pooled_pair("rkd", student, teacher);
   }
 

@@ -13,7 +13,7 @@ class SimKd : public FeatureMethod {
     options.add("factor", factor_,
                 {.help = "by which the projector is narrower inside than the teacher", .min = 1, .max = 64});
   }
-  void connect(const Outputs& student, const Outputs& teacher, std::int64_t) override {
+  void connect(const Outputs& student, const Outputs& teacher, const TrainingSet&) override {
     const FeaturePair last = last_pair("simkd", student, teacher);
     require(last.teacher.size(3) >= factor_, "simkd: factor {} leaves nothing of the teacher's {} channels",
             factor_, last.teacher.size(3));

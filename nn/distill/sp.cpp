@@ -14,7 +14,7 @@ Tensor similarities(const Tensor& features) {
 class Sp : public FeatureMethod {
  public:
   Sp() : FeatureMethod("sp", 3000.0) {}
-  void connect(const Outputs& student, const Outputs& teacher, std::int64_t) override {
+  void connect(const Outputs& student, const Outputs& teacher, const TrainingSet&) override {
     last_pair("sp", student, teacher);
   }
 

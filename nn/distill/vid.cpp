@@ -15,7 +15,7 @@ class Vid : public FeatureMethod {
     options.add("init_pred_var", variance_, {.help = "the variance to start with", .min = 1e-3, .max = 80});
     options.add("eps", eps_, {.help = "smallest variance", .min = 1e-9, .max = 1e-3});
   }
-  void connect(const Outputs& student, const Outputs& teacher, std::int64_t) override {
+  void connect(const Outputs& student, const Outputs& teacher, const TrainingSet&) override {
     const auto start = static_cast<float>(std::log(std::expm1(variance_ - eps_)));
     for (const FeaturePair& stage : stage_pairs("vid", student, teacher)) {
       const std::int64_t width = stage.teacher.size(3);

@@ -33,7 +33,7 @@ class WkdF : public FeatureMethod {
                 {.help = "epoch from which the weight falls on half a cosine", .min = 0, .max = 1e6});
     options.add("decay_end", decay_end_, {.help = "epoch at which it is 0", .min = 1, .max = 1e6});
   }
-  void connect(const Outputs& student, const Outputs& teacher, std::int64_t) override {
+  void connect(const Outputs& student, const Outputs& teacher, const TrainingSet&) override {
     const FeaturePair last = last_pair("wkd_f", student, teacher);
     const Shape& shape = last.teacher.shape();
     regressor_ = &add<ConvRegressor>("conv_reg", "wkd_f", last.student.shape(), shape);

@@ -65,15 +65,19 @@ class Hint : public Method {
     bool before_relu = false;
     std::int64_t epoch = 0;
     std::int64_t step = 0;
-    std::int64_t train_images = 0;
+    std::vector<std::int64_t> train_labels;
+    std::int64_t classes = 0;
+    Tensor class_means;
   };
   Seen seen;
   Needs wanted{.features = true, .before_relu = true};
 
   Needs needs() const override { return wanted; }
   std::vector<std::string> terms() const override { return {"cross_entropy", "hint"}; }
-  void connect(const Outputs& student, const Outputs& teacher, std::int64_t train_images) override {
-    seen.train_images = train_images;
+  void connect(const Outputs& student, const Outputs& teacher, const TrainingSet& train) override {
+    seen.train_labels = {train.labels.begin(), train.labels.end()};
+    seen.classes = train.classes;
+    seen.class_means = train.class_means;
     map_ = &add<Linear>("map", student.features.pooled.size(1), teacher.features.pooled.size(1));
   }
   Loss loss(const DistillBatch& batch) override {
@@ -138,8 +142,11 @@ TEST_CASE("a method's parameters are trained beside the student's, and are no pa
   Hint hint;
   const TrainStepOptions options{.batch_size = 4};
   const Distillation distillation{*student, teacher.get(), hint};
-  connect(distillation, {.shape = image, .count = 77}, options, 9);
-  CHECK(hint.seen.train_images == 77);
+  const std::vector<std::int64_t> labels{0, 2, 2, 1, 0};
+  connect(distillation, {.shape = image, .labels = labels, .classes = 3}, options, 9);
+  CHECK(hint.seen.train_labels == labels);
+  CHECK(hint.seen.classes == 3);
+  CHECK_FALSE(hint.seen.class_means.defined());
   CHECK(same_weights(*student, *network("resnet8", 2)));  // the dry run leaves no trace in the statistics
   CHECK(student->training());
   const auto parameters = hint.parameters();
@@ -189,6 +196,43 @@ TEST_CASE("a method's parameters are trained beside the student's, and are no pa
   CHECK(values_of(read.method[0].second) == values_of(saved.method[0].second));
 }
 
+TEST_CASE("a method that needs them gets the teacher's means of each class") {
+  const auto teacher = network("resnet8", 1);
+  teacher->freeze();
+  const auto student = network("resnet8", 2);
+  Hint hint;
+  hint.wanted.class_means = true;
+  const Batch first = random_batch(4, "one");
+  const Batch second = random_batch(3, "other");
+  const auto each = [&](const std::function<void(const Batch&)>& use) {
+    use(first);
+    use(second);
+  };
+  constexpr std::int64_t more = 2 * classes;  // some without an image
+  connect({*student, teacher.get(), hint}, {.shape = image, .classes = more, .for_each_batch = each}, {},
+          0);
+  const Tensor& means = hint.seen.class_means;
+  REQUIRE(means.size(0) == more);
+  const NoGrad no_grad;
+  std::vector<double> sums(static_cast<std::size_t>(means.numel()), 0.0);
+  std::vector<double> counts(static_cast<std::size_t>(more), 0.0);
+  const auto width = static_cast<std::size_t>(means.size(1));
+  for (const Batch* batch : {&first, &second}) {
+    Features features;
+    teacher->forward(batch->images, &features);
+    for (std::size_t b = 0; b < batch->labels.data<std::int64_t>().size(); ++b) {
+      const auto label = static_cast<std::size_t>(batch->labels.data<std::int64_t>()[b]);
+      counts[label] += 1.0;
+      for (std::size_t d = 0; d < width; ++d)
+        sums[label * width + d] += static_cast<double>(features.pooled.data<float>()[b * width + d]);
+    }
+  }
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    const double mean = sums[i] / std::max(1.0, counts[i / width]);
+    CHECK(static_cast<double>(means.data<float>()[i]) == doctest::Approx(mean).epsilon(1e-5));
+  }
+}
+
 TEST_CASE("a method that needs two views gets the second one") {
   const auto teacher = network("resnet8", 1);
   teacher->freeze();
@@ -196,7 +240,7 @@ TEST_CASE("a method that needs two views gets the second one") {
   Hint hint;
   hint.wanted.views = 2;
   const Distillation distillation{*student, teacher.get(), hint};
-  connect(distillation, {.shape = image, .count = 8}, {}, 0);
+  connect(distillation, {.shape = image}, {}, 0);
   const auto optimizer = make_sgd(parameters_of(*student, hint), {});
   TrainStep step(distillation, *optimizer, {.batch_size = 4});
   step.start_epoch(0);

@@ -12,9 +12,11 @@
 #include <functional>
 #include <set>
 
+#include "nn/distill/crd.h"
 #include "nn/distill/feature_method.h"
 #include "nn/distill/methods.h"
 #include "nn/distill/mgd.h"
+#include "nn/distill/nd.h"
 #include "nn/distill/ofd.h"
 #include "nn/distill/simkd.h"
 #include "nn/state_dict.h"
@@ -29,7 +31,7 @@ namespace {
 namespace fs = std::filesystem;
 
 /// The methods that the project does not have yet.
-const std::set<std::string> not_yet{"crd", "cat_kd", "nd"};
+const std::set<std::string> not_yet{"cat_kd"};
 
 /// A case and what it is computed from: the tensors of both networks by the file's names, as leaves.
 struct GoldenCase {
@@ -179,6 +181,7 @@ const std::map<std::string, std::map<std::string, std::string>> settings{
     {"reviewkd",
      {{"warm", ""}, {"in_channels", ""}, {"out_channels", ""}, {"shapes", ""}, {"out_shapes", ""}}},
     {"simkd", {{"classes", ""}}},
+    {"crd", {{"K", "negatives"}, {"momentum", "bank_momentum"}, {"n_data", ""}}},
 };
 
 /// A method with the case's settings.
@@ -208,7 +211,7 @@ void check_method(GoldenCase& golden, const std::function<void(Outputs& teacher)
   const Outputs student = golden.outputs("student");
   Outputs teacher = golden.outputs("teacher");
   if (complete) complete(teacher);
-  method->connect(student, teacher, 1);
+  method->connect(student, teacher, {});
   method->initialise(0);
   const bool default_scales = golden.item.at("args").value("log_scales", std::string()) == "default";
   fill_state(golden, *method,
@@ -294,8 +297,68 @@ void check_ofd(GoldenCase& golden) {
   });
 }
 
+/// Two steps with the file's negatives and the same batch.
+void check_crd(GoldenCase& golden) {
+  const json& item = golden.item;
+  const auto images = item.at("args").at("n_data").get<std::int64_t>();
+  std::vector<std::int64_t> labels;
+  for (std::int64_t n = 0; n < images; ++n) labels.push_back(n);
+  const std::unique_ptr<Method> made = method_of(golden);
+  auto& method = dynamic_cast<Crd&>(*made);
+  const FeaturePair pooled = pooled_pair("crd", golden.outputs("student"), golden.outputs("teacher"));
+  Outputs student;
+  Outputs teacher;
+  student.features.pooled = pooled.student;
+  teacher.features.pooled = pooled.teacher;
+  method.connect(student, teacher, {.labels = labels, .classes = images});
+  method.initialise(0);
+  fill_state(golden, method, [](const std::string& name) { return name.starts_with("Z_"); });
+
+  const auto index = item.at("index").get<std::vector<std::int64_t>>();
+  const auto batch = static_cast<std::int64_t>(index.size());
+  Tensor negatives = Tensor::zeros({batch, images});
+  for (std::size_t b = 0; b < index.size(); ++b) {
+    const auto drawn = item.at("contrast_index")[b].get<std::vector<std::size_t>>();
+    REQUIRE(static_cast<std::int64_t>(drawn[0]) == index[b]);
+    for (std::size_t k = 1; k < drawn.size(); ++k)
+      negatives.data<float>()[b * static_cast<std::size_t>(images) + drawn[k]] += 1.0F;
+  }
+  const Tensor indices = Tensor::from(index, {batch});
+  const auto weight = static_cast<float>(golden.arg("weight"));
+  const Tensor loss = weight * method.contrast(pooled, indices, negatives);
+  compare_value(loss, item.at("value"), "value");
+  backward(loss);
+  compare_gradients(golden, &method);
+  Complaints complaints;
+  for (const auto& [name, tensor] : state_dict(method)) {
+    if (name.starts_with("Z_")) compare_value(tensor, item.at(name), name);
+    if (!name.starts_with("memory_")) continue;
+    const Tensor rows = gather_rows(tensor, indices);
+    const Summary summary(item.at(name + "_rows"));
+    compare_summary(rows, summary, relative_allowance(summary, rows.numel(), value_tolerance), name,
+                    complaints);
+  }
+  expect_none(complaints);
+  const NoGrad no_grad;
+  compare_value(weight * method.contrast(pooled, indices, negatives), item.at("second_value"),
+                "second value");
+}
+
+void check_nd(GoldenCase& golden) {
+  const auto input = [&](const std::string& name) {
+    return golden.tensor(name, shape_of(golden.item.at(name)));
+  };
+  const auto labels = golden.item.at("labels").get<std::vector<std::int64_t>>();
+  const Tensor loss = static_cast<float>(golden.arg("weight")) *
+                      nd_loss(input("nd_student"), input("nd_teacher"), input("nd_centres"),
+                              Tensor::from(labels, {static_cast<std::int64_t>(labels.size())}));
+  compare_value(loss, golden.item.at("value"), "value");
+  backward(loss);
+  compare_gradients(golden, nullptr);
+}
+
 const std::map<std::string, void (*)(GoldenCase&)> others{
-    {"simkd", check_simkd}, {"mgd", check_mgd}, {"ofd", check_ofd}};
+    {"crd", check_crd}, {"nd", check_nd}, {"simkd", check_simkd}, {"mgd", check_mgd}, {"ofd", check_ofd}};
 
 void check_case(const json& file, const json& item) {
   GoldenCase golden(file, item);

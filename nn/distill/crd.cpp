@@ -1,0 +1,107 @@
+#include "nn/distill/crd.h"
+
+#include <cmath>
+
+#include "core/backend.h"
+
+namespace generous {
+namespace {
+
+/// {classes, N}: 1 where an image has another class than the row's, otherwise 0.
+Tensor others_of_classes(const TrainingSet& train) {
+  const auto images = train.labels.size();
+  Tensor others = Tensor::full({train.classes, static_cast<std::int64_t>(images)}, 1.0F);
+  const std::span<float> values = others.data<float>();
+  for (std::size_t n = 0; n < images; ++n)
+    values[static_cast<std::size_t>(train.labels[n]) * images + n] = 0.0F;
+  return others;
+}
+
+}  // namespace
+
+Tensor contrastive_loss(const Scores& scores, const Tensor& seen, float c) {
+  const auto batch = static_cast<float>(seen.size(0));
+  const Tensor all = sum(seen * log(scores.o + (c + 1e-7F)));
+  const Tensor negatives = sum(seen) - batch;
+  return (all - sum(scores.log_positive) - std::log(c) * negatives) / batch;
+}
+
+void Crd::declare(Options& options) {
+  FeatureMethod::declare(options);
+  options.add("dim", dim_, {.help = "of the embeddings", .min = 1, .max = 4096});
+  options.add("negatives", negatives_,
+              {.help = "images of other classes that each one is compared with", .min = 1, .max = 1e7});
+  options.add("tau", tau_, {.help = "temperature of the comparison", .min = 0.01, .max = 100});
+  options.add("bank_momentum", bank_momentum_,
+              {.help = "share that an embedding in a bank keeps of itself", .min = 0, .max = 1});
+}
+
+void Crd::connect(const Outputs& student, const Outputs& teacher, const TrainingSet& train) {
+  const FeaturePair pooled = pooled_pair("crd", student, teacher);
+  const auto images = static_cast<std::int64_t>(train.labels.size());
+  embed_s_ = &add<Embedding>("embed_s", pooled.student.size(1), dim_);
+  embed_t_ = &add<Embedding>("embed_t", pooled.teacher.size(1), dim_);
+  const Init start = Init::uniform(std::sqrt(3.0F / static_cast<float>(dim_)));  // of length 1 on average
+  bank_s_ = add_buffer("memory_v1", {images, dim_}, DType::f32, start);
+  bank_t_ = add_buffer("memory_v2", {images, dim_}, DType::f32, start);
+  z_s_ = add_buffer("Z_v1", {}, DType::f32, Init::constant(0.0F));
+  z_t_ = add_buffer("Z_v2", {}, DType::f32, Init::constant(0.0F));
+  others_ = others_of_classes(train).to(pooled.student.device());
+  // Of the other classes' images, as many as there are.
+  const std::int64_t most = std::max<std::int64_t>(1, images - images / train.classes);
+  drawn_ = static_cast<float>(std::min(negatives_, most));
+  rate_ = drawn_ / static_cast<float>(most);
+}
+
+Tensor Crd::knowledge(const DistillBatch& batch) {
+  // Each image of another class with the same probability, anew in every step, so that `negatives` are drawn
+  // on average; published: exactly so many, and once an epoch.
+  const Tensor others = gather_rows(others_, batch.labels);
+  const Tensor drawn = generous::step(dropout(others, {.p = 1.0F - rate_, .key = key(), .step = batch.step}));
+  return contrast(pooled_pair("crd", batch.student[0], batch.teacher[0]), batch.indices, drawn);
+}
+
+Tensor Crd::contrast(const FeaturePair& pooled, const Tensor& indices, const Tensor& negatives) {
+  const Tensor s = l2_rows((*embed_s_)(pooled.student));
+  const Tensor t = l2_rows((*embed_t_)(pooled.teacher));
+  const Tensor seen = one_hot(indices, bank_s_.size(0)) + negatives;
+  const float c = drawn_ / static_cast<float>(bank_s_.size(0));
+  const Tensor loss = contrastive_loss(score(s, bank_t_, z_s_, indices, seen), seen, c) +
+                      contrastive_loss(score(t, bank_s_, z_t_, indices, seen), seen, c);
+  move(bank_s_, s.detach(), indices);
+  move(bank_t_, t.detach(), indices);
+  return loss;
+}
+
+Scores Crd::score(const Tensor& embedding, const Tensor& bank, Tensor& z, const Tensor& indices,
+                  const Tensor& seen) const {
+  const auto tau = static_cast<float>(tau_);
+  // A copy of the bank, which moves before the gradient is computed.
+  const Tensor o = exp(matmul(embedding, bank.clone(), false, true) / tau);
+  const Tensor positive = sum_rows(embedding * gather_rows(bank, indices)) / tau;
+  {
+    // Z is N times the mean over what the first batch is compared with, and stays.
+    const NoGrad no_grad;
+    const Tensor estimate = sum(seen * o.detach()) / sum(seen) * static_cast<float>(bank.size(0));
+    const Tensor decided = generous::step(z);
+    const Tensor settled = z * decided + estimate * (-decided + 1.0F);
+    backend(z.device()).copy(settled, z);
+  }
+  const Tensor constant = z.clone();
+  return {.o = o / constant, .log_positive = positive - log(constant)};
+}
+
+/// bank[i] <- l2(momentum * bank[i] + (1 - momentum) * embedding) for the images `indices`.
+void Crd::move(Tensor& bank, const Tensor& embedding, const Tensor& indices) const {
+  const NoGrad no_grad;
+  const auto kept = static_cast<float>(bank_momentum_);
+  const Tensor old = gather_rows(bank, indices);
+  const Tensor moved = l2_rows(kept * old + (1.0F - kept) * embedding);
+  // bank += onehot' (moved - old)
+  backend(bank.device())
+      .gemm({.transpose_a = true, .beta = 1.0F}, one_hot(indices, bank.size(0)), moved - old, bank);
+}
+
+std::unique_ptr<Method> make_crd() { return std::make_unique<Crd>(); }
+
+}  // namespace generous
