@@ -102,6 +102,8 @@ class Backend {
                                       Tensor& dx) = 0;
   /// y {B, C} = onehot(labels).
   virtual void one_hot(const Tensor& labels, Tensor& y) = 0;
+  /// y {B} of i64 = the class of each row's largest logit, of equal ones the lowest. A NaN counts as largest.
+  virtual void argmax_rows(const Tensor& x, Tensor& y) = 0;
   /// count {} = how many rows have their label among the k largest logits; of equal logits the lower class
   /// index wins.
   virtual void count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k, Tensor& count) = 0;

@@ -64,6 +64,14 @@ struct SmoothL1 {
   }
 };
 
+/// Its slope at 0 is 0.
+struct Abs {
+  GENEROUS_HOST_DEVICE static float forward(float x) { return std::fabs(x); }
+  GENEROUS_HOST_DEVICE static float derivative(float x, float) {
+    return x > 0.0F ? 1.0F : x < 0.0F ? -1.0F : 0.0F;
+  }
+};
+
 /// Whether x is positive: 1 or 0, without gradient.
 struct Step {
   GENEROUS_HOST_DEVICE static float forward(float x) {
@@ -72,7 +80,19 @@ struct Step {
   GENEROUS_HOST_DEVICE static float derivative(float, float) { return 0.0F; }
 };
 
-enum class Unary : std::uint8_t { relu, relu6, exp, log, sqrt, square, sigmoid, softplus, smooth_l1, step };
+enum class Unary : std::uint8_t {
+  relu,
+  relu6,
+  exp,
+  log,
+  sqrt,
+  square,
+  sigmoid,
+  softplus,
+  smooth_l1,
+  abs,
+  step
+};
 
 /// Calls `f` with the functor that `op` stands for.
 template <class F>
@@ -96,6 +116,8 @@ void visit(Unary op, F&& f) {
       return f(Softplus{});
     case Unary::smooth_l1:
       return f(SmoothL1{});
+    case Unary::abs:
+      return f(Abs{});
     case Unary::step:
       return f(Step{});
   }

@@ -34,6 +34,7 @@ Tensor sigmoid(const Tensor& x);
 Tensor softplus(const Tensor& x);
 /// x^2 / 2 where |x| < 1, otherwise |x| - 1/2.
 Tensor smooth_l1(const Tensor& x);
+Tensor abs(const Tensor& x);
 /// 1 where x is positive, otherwise 0; its gradient is 0.
 Tensor step(const Tensor& x);
 /// Inverted dropout: zero with probability p, otherwise x / (1 - p). `params.step` must not change before the
@@ -80,6 +81,10 @@ Tensor log_softmax(const Tensor& x);
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels);
 /// {B, classes}, no gradient.
 Tensor one_hot(const Tensor& labels, std::int64_t classes);
+/// i64 {B}: the class of each row's largest logit, of equal ones the lowest.
+Tensor argmax_rows(const Tensor& x);
+/// {B, 1}: the largest logit of each row; the gradient goes to the one of argmax_rows.
+Tensor max_rows(const Tensor& x);
 /// {}, no gradient: how many rows have their label among the k largest logits; of equal logits the lower
 /// class index wins.
 Tensor count_top_k(const Tensor& logits, const Tensor& labels, std::int64_t k);

@@ -97,6 +97,9 @@ class ProfileScope::Recorder final : public Backend {
     run("cross_entropy_backward", dx, &Backend::cross_entropy_backward, probabilities, labels, dloss, dx);
   }
   void one_hot(const Tensor& labels, Tensor& y) override { run("one_hot", y, &Backend::one_hot, labels, y); }
+  void argmax_rows(const Tensor& x, Tensor& y) override {
+    run("argmax_rows", x, &Backend::argmax_rows, x, y);
+  }
   void count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k, Tensor& count) override {
     run("count_top_k", x, &Backend::count_top_k, x, labels, k, count);
   }

@@ -60,6 +60,7 @@ class CudaBackend final : public Backend {
   void cross_entropy_backward(const Tensor& probabilities, const Tensor& labels, const Tensor& dloss,
                               Tensor& dx) override;
   void one_hot(const Tensor& labels, Tensor& y) override;
+  void argmax_rows(const Tensor& x, Tensor& y) override;
   void count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k, Tensor& count) override;
 
   // gemm.cpp, conv.cpp, epilogue.cu

@@ -106,6 +106,31 @@ __global__ void one_hot_kernel(std::int64_t rows, std::int64_t classes,
   });
 }
 
+struct LowerOf {
+  __device__ std::int64_t operator()(std::int64_t a, std::int64_t b) const { return a < b ? a : b; }
+};
+
+/// The lowest class of those whose logit is largest, or NaN where there is one.
+__global__ void argmax_kernel(std::int64_t rows, std::int64_t classes, const float* __restrict__ x,
+                              std::int64_t* __restrict__ y) {
+  for_each_row(rows, [&](std::int64_t row, int lane) {
+    const float* logits = x + row * classes;
+    float largest = -INFINITY;
+    std::int64_t not_number = classes;
+    for (std::int64_t c = lane; c < classes; c += warp_size) {
+      largest = fmaxf(largest, logits[c]);
+      if (std::isnan(logits[c]) && c < not_number) not_number = c;
+    }
+    largest = warp_max(largest);
+    std::int64_t first = classes;
+    for (std::int64_t c = lane; c < classes && first == classes; c += warp_size)
+      if (logits[c] == largest) first = c;
+    first = warp_reduce(first, LowerOf{});
+    not_number = warp_reduce(not_number, LowerOf{});
+    if (lane == 0) y[row] = not_number < classes ? not_number : first;
+  });
+}
+
 /// hits {B}: 1 where the row's label is among its k largest logits, otherwise 0.
 __global__ void top_k_kernel(std::int64_t rows, std::int64_t classes, std::int64_t k,
                              const float* __restrict__ x, const std::int64_t* __restrict__ labels,
@@ -162,6 +187,10 @@ void CudaBackend::cross_entropy_backward(const Tensor& probabilities, const Tens
 
 void CudaBackend::one_hot(const Tensor& labels, Tensor& y) {
   run("one_hot", warps_of(y.size(0)), one_hot_kernel, y.size(0), y.size(1), labels.raw(), y.raw());
+}
+
+void CudaBackend::argmax_rows(const Tensor& x, Tensor& y) {
+  run("argmax_rows", warps_of(x.size(0)), argmax_kernel, x.size(0), x.size(1), x.raw(), y.raw());
 }
 
 void CudaBackend::count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k, Tensor& count) {

@@ -93,6 +93,19 @@ void EigenBackend::one_hot(const Tensor& labels, Tensor& y) {
     out[row * classes + checked_label(label, row, classes)] = 1.0F;
 }
 
+void EigenBackend::argmax_rows(const Tensor& x, Tensor& y) {
+  const float* in = x.data<float>().data();
+  std::int64_t* out = y.data<std::int64_t>().data();
+  const std::int64_t classes = x.size(1);
+  parallel_for(x.size(0), row_grain, [=](std::int64_t row) {
+    const float* logits = in + row * classes;
+    std::int64_t best = 0;
+    for (std::int64_t c = 1; c < classes && !std::isnan(logits[best]); ++c)
+      if (!(logits[c] <= logits[best])) best = c;
+    out[row] = best;
+  });
+}
+
 void EigenBackend::count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k, Tensor& count) {
   const float* in = x.data<float>().data();
   const std::int64_t* label = labels.data<std::int64_t>().data();

@@ -84,6 +84,7 @@ Tensor square(const Tensor& x) { return unary("square", Unary::square, x); }
 Tensor sigmoid(const Tensor& x) { return unary("sigmoid", Unary::sigmoid, x); }
 Tensor softplus(const Tensor& x) { return unary("softplus", Unary::softplus, x); }
 Tensor smooth_l1(const Tensor& x) { return unary("smooth_l1", Unary::smooth_l1, x); }
+Tensor abs(const Tensor& x) { return unary("abs", Unary::abs, x); }
 Tensor step(const Tensor& x) { return unary("step", Unary::step, x); }
 
 Tensor dropout(const Tensor& x, const DropoutParams& params) {

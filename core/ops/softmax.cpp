@@ -55,6 +55,15 @@ Tensor one_hot(const Tensor& labels, std::int64_t classes) {
   return y;
 }
 
+Tensor argmax_rows(const Tensor& x) {
+  check_rows("argmax_rows", x);
+  Tensor y = Tensor::empty({x.size(0)}, DType::i64, x.device());
+  backend_of(x).argmax_rows(x, y);
+  return y;
+}
+
+Tensor max_rows(const Tensor& x) { return sum_rows(one_hot(argmax_rows(x), x.size(1)) * x); }
+
 Tensor count_top_k(const Tensor& logits, const Tensor& labels, std::int64_t k) {
   check_rows("count_top_k", logits);
   check_labels("count_top_k", labels, logits.size(0));

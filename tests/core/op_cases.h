@@ -52,6 +52,7 @@ inline std::vector<OpCase> elementwise_cases() {
        [](const auto& in) { return std::vector{smooth_l1(in[0])}; },
        true,
        1},
+      {"abs", {off_kinks(shape)}, [](const auto& in) { return std::vector{abs(in[0])}; }, true, 1},
       {"step", {a}, [](const auto& in) { return std::vector{step(in[0])}; }, false, 1},
       {"scale and shift", {a}, [](const auto& in) { return std::vector{0.7F * in[0] - 0.3F}; }, true, 1},
       {"used twice", {a}, [](const auto& in) { return std::vector{in[0] * in[0] + in[0]}; }, true, 1},
@@ -217,6 +218,21 @@ inline std::vector<OpCase> softmax_cases() {
                    {Tensor::from(std::vector<float>{1e4F, 1e4F, -1e4F, 9e3F, -990.0F, 3.0F}, {2, 3})},
                    [](const auto& in) { return std::vector{log_softmax(in[0])}; },
                    false});
+  // Far apart, so that no difference makes another element the largest; 70 columns are more than a warp.
+  for (const Shape& shape : {Shape{7, 23}, Shape{3, 70}}) {
+    Tensor x = Tensor::empty(shape);
+    std::int64_t i = 0;
+    for (float& value : x.data<float>()) value = static_cast<float>((37 * i++) % 251) * 0.25F - 30.0F;
+    cases.push_back({"max_rows " + shape.str(), {x}, [](const auto& in) {
+                       return std::vector{square(max_rows(in[0])), argmax_rows(in[0])};
+                     }});
+  }
+  cases.push_back(
+      {"argmax_rows with ties and NaN",
+       {Tensor::from(std::vector<float>{3, 2, 3, 5, 6, NAN, NAN, 7, NAN, -INFINITY, -INFINITY, -INFINITY},
+                     {4, 3})},
+       [](const auto& in) { return std::vector{argmax_rows(in[0])}; },
+       false});
   cases.push_back({"count_top_k with ties and NaN",
                    {Tensor::from(std::vector<float>{3, 2, 2, 0, 5, 6, NAN, 1, 0, 1, NAN, 7}, {4, 3})},
                    [](const auto& in) {
