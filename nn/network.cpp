@@ -2,6 +2,12 @@
 
 namespace generous {
 
+Classifier Network::classifier() const {
+  const std::vector<StateEntry> all = state();
+  const Tensor& weight = all.at(all.size() - 2).tensor;  // {classes, C}, or of a 1x1 convolution
+  return {.weight = reshape(weight, {weight.size(0), weight.size(-1)}), .bias = all.back().tensor};
+}
+
 void StageTap::add(const Tensor& output, const BatchNorm* norm) {
   if (features_ == nullptr) return;
   features_->stages.push_back(output);

@@ -22,12 +22,20 @@ struct Features {
   Tensor pooled;  ///< {N, C}: what the classifier sees
 };
 
+/// The last layer of a network: logits = pooled weight' + bias.
+struct Classifier {
+  Tensor weight;  ///< {classes, C}
+  Tensor bias;    ///< {classes}
+};
+
 class Network : public Module {
  public:
   /// x {N, H, W, C} -> logits {N, classes}. `features`, if not nullptr, is filled; it must be empty but for
   /// what is wanted. Without it nothing is kept.
   virtual Tensor forward(const Tensor& x, Features* features) = 0;
   Tensor forward(const Tensor& x) final { return forward(x, nullptr); }
+  /// Its parameters, which are the last of the network's state: gradients that reach them train it.
+  Classifier classifier() const;
 };
 
 /// Adds the output of one stage to the features of a forward pass, if they are wanted.

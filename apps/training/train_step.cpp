@@ -18,6 +18,7 @@ Outputs outputs_of(Network& network, const Tensor& images, const Needs& needs) {
   Outputs outputs;
   outputs.features.wants_before_relu = needs.before_relu;
   outputs.logits = network.forward(images, needs.features ? &outputs.features : nullptr);
+  if (needs.classifiers) outputs.classifier = network.classifier();
   return outputs;
 }
 
@@ -57,7 +58,7 @@ void connect(const Distillation& distillation, const TrainingImages& images, con
   Method& method = distillation.method;
   const Needs needs = method.needs();
   const auto outputs = [&](Network* network) {
-    const bool wanted = needs.features && network != nullptr;
+    const bool wanted = (needs.features || needs.classifiers) && network != nullptr;
     return wanted ? outputs_for_one_image(*network, images.shape, options, needs) : Outputs{};
   };
   TrainingSet train{.labels = images.labels, .classes = images.classes};

@@ -37,7 +37,7 @@ Tensor cc_loss(const Tensor& student, const Tensor& teacher) {
   const std::int64_t dim = student.size(1);
   const Tensor difference = student - teacher;
   if (batch == 1) return 0.0F * sum(difference);  // no neighbours
-  const Tensor rows = reshape(relu(difference) + relu(-difference), {1, batch * dim});
+  const Tensor rows = reshape(abs(difference), {1, batch * dim});
   const Tensor first = slice_channels(rows, 0, (batch - 1) * dim);
   const Tensor next = slice_channels(rows, dim, (batch - 1) * dim);
   return sum(first * next) / static_cast<float>(batch - 1);

@@ -30,9 +30,6 @@ NckdLoss nckd_loss(const Tensor& student_logits, const Tensor& teacher_logits, c
 Loss generous_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
                    const GenerousOptions& options);
 
-/// min(epoch / warmup_epochs, 1), epochs from 0; 1 throughout when warmup_epochs is 0.
-float warmup_factor(std::int64_t epoch, std::int64_t warmup_epochs);
-
 /// Its settings have the paper's names: Tn, alpha, warmup.
 std::unique_ptr<Method> make_generous();
 

@@ -8,8 +8,9 @@
 namespace generous {
 
 struct KdOptions {
-  float temperature = 4.0F;
-  float alpha = 0.9F;
+  double temperature = 4.0;
+  double alpha = 0.9;
+  bool logit_stand = false;
 };
 
 /// (1 - alpha) CE + alpha T^2 KL(H(z_t / T) || H(z_s / T)), mean over the batch. Logits {B, C}, labels i64

@@ -13,8 +13,9 @@ namespace generous {
 
 /// What one network says of one view of a batch.
 struct Outputs {
-  Tensor logits;      ///< {B, C}
-  Features features;  ///< empty unless needed
+  Tensor logits;               ///< {B, C}
+  Features features;           ///< empty unless needed
+  Classifier classifier = {};  ///< likewise
 };
 
 /// What a method sees of a step, all on the device.
@@ -41,7 +42,8 @@ struct Loss {
 struct Needs {
   bool teacher = true;
   bool features = false;
-  bool before_relu = false;     ///< with features
+  bool before_relu = false;  ///< with features
+  bool classifiers = false;
   int views = 1;                ///< of each image, augmented differently: 1 or 2
   bool teacher_trains = false;  ///< its batch norms use the batch's statistics, as in training
   bool class_means = false;     ///< with a teacher: TrainingSet::class_means
@@ -64,7 +66,7 @@ class Method : public Module {
   /// The names of Loss::terms.
   virtual std::vector<std::string> terms() const = 0;
   /// Builds what depends on the networks; called once, before `loss`. The outputs are of one image; empty
-  /// where no features are needed. Throws Error for a pair that the method cannot join.
+  /// where neither features nor classifiers are needed. Throws Error for a pair that the method cannot join.
   virtual void connect(const Outputs& /*student*/, const Outputs& /*teacher*/, const TrainingSet& /*train*/) {
   }
   /// Nothing but kernels, so that a step can be recorded.
@@ -73,6 +75,13 @@ class Method : public Module {
   /// A method has no output of its own: throws Error.
   Tensor forward(const Tensor& x) final;
 };
+
+/// min(epoch / warmup_epochs, 1), epochs from 0; 1 throughout when warmup_epochs is 0.
+float warmup_factor(std::int64_t epoch, std::int64_t warmup_epochs);
+/// The same of a publication that counts its epochs from 1: min((epoch + 1) / warmup_epochs, 1).
+inline float warmup_from_one(std::int64_t epoch, std::int64_t warmup_epochs) {
+  return warmup_factor(epoch + 1, warmup_epochs);
+}
 
 /// What an optimiser steps: the student's parameters, and the method's with the prefix "method.".
 std::vector<StateEntry> parameters_of(const Network& student, const Method& method);

@@ -135,7 +135,8 @@ Pass run(Network& model, const Tensor& x, bool wants_before_relu) {
 
 }  // namespace
 
-TEST_CASE("features have the shapes of the reference, before the last ReLUs too") {
+TEST_CASE(
+    "features have the shapes of the reference, before the last ReLUs too; the classifier sees the pooled") {
   const NoGrad guard;
   for (const std::string& name : models()) {
     CAPTURE(name);
@@ -152,6 +153,9 @@ TEST_CASE("features have the shapes of the reference, before the last ReLUs too"
     if (!before.is_null())
       for (std::size_t i = 0; i < features.before_relu.size(); ++i) check_relation(features, i, expected);
     CHECK(identical((*model)(x), logits));
+    const Classifier classifier = model->classifier();
+    const Tensor last = linear(features.pooled, classifier.weight, classifier.bias);
+    CHECK(difference(name == "mlp" ? relu(last) : last, logits) < 1e-5);
   }
 }
 
