@@ -4,30 +4,62 @@
 #include "nn/distill/at.h"
 #include "nn/distill/cc.h"
 #include "nn/distill/crd.h"
+#include "nn/distill/crld.h"
+#include "nn/distill/ctkd.h"
+#include "nn/distill/dist.h"
+#include "nn/distill/dkd.h"
+#include "nn/distill/dtkd.h"
 #include "nn/distill/fitnet.h"
 #include "nn/distill/generous.h"
 #include "nn/distill/itrd.h"
 #include "nn/distill/kd.h"
+#include "nn/distill/lskd.h"
+#include "nn/distill/lumi.h"
 #include "nn/distill/mgd.h"
+#include "nn/distill/mlkd.h"
 #include "nn/distill/nd.h"
+#include "nn/distill/nkd.h"
 #include "nn/distill/none.h"
+#include "nn/distill/normkd.h"
 #include "nn/distill/nst.h"
 #include "nn/distill/ofd.h"
 #include "nn/distill/pkt.h"
 #include "nn/distill/reviewkd.h"
 #include "nn/distill/rkd.h"
+#include "nn/distill/rld.h"
+#include "nn/distill/sdd.h"
 #include "nn/distill/simkd.h"
 #include "nn/distill/sp.h"
+#include "nn/distill/ttm.h"
 #include "nn/distill/vid.h"
 #include "nn/distill/wkd_f.h"
+#include "nn/distill/wkd_l.h"
 
 namespace generous {
 
 const std::vector<MethodEntry>& methods() {
   static const std::vector<MethodEntry> all = {
       {"none", "cross-entropy with the labels alone", make_none, false},
-      {"generous", "Ding et al., Generous teacher, Image and Vision Computing 2024", make_generous, false},
+      {"generous", "Ding et al., Generous teacher, Image and Vision Computing 2024", make_generous},
       {"kd", "Hinton, Vinyals, Dean, Distilling the knowledge in a neural network, 2015", make_kd},
+      {"lskd", "Sun et al., Logit standardization in knowledge distillation, CVPR 2024", make_lskd},
+      {"dkd", "Zhao et al., Decoupled knowledge distillation, CVPR 2022", make_dkd},
+      {"nkd", "Yang et al., From knowledge distillation to self-knowledge distillation, ICCV 2023", make_nkd},
+      {"normkd", "Chi et al., NormKD: normalized logits for knowledge distillation, 2023", make_normkd},
+      {"normkd_dkd", "Chi et al., NormKD, 2023, with the parts of DKD", make_normkd_dkd},
+      {"dist", "Huang et al., Knowledge distillation from a stronger teacher, NeurIPS 2022", make_dist},
+      {"ctkd", "Li et al., Curriculum temperature for knowledge distillation, AAAI 2023", make_ctkd},
+      {"dtkd", "Wei, Bai, Dynamic temperature knowledge distillation, 2024", make_dtkd},
+      {"ttm", "Zheng, Yang, Knowledge distillation based on transformed teacher matching, ICLR 2024",
+       make_ttm},
+      {"wttm", "Zheng, Yang, Transformed teacher matching, ICLR 2024, weighted", make_wttm},
+      {"rld", "Sun et al., Knowledge distillation with refined logits, 2024", make_rld},
+      {"lumi", "Hossain et al., LumiNet: perception-driven knowledge distillation, 2023", make_lumi},
+      {"wkd_l", "Lv, Yang, Li, Wasserstein distance rivals Kullback-Leibler divergence, NeurIPS 2024",
+       make_wkd_l},
+      {"sdd_dkd", "Wei, Luo, Luo, Scaled decoupled distillation, CVPR 2024", make_sdd_dkd},
+      {"mlkd", "Jin, Wang, Lin, Multi-level logit distillation, CVPR 2023", make_mlkd},
+      {"crld", "Zhang et al., Cross-view consistency regularisation, ACM MM 2024", make_crld},
       {"fitnet", "Romero et al., FitNets: Hints for thin deep nets, 2015", make_fitnet},
       {"at", "Zagoruyko and Komodakis, Paying more attention to attention, 2017", make_at},
       {"sp", "Tung and Mori, Similarity-preserving knowledge distillation, 2019", make_sp},

@@ -323,7 +323,7 @@ TEST_CASE("missing settings are named") {
     CHECK(contains(finished.err, flag));
   }
   const std::string unknown = message(student_stage, complete({"--method", "kt"}));
-  CHECK(contains(unknown, "--method must be one of kd, fitnet, "));
+  CHECK(contains(unknown, "--method must be one of generous, kd, "));
   CHECK(contains(unknown, ", not 'kt'"));
 }
 

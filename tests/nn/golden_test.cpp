@@ -10,7 +10,6 @@
 #include <set>
 #include <sstream>
 
-#include "nn/distill/kd.h"
 #include "tests/core/cpu_implementations.h"
 #include "tests/nn/golden_model.h"
 
@@ -49,51 +48,8 @@ std::vector<fs::path> files_in(const fs::path& folder, const std::string& extens
   return paths;
 }
 
-Tensor tensor_of(const json& rows) {
-  const std::vector<double> values = flat(rows);
-  const auto b = static_cast<std::int64_t>(rows.size());
-  return Tensor::from(std::vector<float>(values.begin(), values.end()),
-                      {b, static_cast<std::int64_t>(values.size()) / b});
-}
-
 std::string joined(const std::vector<std::string>& words) {
   return words.empty() ? "none" : fmt::format("{}", fmt::join(words, ", "));
-}
-
-/// Losses of the file that the project does not have yet.
-const std::set<std::string> not_yet{"dkd", "normkd", "lskd", "dist"};
-
-Tensor compute_loss(const std::string& name, const json& args, const Tensor& student, const Tensor& teacher,
-                    const Tensor& labels) {
-  const auto arg = [&args](const char* key) { return args.at(key).get<float>(); };
-  if (name == "cross_entropy") return cross_entropy(student, labels);
-  if (name == "kd")
-    return kd_loss(student, teacher, labels, {.temperature = arg("T"), .alpha = arg("alpha")}).total();
-  if (name == "generous")
-    return generous_loss(student, teacher, labels,
-                         {.tn = arg("Tn"), .alpha = arg("alpha"), .warmup = arg("warm")})
-        .total();
-  fail("losses.json: no loss '{}' here", name);
-}
-
-void check_losses(const json& file) {
-  const Tensor teacher = tensor_of(file.at("teacher_logits"));
-  const auto label_list = file.at("labels").get<std::vector<std::int64_t>>();
-  const Tensor labels = Tensor::from(label_list, {static_cast<std::int64_t>(label_list.size())});
-  for (const json& item : file.at("cases")) {
-    const auto name = item.at("loss").get<std::string>();
-    if (not_yet.contains(name)) continue;
-    CAPTURE(item.at("args").dump());
-    Tensor student = tensor_of(file.at("student_logits"));
-    student.require_grad();
-    const Tensor loss = compute_loss(name, item.at("args"), student, teacher, labels);
-    const double expected = item.at("value").get<double>();
-    Complaints complaints;
-    compare(static_cast<double>(loss.item()), expected, value_tolerance * expected, name, complaints);
-    backward(loss);
-    compare_matrix(student.grad(), item.at("grad_student"), name + " gradient", complaints);
-    expect_none(complaints);
-  }
 }
 
 /// "conv1.weight 16x3x3x3" -> name and shape; "scalar" is the shape {}.
@@ -175,19 +131,6 @@ TEST_CASE("every model file: state, logits, losses, gradients, one SGD step") {
   }
   REQUIRE_MESSAGE(!checked.empty(), "no model files in " << golden_folder());
   MESSAGE("models checked: " << joined(checked));
-}
-
-TEST_CASE("every loss of losses.json: value and full gradient") {
-  const fs::path path = golden_folder() / "losses.json";
-  if (!golden_has(path)) return;
-  const json file = read_json(path);
-  on_every_cpu_implementation([&file] { check_losses(file); });
-
-  std::vector<std::string> skipped;
-  for (const json& item : file.at("cases"))
-    if (const auto name = item.at("loss").get<std::string>(); not_yet.contains(name)) skipped.push_back(name);
-  MESSAGE("losses checked: " << file.at("cases").size() - skipped.size() << ", skipped: " << skipped.size()
-                             << " (" << joined(skipped) << ")");
 }
 
 TEST_CASE("every model's names, shapes and parameter count") {

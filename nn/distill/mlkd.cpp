@@ -1,0 +1,102 @@
+#include "nn/distill/mlkd.h"
+
+#include <array>
+
+#include "nn/distill/logits.h"
+#include "nn/losses.h"
+
+namespace generous {
+namespace {
+
+/// {}: ||a - b||^2
+Tensor squared_distance(const Tensor& a, const Tensor& b) { return sum(square(a - b)); }
+
+Tensor softmax_at(const Tensor& z, float temperature) { return exp(log_softmax(z / temperature)); }
+
+}  // namespace
+
+// An element is a median, the lower one of two, if at most k = (N - 1) / 2 are below it and more than k at
+// most as large. That many are counted: between two different medians lies no element. No sorting: N is
+// small.
+Tensor fraction_up_to_median(const Tensor& x) {
+  const NoGrad no_grad;
+  const std::int64_t count = x.size(0);
+  const auto n = static_cast<float>(count);
+  const auto k = static_cast<float>((count - 1) / 2);
+  const Tensor column = x.detach();  // {N, 1}
+  const Tensor row = reshape(column, {1, count});
+  const Tensor below = sum_rows(step(column - row));  // {N, 1}
+  const Tensor up_to = -sum_rows(step(row - column)) + n;
+  const Tensor is_median = (-step(below - k) + 1.0F) * step(up_to - k);
+  return sum(is_median * up_to) / (n * sum(is_median));
+}
+
+Loss mlkd_loss(const TwoViews& logits, const Tensor& labels, const MlkdOptions& options) {
+  const LogitPair weak =
+      compared_logits("mlkd_loss", logits.student_weak, logits.teacher_weak, labels, options.logit_stand);
+  const LogitPair strong =
+      compared_logits("mlkd_loss", logits.student_strong, logits.teacher_strong, labels, options.logit_stand);
+  const Tensor teacher = logits.teacher_weak.detach();
+  const std::int64_t classes = teacher.size(1);
+  const auto batch = static_cast<float>(teacher.size(0));
+  const Tensor p = softmax_at(teacher, 1.0F);
+  const Tensor m_b = fraction_up_to_median(max_rows(p));
+  const Tensor m_c = fraction_up_to_median(reshape(sum_to(p, {1, classes}), {classes, 1}));
+
+  Tensor kd_masked;    // sum_T K_w(T)
+  Tensor kd_unmasked;  // K_s of the first three temperatures, and K_w of the last two: as published
+  Tensor of_classes;
+  Tensor of_samples;
+  const auto add = [](Tensor& total, const Tensor& term) { total = total.defined() ? total + term : term; };
+  const std::array temperatures{static_cast<float>(options.temperature), 3.0F, 5.0F, 2.0F, 6.0F};
+  for (std::size_t i = 0; i < temperatures.size(); ++i) {
+    const float t = temperatures[i];
+    const Tensor kd = distillation_kl(weak, t);
+    add(kd_masked, kd);
+    add(kd_unmasked, i < 3 ? distillation_kl(strong, t) : kd);
+    const Tensor p_s = softmax_at(logits.student_weak, t);
+    const Tensor p_t = softmax_at(teacher, t);
+    add(of_classes, squared_distance(matmul(p_t, p_t, true), matmul(p_s, p_s, true)));
+    add(of_samples, squared_distance(matmul(p_t, p_t, false, true), matmul(p_s, p_s, false, true)));
+  }
+
+  const Tensor ce = cross_entropy(logits.student_weak, labels) + cross_entropy(logits.student_strong, labels);
+  const Tensor kd = m_b * kd_masked + kd_unmasked;
+  const Tensor class_correlation = m_c * of_classes / static_cast<float>(classes);
+  const Tensor batch_correlation = m_b * of_samples / batch;
+  return {.task = static_cast<float>(options.ce_weight) * ce,
+          .distillation = static_cast<float>(options.weight) * (kd + class_correlation + batch_correlation),
+          .terms = {ce, kd, class_correlation, batch_correlation},
+          .flat_rows = weak.flat_rows.defined() ? weak.flat_rows + strong.flat_rows : Tensor()};
+}
+
+namespace {
+
+class Mlkd : public Method {
+ public:
+  void declare(Options& options) override {
+    options.add(
+        "temperature", options_.temperature,
+        {.help = "the first of five temperatures; the others are 3, 5, 2 and 6", .min = 0.001, .max = 1000});
+    options.add("weight", options_.weight, {.help = "of the distillation terms", .min = 0, .max = 1e6});
+    options.add("ce_weight", options_.ce_weight,
+                {.help = "of the sum of both views' cross-entropy", .min = 0, .max = 1000});
+    declare_logit_stand(options, options_.logit_stand);
+  }
+  Needs needs() const override { return {.views = 2}; }
+  std::vector<std::string> terms() const override {
+    return {"cross_entropy", "kd", "class_correlation", "batch_correlation"};
+  }
+  Loss loss(const DistillBatch& batch) override {
+    return mlkd_loss(two_views(batch), batch.labels, options_);
+  }
+
+ private:
+  MlkdOptions options_;
+};
+
+}  // namespace
+
+std::unique_ptr<Method> make_mlkd() { return std::make_unique<Mlkd>(); }
+
+}  // namespace generous
