@@ -47,7 +47,7 @@ std::unique_ptr<Method> make(const std::string& name, const std::vector<std::str
                                      .pooled = {}},
                         .classifier = {.weight = random_tensor({classes, 4}, "classifier"),
                                        .bias = random_tensor({classes}, "bias")}};
-  method->connect(outputs, outputs, 100);
+  method->connect(outputs, outputs, {});
   method->initialise(1);
   return method;
 }
@@ -356,7 +356,7 @@ TEST_CASE("SDD: networks whose patches have no logits are refused") {
         .classifier = {.weight = Tensor::zeros({5, 3}), .bias = Tensor::zeros({5})}};
     Outputs other = good;
     other.features.stages = {Tensor::zeros(map)};
-    method->connect(good, other, 1);
+    method->connect(good, other, {});
   };
   CHECK_NOTHROW(connected({1, 4, 4, 3}, {}));
   CHECK_THROWS_WITH_AS(
