@@ -112,7 +112,7 @@ std::vector<Tensor> record_joint(std::string_view op, std::vector<Tensor> ys,
   const auto joint = make_node(op, inputs);
   joint->joint = true;
   joint->backward = [dys, backward = std::move(backward)](const Tensor&, const Gradients&) {
-    return backward(std::exchange(*dys, {}));
+    return backward(std::exchange(*dys, std::vector<Tensor>(dys->size())));
   };
   for (std::size_t i = 0; i < ys.size(); ++i) {
     if (!ys[i].defined()) continue;
@@ -129,13 +129,13 @@ std::vector<Tensor> record_joint(std::string_view op, std::vector<Tensor> ys,
   return ys;
 }
 
-void backward(const Tensor& loss) {
+void backward(const Tensor& loss, Graph graph) {
   require(loss.defined() && loss.numel() == 1, "backward: a loss has one element, not shape {}",
           loss.shape().str());
-  backward(loss, Tensor::full(loss.shape(), 1.0F, loss.device()));
+  backward(loss, Tensor::full(loss.shape(), 1.0F, loss.device()), graph);
 }
 
-void backward(const Tensor& y, const Tensor& dy) {
+void backward(const Tensor& y, const Tensor& dy, Graph graph) {
   require(y.requires_grad(), "backward: this tensor does not depend on anything that requires a gradient");
   require(y.shape() == dy.shape(), "backward: an output of shape {} was given a gradient of shape {}",
           y.shape().str(), dy.shape().str());
@@ -160,6 +160,7 @@ void backward(const Tensor& y, const Tensor& dy) {
               node->op, i, name_of(gradients[i].dtype()), name_of(input->dtype));
       accumulate(input->gradient, std::move(gradients[i]));
     }
+    if (graph == Graph::kept) continue;
     // What this node kept for its backward pass is free from here on.
     node->backward = nullptr;
     node->inputs.clear();

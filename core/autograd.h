@@ -53,11 +53,14 @@ Tensor record_adding(std::string_view op, Tensor y, const std::vector<Tensor>& i
 std::vector<Tensor> record_joint(std::string_view op, std::vector<Tensor> ys,
                                  const std::vector<Tensor>& inputs, JointBackwardFunction backward);
 
-/// Accumulates d loss / d leaf into every leaf that `loss` depends on and frees the graph. `loss` has one
-/// element. Throws Error if loss has no history or its graph was already freed.
-void backward(const Tensor& loss);
+/// What a backward pass leaves of its graph: nothing, or, for another loss's pass through it, everything.
+enum class Graph : std::uint8_t { freed, kept };
+
+/// Accumulates d loss / d leaf into every leaf that `loss` depends on. `loss` has one element. Throws Error
+/// if loss has no history or its graph was already freed.
+void backward(const Tensor& loss, Graph graph = Graph::freed);
 /// The same from any output `y` with its gradient `dy` of the same shape and dtype.
-void backward(const Tensor& y, const Tensor& dy);
+void backward(const Tensor& y, const Tensor& dy, Graph graph = Graph::freed);
 
 /// While one lives, ops of this thread record nothing: for teachers and evaluation.
 class NoGrad {

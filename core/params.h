@@ -155,6 +155,7 @@ struct AdamParams {
   float beta2 = 0.999F;
   float epsilon = 1e-8F;
   float weight_decay = 0.0F;
+  bool decoupled = false;  ///< decay shrinks the parameter itself (AdamW) and is no part of the gradient
 };
 
 /// One parameter of a step of Adam; all tensors but the last of the same shape.

@@ -98,10 +98,11 @@ __global__ void __launch_bounds__(threads_of_block)
 }
 
 /// How far Adam moves a parameter: its learning rate and the root of its second moment, both corrected for
-/// the moments' start at 0.
+/// the moments' start at 0, and what decoupled decay keeps of it.
 struct AdamRate {
   float rate;
   float inverse_root;
+  float kept;
 };
 
 /// Counts the update of each parameter up, ahead of the blocks that read what follows from it: rates {size}.
@@ -115,7 +116,8 @@ __global__ void adam_rates_kernel(const __grid_constant__ Table<AdamEntry> table
   const double correction1 = 1.0 - std::pow(static_cast<double>(params.beta1), step);
   const double correction2 = 1.0 - std::pow(static_cast<double>(params.beta2), step);
   rates[index] = {.rate = static_cast<float>(static_cast<double>(*learning_rate) / correction1),
-                  .inverse_root = static_cast<float>(1.0 / std::sqrt(correction2))};
+                  .inverse_root = static_cast<float>(1.0 / std::sqrt(correction2)),
+                  .kept = params.decoupled ? 1.0F - *learning_rate * params.weight_decay : 1.0F};
 }
 
 __global__ void __launch_bounds__(threads_of_block)
@@ -123,16 +125,17 @@ __global__ void __launch_bounds__(threads_of_block)
   const int index = entry_of_block(table);
   const AdamEntry entry = table.entries[index];
   const AdamRate now = rates[index];
+  const float decay = params.decoupled ? 0.0F : params.weight_decay;
   for_each_of_chunk(table, index, [&]<int width>(Width<width>, std::int64_t i) {
     const Floats<width> gradient = load<width>(entry.gradient + i);
     Floats<width> m = load<width>(entry.first_moment + i);
     Floats<width> v = load<width>(entry.second_moment + i);
     Floats<width> w = load<width>(entry.parameter + i);
     for (int k = 0; k < width; ++k) {
-      const float g = gradient[k] + params.weight_decay * w[k];
+      const float g = gradient[k] + decay * w[k];
       m[k] = params.beta1 * m[k] + (1.0F - params.beta1) * g;
       v[k] = params.beta2 * v[k] + (1.0F - params.beta2) * g * g;
-      w[k] -= now.rate * m[k] / (std::sqrt(v[k]) * now.inverse_root + params.epsilon);
+      w[k] = now.kept * w[k] - now.rate * m[k] / (std::sqrt(v[k]) * now.inverse_root + params.epsilon);
     }
     store(entry.first_moment + i, m);
     store(entry.second_moment + i, v);

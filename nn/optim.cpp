@@ -18,6 +18,15 @@ void Optimizer::zero_grad() {
   for (StateEntry& entry : parameters_) entry.tensor.clear_grad();
 }
 
+void Optimizer::take_gradients(std::size_t index) {
+  taken_.resize(losses());
+  taken_[index].clear();
+  for (StateEntry& entry : parameters_) {
+    taken_[index].push_back(entry.tensor.grad());
+    entry.tensor.clear_grad();
+  }
+}
+
 NamedTensors Optimizer::state() const { return state_dict(state_); }
 
 void Optimizer::load_state(const NamedTensors& tensors, const std::string& source) {
@@ -82,7 +91,8 @@ class Adam : public Optimizer {
     const AdamParams params{.beta1 = options_.beta1,
                             .beta2 = options_.beta2,
                             .epsilon = options_.epsilon,
-                            .weight_decay = options_.weight_decay};
+                            .weight_decay = options_.weight_decay,
+                            .decoupled = options_.decoupled};
     std::vector<AdamUpdate> updates;
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
       const Tensor& parameter = parameters_[i].tensor;

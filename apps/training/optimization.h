@@ -14,15 +14,19 @@ namespace generous {
 struct OptimizerSettings {
   std::string optimizer = "sgd";
   double learning_rate = 0.1;
+  std::string lr_schedule = "multistep";
   std::vector<std::int64_t> schedule = {80, 120};
   double gamma = 0.1;
+  CosineSchedule cosine = {};
   double momentum = 0.9;
   double weight_decay = 5e-4;
   bool nesterov = false;
+  double dot_delta = 0.075;
 
   void declare(Options& options);
   std::unique_ptr<Optimizer> make(std::vector<StateEntry> parameters) const;
-  MultiStepSchedule learning_rates() const { return {learning_rate, schedule, gamma}; }
+  /// Of a run of so many epochs. Throws Error for a warm-up that leaves none of them.
+  Schedule learning_rates(std::int64_t num_epochs) const;
 };
 
 }  // namespace generous

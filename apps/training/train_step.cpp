@@ -143,7 +143,14 @@ void TrainStep::compute(const Batch& batch) {
   }
   const Loss loss = method_.loss(seen);
   const Tensor total = loss.total();
-  backward(total);
+  if (optimizer_.losses() == 1) {
+    backward(total);
+  } else {
+    backward(loss.task, Graph::kept);
+    optimizer_.take_gradients(0);
+    backward(loss.distillation);
+    optimizer_.take_gradients(1);
+  }
   optimizer_.step();
   metrics_ = {.loss = total.detach(),
               .terms = {},

@@ -113,6 +113,9 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
            .for_each_batch = [&](const auto& use) { for_each_image(data, settings.batches, device, use); }},
           settings.step, seed);
   const std::unique_ptr<Optimizer> optimizer = settings.optimizer.make(parameters_of(*model, method));
+  require(optimizer->losses() <= method.losses(),
+          "optimizer: {} keeps the gradients of {} losses apart, method {} has {}; sgd takes their sum",
+          settings.optimizer.optimizer, optimizer->losses(), settings.method_name, method.losses());
   std::vector<std::string> notes = {teacher.weights.note};
   const bool begun = state && state->position.step > 0;
   if (!begun && !settings.init.empty())
@@ -124,7 +127,7 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
   TrainingLoop loop({.loop = settings.loop,
                      .batches = batches,
                      .step = settings.step,
-                     .learning_rates = settings.optimizer.learning_rates(),
+                     .learning_rates = settings.optimizer.learning_rates(settings.loop.num_epochs),
                      .data = data,
                      .student = *model,
                      .teacher = teacher,

@@ -31,7 +31,7 @@ struct Training {
   LoopSettings loop;
   LoaderOptions batches;
   TrainStepOptions step;
-  MultiStepSchedule learning_rates;
+  Schedule learning_rates;
   const Data& data;
   Network& student;
   const Teacher& teacher;
@@ -78,7 +78,7 @@ class TrainingLoop {
   bool steps_exhausted() const {
     return training_.loop.max_steps > 0 && position_.step >= training_.loop.max_steps;
   }
-  float learning_rate() const { return training_.learning_rates.learning_rate(position_.epoch); }
+  float learning_rate() const { return generous::learning_rate(training_.learning_rates, position_.epoch); }
 
   Training training_;
   RunIdentity run_;

@@ -45,13 +45,15 @@ void adam_update(const AdamParams& params, float learning_rate, const AdamUpdate
   const double correction2 = 1.0 - std::pow(static_cast<double>(params.beta2), step);
   const auto rate = static_cast<float>(static_cast<double>(learning_rate) / correction1);
   const auto inverse_root = static_cast<float>(1.0 / std::sqrt(correction2));
+  const float decay = params.decoupled ? 0.0F : params.weight_decay;
+  const float kept = params.decoupled ? 1.0F - learning_rate * params.weight_decay : 1.0F;
   parallel_ranges(parameter.numel(), elementwise_grain, [=](std::int64_t begin, std::int64_t end, int) {
 #pragma omp simd
     for (std::int64_t i = begin; i < end; ++i) {
-      const float g = grad[i] + params.weight_decay * w[i];
+      const float g = grad[i] + decay * w[i];
       m[i] = params.beta1 * m[i] + (1.0F - params.beta1) * g;
       v[i] = params.beta2 * v[i] + (1.0F - params.beta2) * g * g;
-      w[i] -= rate * m[i] / (std::sqrt(v[i]) * inverse_root + params.epsilon);
+      w[i] = kept * w[i] - rate * m[i] / (std::sqrt(v[i]) * inverse_root + params.epsilon);
     }
   });
 }

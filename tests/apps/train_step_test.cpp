@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "apps/training/checkpoint.h"
 #include "core/autograd.h"
@@ -132,6 +133,31 @@ TEST_CASE("three steps of kd are those of a loop written out, to the bit") {
   }
   CHECK(same_weights(*student, *by_hand));
   CHECK_FALSE(same_weights(*student, *network("resnet8", 2)));
+}
+
+TEST_CASE("without a difference of momenta, task and distillation apart are what they are together") {
+  const auto teacher = network("resnet14", 1);
+  teacher->freeze();
+  const auto trained = [&](bool apart, float delta) {
+    auto student = network("resnet8", 2);
+    const auto method = make_kd();
+    auto parameters = parameters_of(*student, *method);
+    const auto optimizer =
+        apart ? make_dot(std::move(parameters), {.delta = delta}) : make_sgd(std::move(parameters), {});
+    optimizer->set_learning_rate(0.05F);
+    TrainStep step({*student, teacher.get(), *method}, *optimizer, {.batch_size = 5});
+    step.start_epoch(0);
+    for (std::int64_t i = 0; i < 3; ++i) step.run(random_batch(5, "batch" + std::to_string(i)), i);
+    return values_of(student->parameters()[0].tensor.detach());
+  };
+  const auto distance = [](const std::vector<float>& a, const std::vector<float>& b) {
+    float largest = 0.0F;
+    for (std::size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(a[i] - b[i]));
+    return largest;
+  };
+  const std::vector<float> together = trained(false, 0.0F);
+  CHECK(distance(trained(true, 0.0F), together) < 1e-5F);
+  CHECK(distance(trained(true, 0.075F), together) > 1e-4F);
 }
 
 TEST_CASE("a method's parameters are trained beside the student's, and are no part of it") {

@@ -59,6 +59,22 @@ TEST_CASE("a second backward over a freed graph is an error that says so") {
   CHECK_THROWS_WITH_AS(backward(sum(a)), doctest::Contains("already freed"), Error);
 }
 
+TEST_CASE("a kept graph takes another loss's pass through it") {
+  Tensor x = Tensor::from(std::vector<float>{1.0F, -2.0F, 3.0F, 0.5F}, {2, 2}).require_grad();
+  const std::vector<Tensor> halves = split_channels(square(x), {1, 1});  // an op with two outputs
+  const Tensor both = sum(halves[0]) + 3.0F * sum(halves[1]);
+  backward(both, Graph::kept);
+  const std::vector<float> once(x.grad().data<float>().begin(), x.grad().data<float>().end());
+  CHECK(once == std::vector<float>{2.0F, -12.0F, 6.0F, 3.0F});
+  x.clear_grad();
+  backward(sum(halves[1]), Graph::kept);
+  CHECK(std::ranges::equal(x.grad().data<float>(), std::vector<float>{0.0F, -4.0F, 0.0F, 1.0F}));
+  x.clear_grad();
+  backward(both);
+  CHECK(std::ranges::equal(x.grad().data<float>(), once));
+  CHECK_THROWS_WITH_AS(backward(both), doctest::Contains("already freed"), Error);
+}
+
 TEST_CASE("backward refuses what has no gradient") {
   CHECK_THROWS_AS(backward(Tensor::full({}, 1.0F)), Error);
   Tensor x = Tensor::full({2}, 3.0F).require_grad();

@@ -133,6 +133,14 @@ TEST_CASE("Adam with other betas, epsilon and weight decay") {
                {0.458019873, -1.14825267, 1.81985047, -0.196161859}}});
 }
 
+TEST_CASE("weight decay apart from the gradient shrinks what it does not move") {
+  Toy toy;
+  const auto adamw = make_adam(toy, {.weight_decay = 0.5F, .decoupled = true});
+  step(toy, *adamw, 0);  // learning rate 0.1: by a factor 0.95 and a step of 0.1 against the gradient
+  constexpr std::array<float, 4> expected{0.375F, -1.0875F, 1.8F, -0.1F};
+  for (std::size_t k = 0; k < 4; ++k) CHECK(std::abs(toy.weight()[k] - expected[k]) < 1e-6F);
+}
+
 TEST_CASE("a reloaded optimiser goes on bit for bit") {
   using Maker = std::unique_ptr<Optimizer> (*)(const Module&);
   for (const Maker make : {Maker([](const Module& m) { return make_sgd(m, {.momentum = 0.9F}); }),
