@@ -181,7 +181,8 @@ void CudaBackend::adam_step(const AdamParams& params, const Tensor& learning_rat
                      floats(update.parameter), static_cast<std::int64_t*>(update.step.raw())};
   };
   for_each_table(updates, entry_of, [&](const Table<AdamEntry>& table) {
-    const Tensor rates = Tensor::empty({table.size, 2}, DType::f32, Device::cuda);
+    constexpr std::int64_t width = sizeof(AdamRate) / sizeof(float);
+    const Tensor rates = Tensor::empty({table.size, width}, DType::f32, Device::cuda);
     run("adam_step", grid_of(table.size), adam_rates_kernel, table, params, learning_rate.raw(), rates.raw());
     run("adam_step", chunks_of(table), adam_kernel, table, params, rates.raw());
   });

@@ -1,11 +1,14 @@
 #include "apps/training/optimization.h"
 
+#include <utility>
+
 namespace generous {
 
 void OptimizerSettings::declare(Options& options) {
   constexpr double most = 1e6;  // far from any overflow
   options.group("training");
-  options.add("optimizer", optimizer, {.help = "the optimiser", .choices = {"sgd", "adam", "adamw", "dot"}});
+  options.add("optimizer", optimizer,
+              {.help = "the optimiser", .choices = {"sgd", "adam", "adamw", "dot", "deepkd"}});
   options.add("learning_rate", learning_rate, {.help = "initial learning rate", .min = 0, .max = most});
   options.add("lr_schedule", lr_schedule,
               {.help = "how it falls: at the epochs of schedule, or as half a cosine over all epochs",
@@ -23,7 +26,7 @@ void OptimizerSettings::declare(Options& options) {
                .min = 0,
                .max = most});
   options.add("gamma", gamma, {.help = "factor of the learning rate at those epochs", .min = 0, .max = 1});
-  options.add("momentum", momentum, {.help = "sgd and dot only", .min = 0, .max = 0.999999});
+  options.add("momentum", momentum, {.help = "sgd, dot and deepkd only", .min = 0, .max = 0.999999});
   options.add("weight_decay", weight_decay,
               {.help = "this times the parameter is added to its gradient", .min = 0, .max = 1000});
   options.add("nesterov", nesterov, {.help = "sgd only"});
@@ -33,6 +36,13 @@ void OptimizerSettings::declare(Options& options) {
         {.help = "dot: what the momentum of the task is smaller and that of the distillation is larger",
          .min = 0,
          .max = 0.5});
+  if (optimizer == "deepkd")
+    for (const auto& [key, value] : {std::pair{"delta_task", &delta_task},
+                                     {"delta_target", &delta_target},
+                                     {"delta_non_target", &delta_non_target}})
+      options.add(
+          key, *value,
+          {.help = "deepkd: what the momentum of this part of the loss is larger", .min = -0.5, .max = 0.5});
 }
 
 std::unique_ptr<Optimizer> OptimizerSettings::make(std::vector<StateEntry> parameters) const {
@@ -46,6 +56,17 @@ std::unique_ptr<Optimizer> OptimizerSettings::make(std::vector<StateEntry> param
     return make_dot(std::move(parameters), {.momentum = static_cast<float>(momentum),
                                             .delta = static_cast<float>(dot_delta),
                                             .weight_decay = decay});
+  }
+  if (optimizer == "deepkd") {
+    for (const double delta : {delta_task, delta_target, delta_non_target})
+      require(momentum + delta >= 0.0 && momentum + delta < 1.0,
+              "deepkd: a momentum of {} and {} more is {}, which has to be from 0 to below 1", momentum,
+              delta, momentum + delta);
+    return make_deepkd(std::move(parameters), {.momentum = static_cast<float>(momentum),
+                                               .delta_task = static_cast<float>(delta_task),
+                                               .delta_target = static_cast<float>(delta_target),
+                                               .delta_non_target = static_cast<float>(delta_non_target),
+                                               .weight_decay = decay});
   }
   return make_sgd(std::move(parameters),
                   {.momentum = static_cast<float>(momentum), .weight_decay = decay, .nesterov = nesterov});

@@ -22,6 +22,9 @@ struct OptimizerSettings {
   double weight_decay = 5e-4;
   bool nesterov = false;
   double dot_delta = 0.075;
+  double delta_task = 0.075;
+  double delta_target = -0.075;
+  double delta_non_target = 0.075;
 
   void declare(Options& options);
   std::unique_ptr<Optimizer> make(std::vector<StateEntry> parameters) const;

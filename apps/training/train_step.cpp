@@ -146,10 +146,13 @@ void TrainStep::compute(const Batch& batch) {
   if (optimizer_.losses() == 1) {
     backward(total);
   } else {
-    backward(loss.task, Graph::kept);
-    optimizer_.take_gradients(0);
-    backward(loss.distillation);
-    optimizer_.take_gradients(1);
+    // What it keeps apart no further goes with the last one.
+    const std::vector<Tensor> parts = loss.parts();
+    const std::size_t last = optimizer_.losses() - 1;
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      backward(parts[i], i + 1 < parts.size() ? Graph::kept : Graph::freed);
+      if (i < last || i + 1 == parts.size()) optimizer_.take_gradients(std::min(i, last));
+    }
   }
   optimizer_.step();
   metrics_ = {.loss = total.detach(),

@@ -83,7 +83,7 @@ Tensor conv2d_transpose(const Tensor& x, const Tensor& weight, const Tensor& bia
   if (!bias.defined()) return transposed;
   require(bias.shape() == Shape{channels}, "conv2d_transpose: the bias {} does not fit {} channels",
           bias.shape().str(), channels);
-  return transposed + cast(bias, x.dtype());
+  return cast(cast(transposed, DType::f32) + bias, x.dtype());
 }
 
 Tensor conv2d_inference(const Tensor& x, FrozenFilter& filter, const Conv2dParams& params,

@@ -34,7 +34,8 @@ Loss deepkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, con
     const Tensor left_out = -largest(z.teacher, options.topk) + 1.0F;
     masked = step(target + left_out);
   }
-  const Tensor of_target = kl_divergence_rows(split_target(log_p, target), split_target(log_softmax(z_s), target));
+  const Tensor of_target =
+      kl_divergence_rows(split_target(log_p, target), split_target(log_softmax(z_s), target));
   const Tensor of_others =
       kl_divergence_rows(log_softmax_of_others(z_t, masked), log_softmax_of_others(z_s, masked));
 
@@ -61,7 +62,8 @@ class DeepKd : public Method {
   void declare(Options& options) override {
     options.add("temperature", options_.temperature,
                 {.help = "temperature of both networks' probabilities", .min = 0.001, .max = 1000});
-    options.add("ce_weight", options_.ce_weight, {.help = "weight of the cross-entropy", .min = 0, .max = 1000});
+    options.add("ce_weight", options_.ce_weight,
+                {.help = "weight of the cross-entropy", .min = 0, .max = 1000});
     options.add("topk", options_.topk,
                 {.help = "other classes that are compared: among the teacher's so many largest; 0: all",
                  .min = 0,

@@ -27,7 +27,8 @@ Loss dkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const 
   const auto alpha = static_cast<float>(options.warmup * options.alpha);
   const auto beta = static_cast<float>(options.warmup * options.beta);
   return {.task = ce,
-          .distillation = alpha * tckd + beta * nckd,
+          .distillation = alpha * tckd,
+          .non_target = beta * nckd,
           .terms = {ce, tckd, nckd},
           .flat_rows = z.flat_rows};
 }
@@ -47,6 +48,7 @@ class Dkd : public Method {
                 {.help = "epochs in which both weights grow to their values", .min = 0, .max = 1e6});
     declare_logit_stand(options, options_.logit_stand);
   }
+  std::size_t losses() const override { return 3; }
   std::vector<std::string> terms() const override { return {"cross_entropy", "tckd", "nckd"}; }
   Loss loss(const DistillBatch& batch) override {
     options_.warmup = warmup_from_one(batch.epoch, warmup_epochs_);

@@ -54,6 +54,11 @@ FeaturePair last_pair(std::string_view method, const Outputs& student, const Out
   return stage_pairs(method, student, teacher).back();
 }
 
+Tensor classified_images(const Features& features) {
+  const Tensor& last = features.stages.back();
+  return cast(features.before_relu.empty() ? last : relu(features.before_relu.back()), DType::f32);
+}
+
 FeaturePair pooled_pair(std::string_view method, const Outputs& student, const Outputs& teacher) {
   const Tensor& s = student.features.pooled;
   const Tensor& t = teacher.features.pooled;

@@ -47,6 +47,10 @@ FeaturePair last_pair(std::string_view method, const Outputs& student, const Out
 /// What the classifiers see.
 FeaturePair pooled_pair(std::string_view method, const Outputs& student, const Outputs& teacher);
 
+/// {N, H, W, C}, f32: what the average before the classifier is taken of; with `before_relu` where a network
+/// has it.
+Tensor classified_images(const Features& features);
+
 /// Images of the same size: the larger one averaged down to the smaller one's.
 FeaturePair pool_to_smaller(const FeaturePair& pair);
 

@@ -30,12 +30,24 @@ struct DistillBatch {
 
 /// What a step minimises. All of shape {}.
 struct Loss {
-  Tensor task;                ///< what the labels say, weighted
-  Tensor distillation = {};   ///< what the teacher says, weighted; undefined where there is none
-  std::vector<Tensor> terms;  ///< what both are made of, unweighted, in the order of Method::terms
+  Tensor task;               ///< what the labels say, weighted
+  Tensor distillation = {};  ///< what the teacher says, weighted; undefined where there is none
+  Tensor non_target = {};    ///< of that, what it says of other classes than the label's, if it is told apart
+  std::vector<Tensor> terms;  ///< what all are made of, unweighted, in the order of Method::terms
   Tensor flat_rows = {};      ///< how many images a term left out (NckdLoss); undefined where none can
 
-  Tensor total() const { return distillation.defined() ? task + distillation : task; }
+  /// Those that there are, of Method::losses.
+  std::vector<Tensor> parts() const {
+    std::vector<Tensor> parts{task};
+    for (const Tensor& part : {distillation, non_target})
+      if (part.defined()) parts.push_back(part);
+    return parts;
+  }
+  Tensor total() const {
+    Tensor sum = task;
+    if (distillation.defined()) sum = sum + distillation;
+    return non_target.defined() ? sum + non_target : sum;
+  }
 };
 
 /// What a method needs of a step beside logits and labels.
@@ -63,6 +75,8 @@ class Method : public Module {
   /// Declares its hyper-parameters, bound to its members, with the published values as defaults.
   virtual void declare(Options&) {}
   virtual Needs needs() const { return {}; }
+  /// How many parts its Loss has.
+  virtual std::size_t losses() const { return 2; }
   /// The names of Loss::terms.
   virtual std::vector<std::string> terms() const = 0;
   /// Builds what depends on the networks; called once, before `loss`. The outputs are of one image; empty

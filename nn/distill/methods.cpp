@@ -2,10 +2,12 @@
 
 #include "core/nearest.h"
 #include "nn/distill/at.h"
+#include "nn/distill/cat_kd.h"
 #include "nn/distill/cc.h"
 #include "nn/distill/crd.h"
 #include "nn/distill/crld.h"
 #include "nn/distill/ctkd.h"
+#include "nn/distill/deepkd.h"
 #include "nn/distill/dist.h"
 #include "nn/distill/dkd.h"
 #include "nn/distill/dtkd.h"
@@ -44,6 +46,7 @@ const std::vector<MethodEntry>& methods() {
       {"kd", "Hinton, Vinyals, Dean, Distilling the knowledge in a neural network, 2015", make_kd},
       {"lskd", "Sun et al., Logit standardization in knowledge distillation, CVPR 2024", make_lskd},
       {"dkd", "Zhao et al., Decoupled knowledge distillation, CVPR 2022", make_dkd},
+      {"deepkd", "Huang et al., DeepKD: a deeply decoupled and denoised trainer, 2025", make_deepkd_method},
       {"nkd", "Yang et al., From knowledge distillation to self-knowledge distillation, ICCV 2023", make_nkd},
       {"normkd", "Chi et al., NormKD: normalized logits for knowledge distillation, 2023", make_normkd},
       {"normkd_dkd", "Chi et al., NormKD, 2023, with the parts of DKD", make_normkd_dkd},
@@ -69,6 +72,7 @@ const std::vector<MethodEntry>& methods() {
       {"nst", "Huang and Wang, Like what you like: knowledge distill via neuron selectivity transfer, 2017",
        make_nst},
       {"vid", "Ahn et al., Variational information distillation for knowledge transfer, 2019", make_vid},
+      {"cat_kd", "Guo et al., Class attention transfer based knowledge distillation, CVPR 2023", make_cat_kd},
       {"cc", "Peng et al., Correlation congruence for knowledge distillation, 2019", make_cc},
       {"crd", "Tian et al., Contrastive representation distillation, 2020", make_crd},
       {"simkd", "Chen et al., Knowledge distillation with the reused teacher classifier, 2022", make_simkd,

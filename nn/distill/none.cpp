@@ -6,6 +6,7 @@ namespace {
 class None : public Method {
  public:
   Needs needs() const override { return {.teacher = false}; }
+  std::size_t losses() const override { return 1; }
   std::vector<std::string> terms() const override { return {"cross_entropy"}; }
   Loss loss(const DistillBatch& batch) override {
     const Tensor ce = cross_entropy(batch.student[0].logits, batch.labels);

@@ -1,6 +1,7 @@
 #include "nn/distill/sdd.h"
 
 #include "nn/distill/dkd.h"
+#include "nn/distill/feature_method.h"
 #include "nn/distill/logits.h"
 #include "nn/losses.h"
 
@@ -65,7 +66,7 @@ class SddDkd : public Method {
                 {.help = "how often the last feature map is cut along either side", .min = 1, .max = 64});
     declare_logit_stand(options, options_.logit_stand);
   }
-  Needs needs() const override { return {.features = true, .classifiers = true}; }
+  Needs needs() const override { return {.features = true, .before_relu = true, .classifiers = true}; }
   std::vector<std::string> terms() const override { return {"cross_entropy", "tckd", "nckd"}; }
   void connect(const Outputs& student, const Outputs& teacher, const TrainingSet& /*train*/) override {
     require(!scales_.empty() && scales_[0] == 1, "sdd_dkd: scales has to begin with 1, the whole image");
@@ -82,12 +83,12 @@ class SddDkd : public Method {
 
  private:
   Tensor patches_of(const Outputs& outputs) const {
-    return patch_logits(outputs.features.stages.back(), outputs.classifier, scales_);
+    return patch_logits(classified_images(outputs.features), outputs.classifier, scales_);
   }
   /// Throws Error unless a network's classifier can be applied to the cells of its last feature map.
   void check(std::string_view who, const Outputs& outputs) const {
     require(!outputs.features.stages.empty(), "sdd_dkd: the {} has no feature maps", who);
-    const Tensor& last = outputs.features.stages.back();
+    const Tensor last = classified_images(outputs.features);
     require(
         last.size(-1) == outputs.classifier.weight.size(1),
         "sdd_dkd: the {}'s classifier takes {} channels, its last feature map {} has others: a patch of it "

@@ -53,6 +53,9 @@ struct Said {
     const Shape pooled{batch, stages.channels.back()};
     outputs.features.pooled = testing::random_tensor(pooled, stages.name + " pooled" + pooled.str());
     outputs.logits = testing::random_tensor({batch, classes}, stages.name + " logits");
+    outputs.classifier = {
+        .weight = testing::random_tensor({classes, stages.channels.back()}, stages.name + " classifier"),
+        .bias = testing::random_tensor({classes}, stages.name + " classifier's bias")};
   }
   /// All that a method may look at, but for the logits.
   std::vector<Tensor> tensors() const {

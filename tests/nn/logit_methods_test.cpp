@@ -26,9 +26,9 @@ namespace {
 using namespace naive;
 using testing::random_tensor;
 
-const std::vector<std::string> logit_methods{"kd",         "generous", "lskd", "dkd",  "nkd",   "normkd",
-                                             "normkd_dkd", "dist",     "ctkd", "dtkd", "ttm",   "wttm",
-                                             "rld",        "lumi",     "mlkd", "crld", "wkd_l", "sdd_dkd"};
+const std::vector<std::string> logit_methods{
+    "kd",   "generous", "lskd", "dkd", "deepkd", "nkd",  "normkd", "normkd_dkd", "dist",   "ctkd",
+    "dtkd", "ttm",      "wttm", "rld", "lumi",   "mlkd", "crld",   "wkd_l",      "sdd_dkd"};
 
 bool standardises(const std::string& name) { return name != "generous" && name != "lskd"; }
 

@@ -1,4 +1,4 @@
-// Every method on features with pairs of networks of all kinds: two steps, and the second one again from the
+// Every method with pairs of networks of all kinds: two steps, and the second one again from the
 // state after the first.
 
 #include <doctest/doctest.h>
@@ -29,13 +29,13 @@ const std::vector<Pair> pairs{{"resnet8x4", "resnet8", {32, 32, 3}},   // same f
                               {"wrn_10_2", "resnet8", {28, 28, 1}}};
 
 Batch random_batch(const Shape& image, std::int64_t step) {
-  Batch batch{Tensor::empty({batch_size, image[0], image[1], image[2]}),
-              Tensor::empty({batch_size}, DType::i64),
-              Tensor::empty({batch_size}, DType::i64),
-              {}};
+  const Shape shape{batch_size, image[0], image[1], image[2]};
+  Batch batch{Tensor::empty(shape), Tensor::empty({batch_size}, DType::i64),
+              Tensor::empty({batch_size}, DType::i64), Tensor::empty(shape)};
   const Random random(3, "images " + std::to_string(step));
   std::uint64_t next = 0;
-  for (float& value : batch.images.data<float>()) value = random.normal(0, 0, next++);
+  for (Tensor* view : {&batch.images, &batch.second_view})
+    for (float& value : view->data<float>()) value = random.normal(0, 0, next++);
   for (std::int64_t b = 0; b < batch_size; ++b) {
     batch.indices.data<std::int64_t>()[static_cast<std::size_t>(b)] = batch_size * step + b;
     batch.labels.data<std::int64_t>()[static_cast<std::size_t>(b)] = (batch_size * step + b) % classes;
@@ -92,10 +92,10 @@ void check_equal(const NamedTensors& one, const NamedTensors& other) {
 
 }  // namespace
 
-TEST_CASE("every method on features joins every kind of pair, and resumes to the bit") {
+TEST_CASE("every method joins every kind of pair, and resumes to the bit") {
   std::vector<std::string> refused;
   for (const MethodEntry& entry : methods()) {
-    if (const Needs needs = entry.make()->needs(); !needs.features || needs.views != 1) continue;
+    if (!entry.make()->needs().teacher) continue;
     for (const Pair& pair : pairs) {
       CAPTURE(entry.name);
       CAPTURE(pair.teacher);
