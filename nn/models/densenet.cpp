@@ -83,8 +83,8 @@ class DenseBlock : public Module {
   std::vector<DenseLayer*> layers_;
 };
 
-/// Batch norm, 1x1 convolution to half the channels, 2x2 average pooling; no ReLU. The convolution is the same
-/// for every pixel, and so may follow the pooling: a fourth of its work.
+/// Batch norm, 1x1 convolution to half the channels, 2x2 average pooling; no ReLU. The convolution is the
+/// same for every pixel, and so may follow the pooling: a fourth of its work.
 class Transition : public Module {
  public:
   explicit Transition(std::int64_t in) : body_(add<Body>("down_sample", in)) {}

@@ -235,8 +235,7 @@ TEST_CASE("a method that needs them gets the teacher's means of each class") {
     use(second);
   };
   constexpr std::int64_t more = 2 * classes;  // some without an image
-  connect({*student, teacher.get(), hint}, {.shape = image, .classes = more, .for_each_batch = each}, {},
-          0);
+  connect({*student, teacher.get(), hint}, {.shape = image, .classes = more, .for_each_batch = each}, {}, 0);
   const Tensor& means = hint.seen.class_means;
   REQUIRE(means.size(0) == more);
   const NoGrad no_grad;

@@ -331,17 +331,13 @@ inline std::vector<OpCase> image_cases() {
            },
            false, 1});
   }
-  struct TransposeCase {
-    Shape x;       ///< {N, P, Q, K}
-    Shape weight;  ///< {K, R, S, C/groups}
-    Conv2dParams params;
+  const ConvCase transposes[] = {
+      // x is {N, P, Q, K}
+      {{2, 4, 5, 3}, {3, 4, 4, 6}, {.stride = 2, .padding = 1}, true},
+      {{3, 5, 4, 4}, {4, 3, 3, 7}, {.stride = 1, .padding = 1}, true},
+      {{2, 3, 4, 6}, {6, 3, 2, 2}, {.stride = 1, .padding = 0, .groups = 2}, true},
   };
-  const TransposeCase transposes[] = {
-      {{2, 4, 5, 3}, {3, 4, 4, 6}, {.stride = 2, .padding = 1}},
-      {{3, 5, 4, 4}, {4, 3, 3, 7}, {.stride = 1, .padding = 1}},
-      {{2, 3, 4, 6}, {6, 3, 2, 2}, {.stride = 1, .padding = 0, .groups = 2}},
-  };
-  for (const TransposeCase& test : transposes) {
+  for (const ConvCase& test : transposes) {
     const std::string name = "conv2d_transpose " + test.x.str() + " * " + test.weight.str();
     cases.push_back({name,
                      {random_tensor(test.x, "x" + name), random_tensor(test.weight, "w" + name),
