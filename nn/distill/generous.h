@@ -2,14 +2,25 @@
 // Image and Vision Computing 2024. Logits {B, C}, labels i64 {B}; the teacher's logits carry no gradient.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "nn/distill/method.h"
 
 namespace generous {
 
+/// What the generous teacher absorbs: the paper's non-target knowledge, or what its ablations put there.
+enum class Knowledge : std::uint8_t {
+  nckd,  ///< KL over all classes but the label's
+  kl,    ///< KL over all classes
+  dkd    ///< TCKD + beta NCKD
+};
+
 struct GenerousOptions {
-  float tn = 1.0F;  ///< temperature in units of the logits' standard deviation
+  float tn = 1.0F;           ///< temperature in units of the logits' standard deviation
+  float temperature = 0.0F;  ///< if not 0, that of both networks, in place of tn
+  Knowledge knowledge = Knowledge::nckd;
+  float beta = 8.0F;  ///< of Knowledge::dkd
   float alpha = 1.0F;
   float warmup = 1.0F;  ///< the factor min(epoch / warm-up epochs, 1), see warmup_factor
 };
@@ -26,11 +37,12 @@ struct NckdLoss {
 NckdLoss nckd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
                    float tn);
 
-/// CE + alpha * warmup * NCKD. Terms: CE and NCKD.
+/// CE + alpha * warmup * what is absorbed, each row of that times T_t^2. Terms: CE and what is absorbed.
 Loss generous_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
                    const GenerousOptions& options);
 
-/// Its settings have the paper's names: Tn, alpha, warmup.
+/// Its settings have the paper's names: Tn, alpha, warmup. Those of the ablations in its repository's
+/// history: knowledge nckd with temperature_mode fixed (T 2); kl, without warm-up; dkd.
 std::unique_ptr<Method> make_generous();
 
 }  // namespace generous
