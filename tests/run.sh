@@ -9,7 +9,7 @@ build=${1:-build}
 bash apps/setup.sh "$build" all "$@"
 on_gpu=()
 nvidia-smi -L >/dev/null 2>&1 || on_gpu=(--label-exclude cuda)
-ctest --test-dir "$build" --output-on-failure "${on_gpu[@]}"
+ctest --test-dir "$build" --parallel 2 --output-on-failure "${on_gpu[@]}"
 
 [[ " $* " == *" -DGENEROUS_CUDA=OFF "* ]] && exit
 echo "== the CUDA backend on its emulation"
