@@ -7,8 +7,8 @@
 The yardstick is a script that measures PyTorch's training steps and prints one JSON object a line with
 images_per_s, layout, mode and peak_rss_mib, for --models, --stages, --dtypes, --layouts, --modes, --batch, --steps
 and --threads. For every model and dtype it first runs all of PyTorch's variants once, of the first training stage asked
-for and of inference; the fastest one then takes turns with ours, each run in a process of its own. Cells already in the output file are skipped: an interrupted comparison
-goes on. The ratio is the median over the turns, ours over PyTorch's, with the smallest and the largest.
+for and of inference ("variants" in the output); the fastest one then takes turns with ours, each run in a process of its
+own. Cells already in the output file are skipped: an interrupted comparison goes on. The ratio is the median over the turns, ours over PyTorch's, with the smallest and the largest.
 """
 import argparse
 import json
