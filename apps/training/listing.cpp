@@ -63,6 +63,11 @@ std::string datasets() {
   return text;
 }
 
+/// A value of params.json as one types it: a string without its quotes.
+std::string as_typed(const std::string& json) {
+  return json.starts_with('"') ? json.substr(1, json.size() - 2) : json;
+}
+
 std::string methods_text() {
   std::string text;
   for (const MethodEntry& entry : methods()) {
@@ -71,7 +76,7 @@ std::string methods_text() {
     method->declare(options);
     std::vector<std::string> defaults;
     for (const SettingValue& setting : options.settings())
-      defaults.push_back(fmt::format("{} {}", setting.key, setting.json));
+      defaults.push_back(fmt::format("{} {}", setting.key, as_typed(setting.json)));
     text += fmt::format("{:<10} {}{}{}\n", entry.name, entry.paper, defaults.empty() ? "" : "; ",
                         fmt::join(defaults, ", "));
   }

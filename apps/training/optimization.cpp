@@ -13,7 +13,8 @@ void OptimizerSettings::declare(Options& options) {
   options.add("lr_schedule", lr_schedule,
               {.help = "how it falls: at the epochs of schedule, or as half a cosine over all epochs",
                .choices = {"multistep", "cosine"}});
-  if (lr_schedule == "cosine") {
+  const bool is_cosine = lr_schedule == "cosine";
+  if (is_cosine) {
     options.add("lr_warmup", cosine.warmup,
                 {.help = "epochs over which the learning rate first grows in a line", .min = 0, .max = most});
     options.add("lr_start_factor", cosine.start_factor,
@@ -24,8 +25,13 @@ void OptimizerSettings::declare(Options& options) {
   options.add("schedule", schedule,
               {.help = "epochs at which the learning rate is multiplied by gamma, such as 80,120",
                .min = 0,
-               .max = most});
-  options.add("gamma", gamma, {.help = "factor of the learning rate at those epochs", .min = 0, .max = 1});
+               .max = most,
+               .role = is_cosine ? Role::unused : Role::setting});
+  options.add("gamma", gamma,
+              {.help = "factor of the learning rate at those epochs",
+               .min = 0,
+               .max = 1,
+               .role = is_cosine ? Role::unused : Role::setting});
   options.add("momentum", momentum, {.help = "sgd, dot and deepkd only", .min = 0, .max = 0.999999});
   options.add("weight_decay", weight_decay,
               {.help = "this times the parameter is added to its gradient", .min = 0, .max = 1000});

@@ -1,5 +1,6 @@
 #include "nn/distill/deepkd.h"
 
+#include "nn/distill/dkd.h"
 #include "nn/distill/logits.h"
 #include "nn/losses.h"
 
@@ -69,14 +70,7 @@ class DeepKd : public Method {
                  .min = 0,
                  .max = 1e6});
     options.add("dkd", options_.dkd, {.help = "the weights of DKD in place of those that KD has"});
-    if (options_.dkd) {
-      options.add("alpha", options_.alpha,
-                  {.help = "weight of what the teacher says of the label's class", .min = 0, .max = 1000});
-      options.add("beta", options_.beta,
-                  {.help = "weight of what it says of the other classes", .min = 0, .max = 1000});
-      options.add("warmup", warmup_epochs_,
-                  {.help = "epochs in which both weights grow to their values", .min = 0, .max = 1e6});
-    }
+    if (options_.dkd) declare_dkd_weights(options, options_.alpha, options_.beta, warmup_epochs_);
     declare_logit_stand(options, options_.logit_stand);
   }
   std::vector<std::string> terms() const override { return {"cross_entropy", "tckd", "nckd"}; }

@@ -33,6 +33,14 @@ Loss dkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const 
           .flat_rows = z.flat_rows};
 }
 
+void declare_dkd_weights(Options& options, double& alpha, double& beta, std::int64_t& warmup_epochs) {
+  options.add("alpha", alpha,
+              {.help = "weight of what the teacher says of the label's class", .min = 0, .max = 1000});
+  options.add("beta", beta, {.help = "weight of what it says of the other classes", .min = 0, .max = 1000});
+  options.add("warmup", warmup_epochs,
+              {.help = "epochs in which both weights grow to their values", .min = 0, .max = 1e6});
+}
+
 namespace {
 
 class Dkd : public Method {
@@ -40,12 +48,7 @@ class Dkd : public Method {
   void declare(Options& options) override {
     options.add("temperature", options_.temperature,
                 {.help = "temperature of both networks' probabilities", .min = 0.001, .max = 1000});
-    options.add("alpha", options_.alpha,
-                {.help = "weight of what the teacher says of the label's class", .min = 0, .max = 1000});
-    options.add("beta", options_.beta,
-                {.help = "weight of what it says of the other classes", .min = 0, .max = 1000});
-    options.add("warmup", warmup_epochs_,
-                {.help = "epochs in which both weights grow to their values", .min = 0, .max = 1e6});
+    declare_dkd_weights(options, options_.alpha, options_.beta, warmup_epochs_);
     declare_logit_stand(options, options_.logit_stand);
   }
   std::size_t losses() const override { return 3; }

@@ -29,6 +29,9 @@ DkdRows dkd_rows(const Tensor& student, const Tensor& teacher, const Tensor& tar
 Loss dkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
               const DkdOptions& options);
 
+/// Declares the weights of both parts, and over how many epochs they grow to these values.
+void declare_dkd_weights(Options& options, double& alpha, double& beta, std::int64_t& warmup_epochs);
+
 std::unique_ptr<Method> make_dkd();
 
 }  // namespace generous

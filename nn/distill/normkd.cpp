@@ -82,12 +82,7 @@ class NormKdDkd : public Method {
  public:
   void declare(Options& options) override {
     declare_tn(options, options_.tn);
-    options.add("alpha", options_.alpha,
-                {.help = "weight of what the teacher says of the label's class", .min = 0, .max = 1000});
-    options.add("beta", options_.beta,
-                {.help = "weight of what it says of the other classes", .min = 0, .max = 1000});
-    options.add("warmup", warmup_epochs_,
-                {.help = "epochs in which both weights grow to their values", .min = 0, .max = 1e6});
+    declare_dkd_weights(options, options_.alpha, options_.beta, warmup_epochs_);
     declare_logit_stand(options, options_.logit_stand);
   }
   std::vector<std::string> terms() const override { return {"cross_entropy", "tckd", "nckd"}; }

@@ -56,12 +56,7 @@ class SddDkd : public Method {
   void declare(Options& options) override {
     options.add("temperature", options_.temperature,
                 {.help = "temperature of both networks' probabilities", .min = 0.001, .max = 1000});
-    options.add("alpha", options_.alpha,
-                {.help = "weight of what the teacher says of the label's class", .min = 0, .max = 1000});
-    options.add("beta", options_.beta,
-                {.help = "weight of what it says of the other classes", .min = 0, .max = 1000});
-    options.add("warmup", warmup_epochs_,
-                {.help = "epochs in which both weights grow to their values", .min = 0, .max = 1e6});
+    declare_dkd_weights(options, options_.alpha, options_.beta, warmup_epochs_);
     options.add("scales", scales_,
                 {.help = "how often the last feature map is cut along either side", .min = 1, .max = 64});
     declare_logit_stand(options, options_.logit_stand);

@@ -40,7 +40,7 @@ TEST_CASE("datasets: sizes and folders; methods: papers and defaults") {
   CHECK(contains(line_of("datasets", "class_folders"), "--data_dir"));
   CHECK(contains(line_of("methods", "kd"), "2015; temperature 4.0, alpha 0.9"));
   CHECK(contains(line_of("methods", "generous"),
-                 "2024; knowledge \"nckd\", temperature_mode \"std\", Tn 1.0, alpha 1.0, warmup 20"));
+                 "2024; knowledge nckd, temperature_mode std, Tn 1.0, alpha 1.0, warmup 20"));
   CHECK_FALSE(contains(line_of("methods", "generous"), "weight"));  // accepted, and without effect
 }
 

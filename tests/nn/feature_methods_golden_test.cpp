@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -23,6 +22,7 @@
 #include "nn/state_dict.h"
 #include "tests/core/cpu_implementations.h"
 #include "tests/nn/golden_compare.h"
+#include "tests/nn/golden_files.h"
 #include "tests/nn/golden_fill.h"
 #include "tests/nn/golden_model.h"
 
@@ -383,7 +383,7 @@ void check_case(const json& file, const json& item) {
 
 std::vector<fs::path> golden_files() {
   std::vector<fs::path> files{fs::path(GENEROUS_SOURCE_DIR) / "tests/golden/feature_methods.json"};
-  const char* folder = std::getenv("GENEROUS_GOLDEN");
+  const char* folder = golden_variable();
   if (folder == nullptr) return files;
   for (const auto& entry : fs::directory_iterator(folder))
     if (entry.path().extension() == ".json") files.push_back(entry.path());

@@ -4,41 +4,19 @@
 #include <doctest/doctest.h>
 #include <fmt/ranges.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <set>
 #include <sstream>
 
 #include "tests/core/cpu_implementations.h"
+#include "tests/nn/golden_files.h"
 #include "tests/nn/golden_model.h"
 
 namespace generous {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// The folder from the environment, or nullptr: the project's own.
-const char* golden_variable() { return std::getenv("GENEROUS_GOLDEN"); }
-
-fs::path golden_folder() {
-  const char* variable = golden_variable();
-  return variable != nullptr ? fs::path(variable) : fs::path(GENEROUS_SOURCE_DIR) / "tests/golden";
-}
-
-/// Whether a part of the folder is there; only a folder from the environment may lack one.
-bool golden_has(const fs::path& path) {
-  if (fs::exists(path)) return true;
-  REQUIRE_MESSAGE(golden_variable() != nullptr, path);
-  MESSAGE("not in the folder: " << path);
-  return false;
-}
-
-json read_json(const fs::path& path) {
-  std::ifstream stream(path);
-  REQUIRE_MESSAGE(stream.good(), path);
-  return json::parse(stream);
-}
 
 std::vector<fs::path> files_in(const fs::path& folder, const std::string& extension) {
   std::vector<fs::path> paths;

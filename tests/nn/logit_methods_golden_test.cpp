@@ -5,7 +5,6 @@
 
 #include <doctest/doctest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -29,6 +28,7 @@
 #include "nn/losses.h"
 #include "tests/core/cpu_implementations.h"
 #include "tests/nn/golden_compare.h"
+#include "tests/nn/golden_files.h"
 
 namespace generous {
 namespace {
@@ -324,7 +324,7 @@ const std::map<std::string, Compute>& computations() {
 /// Of tests/golden and of the environment's folder, those that have cases of losses.
 std::vector<fs::path> files() {
   std::vector<fs::path> folders = {fs::path(GENEROUS_SOURCE_DIR) / "tests/golden"};
-  if (const char* variable = std::getenv("GENEROUS_GOLDEN")) folders.emplace_back(variable);
+  if (const char* variable = golden_variable()) folders.emplace_back(variable);
   std::vector<fs::path> paths;
   for (const fs::path& folder : folders)
     for (const auto& entry : fs::directory_iterator(folder))
