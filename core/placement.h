@@ -14,15 +14,23 @@ struct ImageShape {
   std::int64_t numel() const { return height * width * channels; }
 };
 
+/// Pixels of an image: rows [top, top + height), columns [left, left + width).
+struct Rectangle {
+  std::int64_t top = 0;
+  std::int64_t left = 0;
+  std::int64_t height = 0;
+  std::int64_t width = 0;
+};
+
 /// One image of a batch. Without rotation, pixel (y, x) shows the source's pixel (y + shift_y, x' + shift_x),
-/// where x' is x or, flipped, width - 1 - x. With rotation that place is carried on by the inverse rotation,
+/// where x' is x or, flipped, width - 1 - x. With rotation or shear that place is carried on by its inverse,
 /// in 16.16 fixed point. Places outside the image are black.
 struct Placement {
   std::int64_t sample = 0;  ///< index of the image in its dataset
   std::int64_t shift_y = 0;
   std::int64_t shift_x = 0;
   std::int64_t flip = 0;     ///< 1: mirrored horizontally
-  std::int64_t rotated = 0;  ///< 1: the rest counts
+  std::int64_t rotated = 0;  ///< 1: rotated or sheared; the rest counts
   std::int64_t cosine = 65536;
   std::int64_t sine = 0;
   std::int64_t minus_sine = 0;  ///< rounded by itself, so not always -sine

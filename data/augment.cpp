@@ -28,6 +28,10 @@ Augmentation draw_augmentation(const DatasetInfo& info, const Random& random, st
   return drawn;
 }
 
+std::int64_t fixed_point(double value) {
+  return static_cast<std::int64_t>(std::floor(value * 65536.0 + 0.5));
+}
+
 // Every output pixel's centre is carried back by the inverse rotation, in 16.16 fixed point: the arithmetic
 // that Pillow's Image.rotate uses for nearest neighbours, so that the same pixels are picked.
 Placement placement_of(const Augmentation& augmentation, const ImageShape& shape, std::int64_t sample) {
@@ -41,17 +45,16 @@ Placement placement_of(const Augmentation& augmentation, const ImageShape& shape
   const double sine = std::sin(radians);
   const double centre_x = static_cast<double>(shape.width) / 2.0;
   const double centre_y = static_cast<double>(shape.height) / 2.0;
-  const auto fixed = [](double value) {
-    return static_cast<std::int64_t>(std::floor(value * 65536.0 + 0.5));
-  };
   // source_x = cos (x - cx) - sin (y - cy) + cx, source_y = sin (x - cx) + cos (y - cy) + cy, at x + 1/2, y
   // + 1/2
   placement.rotated = 1;
-  placement.cosine = fixed(cosine);
-  placement.sine = fixed(sine);
-  placement.minus_sine = fixed(-sine);
-  placement.offset_x = fixed(centre_x - cosine * centre_x + sine * centre_y + 0.5 * cosine - 0.5 * sine);
-  placement.offset_y = fixed(centre_y - sine * centre_x - cosine * centre_y + 0.5 * sine + 0.5 * cosine);
+  placement.cosine = fixed_point(cosine);
+  placement.sine = fixed_point(sine);
+  placement.minus_sine = fixed_point(-sine);
+  placement.offset_x =
+      fixed_point(centre_x - cosine * centre_x + sine * centre_y + 0.5 * cosine - 0.5 * sine);
+  placement.offset_y =
+      fixed_point(centre_y - sine * centre_x - cosine * centre_y + 0.5 * sine + 0.5 * cosine);
   return placement;
 }
 

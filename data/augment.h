@@ -27,6 +27,9 @@ Augmentation draw_augmentation(const DatasetInfo& info, const Random& random, st
 /// The same geometry as numbers that any device can apply to image `sample` of a dataset.
 Placement placement_of(const Augmentation& augmentation, const ImageShape& shape, std::int64_t sample);
 
+/// Rounded to 16.16 fixed point, as Pillow does.
+std::int64_t fixed_point(double value);
+
 /// {3, 256}: by channel, every byte's value (byte / 255 - mean) / std. Black outside an image is a byte of 0.
 using NormaliseTable = std::array<float, 3 * 256>;
 NormaliseTable make_normalise_table(const DatasetInfo& info);

@@ -7,43 +7,72 @@ namespace generous {
 
 namespace {
 
-template <int channels>
-void write_pixel(const std::uint8_t* pixel, const float* normalise, float* out) {
-  for (int c = 0; c < channels; ++c) out[c] = normalise[256 * c + pixel[c]];
+/// Bytes become what the network sees.
+struct Normalised {
+  const float* table;  ///< {3, 256}
+  float operator()(int channel, std::uint8_t byte) const { return table[256 * channel + byte]; }
+};
+
+/// Bytes stay as they are.
+struct Unchanged {
+  std::uint8_t operator()(int /*channel*/, std::uint8_t byte) const { return byte; }
+};
+
+template <int channels, class Value, class Out>
+void write_pixel(const std::uint8_t* pixel, Value value, Out* out) {
+  for (int c = 0; c < channels; ++c) out[c] = value(c, pixel[c]);
 }
 
-template <int channels>
-void write_black(std::int64_t count, const float* normalise, float* out) {
+template <int channels, class Value, class Out>
+void write_black(std::int64_t count, Value value, Out* out) {
   for (std::int64_t i = 0; i < count; ++i, out += channels)
-    for (int c = 0; c < channels; ++c) out[c] = normalise[256 * c];
+    for (int c = 0; c < channels; ++c) out[c] = value(c, 0);
 }
 
-template <int channels>
-void write_row(const SourceRow& row, std::int64_t width, const std::uint8_t* image, const float* normalise,
-               float* out) {
-  write_black<channels>(row.begin, normalise, out);
+template <int channels, class Value, class Out>
+void write_row(const SourceRow& row, std::int64_t width, const std::uint8_t* image, Value value, Out* out) {
+  write_black<channels>(row.begin, value, out);
   const std::uint8_t* source = image + row.first * channels;
   for (std::int64_t x = row.begin; x < row.end; ++x, source += row.step * channels)
-    write_pixel<channels>(source, normalise, out + x * channels);
-  write_black<channels>(width - row.end, normalise, out + row.end * channels);
+    write_pixel<channels>(source, value, out + x * channels);
+  write_black<channels>(width - row.end, value, out + row.end * channels);
 }
 
-template <int channels>
-void augment(const Placement& placement, const ImageShape& shape, const std::uint8_t* image,
-             const float* normalise, float* out) {
+template <int channels, class Value, class Out>
+void place(const Placement& placement, const ImageShape& shape, const std::uint8_t* image, Value value,
+           Out* out) {
   const std::int64_t width = shape.width;
   for (std::int64_t y = 0; y < shape.height; ++y, out += width * channels) {
     if (placement.rotated == 0) {
-      write_row<channels>(source_row(placement, shape.height, width, y), width, image, normalise, out);
+      write_row<channels>(source_row(placement, shape.height, width, y), width, image, value, out);
       continue;
     }
     for (std::int64_t x = 0; x < width; ++x) {
       const std::int64_t source = source_of(placement, shape.height, width, y, x);
       if (source >= 0)
-        write_pixel<channels>(image + source * channels, normalise, out + x * channels);
+        write_pixel<channels>(image + source * channels, value, out + x * channels);
       else
-        write_black<channels>(1, normalise, out + x * channels);
+        write_black<channels>(1, value, out + x * channels);
     }
+  }
+}
+
+template <class Value, class Out>
+void place(const Placement& placement, const ImageShape& shape, std::span<const std::uint8_t> image,
+           Value value, std::span<Out> out) {
+  const auto numel = static_cast<std::size_t>(shape.numel());
+  require(image.size() == numel && out.size() == numel,
+          "augment: an image of {} bytes and a result of {} values for {} x {} x {} pixels", image.size(),
+          out.size(), shape.height, shape.width, shape.channels);
+  switch (shape.channels) {
+    case 1:
+      return place<1>(placement, shape, image.data(), value, out.data());
+    case 2:
+      return place<2>(placement, shape, image.data(), value, out.data());
+    case 3:
+      return place<3>(placement, shape, image.data(), value, out.data());
+    default:
+      fail("augment: images of {} channels, expected 1 to 3", shape.channels);
   }
 }
 
@@ -51,20 +80,12 @@ void augment(const Placement& placement, const ImageShape& shape, const std::uin
 
 void augment_image(const Placement& placement, const ImageShape& shape, std::span<const std::uint8_t> image,
                    std::span<const float, 3 * 256> normalise, std::span<float> out) {
-  const auto numel = static_cast<std::size_t>(shape.numel());
-  require(image.size() == numel && out.size() == numel,
-          "augment: {} bytes and {} floats for {} x {} x {} pixels", image.size(), out.size(), shape.height,
-          shape.width, shape.channels);
-  switch (shape.channels) {
-    case 1:
-      return augment<1>(placement, shape, image.data(), normalise.data(), out.data());
-    case 2:
-      return augment<2>(placement, shape, image.data(), normalise.data(), out.data());
-    case 3:
-      return augment<3>(placement, shape, image.data(), normalise.data(), out.data());
-    default:
-      fail("augment: images of {} channels, expected 1 to 3", shape.channels);
-  }
+  place(placement, shape, image, Normalised{normalise.data()}, out);
+}
+
+void place_image(const Placement& placement, const ImageShape& shape, std::span<const std::uint8_t> image,
+                 std::span<std::uint8_t> out) {
+  place(placement, shape, image, Unchanged{}, out);
 }
 
 void EigenBackend::augment(const AugmentInputs& in, Tensor& y) {

@@ -1,4 +1,4 @@
-// One augmented, normalised image on the CPU: for the backend, and for the loader's background threads.
+// One image of a batch on the CPU: for the backend, and for the loader's background threads.
 #pragma once
 
 #include <cstdint>
@@ -13,5 +13,9 @@ namespace generous {
 /// unless there are 1 to 3 channels, and spans of `shape`.
 void augment_image(const Placement& placement, const ImageShape& shape, std::span<const std::uint8_t> image,
                    std::span<const float, 3 * 256> normalise, std::span<float> out);
+
+/// The same without the normalisation: `out` {H, W, C} of u8 must not overlap `image`. Black is 0.
+void place_image(const Placement& placement, const ImageShape& shape, std::span<const std::uint8_t> image,
+                 std::span<std::uint8_t> out);
 
 }  // namespace generous

@@ -178,7 +178,7 @@ TEST_CASE("spans of the wrong size and four channels are errors") {
   const NormaliseTable table = bytes_as_floats();
   CHECK(error_of([&] {
           augment_and_normalise(counting(47), {4, 4, 3}, {}, table, out);
-        }) == "augment: 47 bytes and 48 floats for 4 x 4 x 3 pixels");
+        }) == "augment: an image of 47 bytes and a result of 48 values for 4 x 4 x 3 pixels");
   CHECK(error_of([&] {
           augment_and_normalise(counting(48), {3, 4, 4}, {}, table, out);
         }) == "augment: images of 4 channels, expected 1 to 3");
