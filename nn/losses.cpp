@@ -8,6 +8,15 @@ void check_logits(std::string_view loss, const Tensor& student, const Tensor& te
           teacher.shape().str());
 }
 
+Tensor task_loss(const Tensor& logits, const Labels& labels) {
+  const auto loss_of = [&](const Tensor& classes) {
+    return labels.smoothing == 0.0F ? cross_entropy(logits, classes)
+                                    : smoothed_cross_entropy(logits, classes, labels.smoothing);
+  };
+  if (!labels.mixed_in.defined()) return loss_of(labels.classes);
+  return labels.share * loss_of(labels.classes) + (-labels.share + 1.0F) * loss_of(labels.mixed_in);
+}
+
 Tensor smoothed_cross_entropy(const Tensor& logits, const Tensor& labels, float eps) {
   return (1.0F - eps) * cross_entropy(logits, labels) - eps * mean(log_softmax(logits));
 }

@@ -56,7 +56,7 @@ void Crd::connect(const Outputs& student, const Outputs& teacher, const Training
 Tensor Crd::knowledge(const DistillBatch& batch) {
   // Each image of another class with the same probability, anew in every step, so that `negatives` are drawn
   // on average; published: exactly so many, and once an epoch.
-  const Tensor others = gather_rows(others_, batch.labels);
+  const Tensor others = gather_rows(others_, batch.labels.classes);
   const Tensor drawn = generous::step(dropout(others, {.p = 1.0F - rate_, .key = key(), .step = batch.step}));
   return contrast(pooled_pair("crd", batch.student[0], batch.teacher[0]), batch.indices, drawn);
 }

@@ -14,11 +14,11 @@ Tensor confident(const Tensor& teacher_logits, double threshold) {
 
 }  // namespace
 
-Loss crld_loss(const TwoViews& logits, const Tensor& labels, const CrldOptions& options) {
+Loss crld_loss(const TwoViews& logits, const Labels& labels, const CrldOptions& options) {
   const auto t = static_cast<float>(options.temperature);
   Tensor flat_rows;
   const auto kl = [&](const Tensor& student, const Tensor& teacher) {
-    const LogitPair z = compared_logits("crld_loss", student, teacher, labels, options.logit_stand);
+    const LogitPair z = compared_logits("crld_loss", student, teacher, labels.classes, options.logit_stand);
     if (z.flat_rows.defined()) flat_rows = flat_rows.defined() ? flat_rows + z.flat_rows : z.flat_rows;
     return t * t * kl_rows_at(z, t);
   };
@@ -28,7 +28,7 @@ Loss crld_loss(const TwoViews& logits, const Tensor& labels, const CrldOptions& 
   const Tensor across =
       kl(logits.student_strong, logits.teacher_weak) + kl(logits.student_weak, logits.teacher_strong);
 
-  const Tensor ce = cross_entropy(logits.student_weak, labels) + cross_entropy(logits.student_strong, labels);
+  const Tensor ce = task_loss(logits.student_weak, labels) + task_loss(logits.student_strong, labels);
   const Tensor within_views = mean(confident(logits.teacher_weak.detach(), options.weak_confidence) * within);
   const Tensor across_views =
       mean(confident(logits.teacher_strong.detach(), options.strong_confidence) * across);

@@ -20,9 +20,9 @@ struct CrldOptions {
 
 /// ce_weight (CE_w + CE_s) + within mean_b 1[confident of the weak view] (K(s_w, t_w) + K(s_s, t_s)) + across
 /// mean_b 1[confident of the strong view] (K(s_s, t_w) + K(s_w, t_s)), K = T^2 KL of each row. The means are
-/// over all rows, and which view decides is as published. Labels i64 {B}; the teacher's logits carry no
+/// over all rows, and which view decides is as published. The teacher's logits carry no
 /// gradient. Terms: CE_w + CE_s and both means.
-Loss crld_loss(const TwoViews& logits, const Tensor& labels, const CrldOptions& options);
+Loss crld_loss(const TwoViews& logits, const Labels& labels, const CrldOptions& options);
 
 std::unique_ptr<Method> make_crld();
 

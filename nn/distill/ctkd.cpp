@@ -15,17 +15,17 @@ Tensor scale_gradient(const Tensor& x, float factor) { return factor * x + (1.0F
 
 }  // namespace
 
-Loss ctkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+Loss ctkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
                const Tensor& theta, const CtkdOptions& options) {
   const LogitPair z =
-      compared_logits("ctkd_loss", student_logits, teacher_logits, labels, options.logit_stand);
+      compared_logits("ctkd_loss", student_logits, teacher_logits, labels.classes, options.logit_stand);
   const Tensor t =
       scale_gradient(static_cast<float>(options.range) * sigmoid(theta) + static_cast<float>(options.first),
                      static_cast<float>(options.lambda));
   const Tensor log_p = log_softmax(z.teacher / t);
   const Tensor log_q = log_softmax(z.student / t);
 
-  const Tensor ce = cross_entropy(student_logits, labels);
+  const Tensor ce = task_loss(student_logits, labels);
   const Tensor kd = square(t) * mean(kl_divergence_rows(log_p, log_q));
   return {.task = static_cast<float>(options.ce_weight) * ce,
           .distillation = static_cast<float>(options.weight) * kd,

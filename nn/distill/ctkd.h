@@ -18,9 +18,9 @@ struct CtkdOptions {
 };
 
 /// ce_weight CE + weight T^2 KL(H(z_t / T) || H(z_s / T)), mean over the batch, at the temperature T = first
-/// + range sigmoid(theta), theta {}. Logits {B, C}, labels i64 {B}; the teacher's carry no gradient. Terms:
+/// + range sigmoid(theta), theta {}. Logits {B, C}; the teacher's carry no gradient. Terms:
 /// CE, T^2 KL, T.
-Loss ctkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+Loss ctkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
                const Tensor& theta, const CtkdOptions& options);
 
 /// -(1 - cos(pi min(epoch + 1, epochs) / epochs)) / 2: from 0 to -1 in so many epochs; -1 throughout for 0.

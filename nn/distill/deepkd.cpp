@@ -20,14 +20,14 @@ Tensor largest(const Tensor& z, std::int64_t k) {
 
 }  // namespace
 
-Loss deepkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+Loss deepkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
                  const DeepKdLossOptions& options) {
   const LogitPair z =
-      compared_logits("deepkd_loss", student_logits, teacher_logits, labels, options.logit_stand);
+      compared_logits("deepkd_loss", student_logits, teacher_logits, labels.classes, options.logit_stand);
   const auto t = static_cast<float>(options.temperature);
   const Tensor z_s = z.student / t;
   const Tensor z_t = z.teacher / t;
-  const Tensor target = one_hot(labels, student_logits.size(1));
+  const Tensor target = one_hot(labels.classes, student_logits.size(1));
   const Tensor log_p = log_softmax(z_t);
   // 1 for the label, and for the classes that are not compared.
   Tensor masked = target;
@@ -40,7 +40,7 @@ Loss deepkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, con
   const Tensor of_others =
       kl_divergence_rows(log_softmax_of_others(z_t, masked), log_softmax_of_others(z_s, masked));
 
-  const Tensor ce = static_cast<float>(options.ce_weight) * cross_entropy(student_logits, labels);
+  const Tensor ce = static_cast<float>(options.ce_weight) * task_loss(student_logits, labels);
   Tensor tckd = t * t * mean(of_target);
   Tensor nckd = t * t * mean(of_others);
   if (options.dkd) {

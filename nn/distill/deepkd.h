@@ -21,8 +21,8 @@ struct DeepKdLossOptions {
 
 /// ce_weight CE + TCKD' + NCKD', the last two being DKD's: both times warmup, alpha and beta where `dkd`;
 /// otherwise NCKD times the batch's mean of 1 - p_t[y] (the published code's: KD itself has each image's
-/// own). Logits {B, C}, labels i64 {B}; the teacher's carry no gradient. Terms: CE, TCKD', NCKD'.
-Loss deepkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+/// own). Logits {B, C}; the teacher's carry no gradient. Terms: CE, TCKD', NCKD'.
+Loss deepkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
                  const DeepKdLossOptions& options);
 
 std::unique_ptr<Method> make_deepkd_method();

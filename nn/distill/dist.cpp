@@ -20,15 +20,15 @@ Tensor pearson_distance(const Tensor& a, const Tensor& b, const Shape& kept) {
 
 }  // namespace
 
-Loss dist_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+Loss dist_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
                const DistOptions& options) {
   const LogitPair z =
-      compared_logits("dist_loss", student_logits, teacher_logits, labels, options.logit_stand);
+      compared_logits("dist_loss", student_logits, teacher_logits, labels.classes, options.logit_stand);
   const auto t = static_cast<float>(options.temperature);
   const Tensor p_s = exp(log_softmax(z.student / t));
   const Tensor p_t = exp(log_softmax(z.teacher / t));
 
-  const Tensor ce = cross_entropy(student_logits, labels);
+  const Tensor ce = task_loss(student_logits, labels);
   const Tensor inter = t * t * pearson_distance(p_s, p_t, {p_s.size(0), 1});
   const Tensor intra = t * t * pearson_distance(p_s, p_t, {1, p_s.size(1)});
   return {

@@ -15,9 +15,9 @@ struct DistOptions {
 };
 
 /// CE + T^2 [beta (1 - mean_b r(rows)) + gamma (1 - mean_c r(columns))], r Pearson's correlation of both
-/// networks' H(z / T). Logits {B, C}, labels i64 {B}; the teacher's carry no gradient. Terms: CE and both
+/// networks' H(z / T). Logits {B, C}; the teacher's carry no gradient. Terms: CE and both
 /// distances with their T^2. What has no spread has the correlation 0.
-Loss dist_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+Loss dist_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
                const DistOptions& options);
 
 std::unique_ptr<Method> make_dist();

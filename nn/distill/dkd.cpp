@@ -13,15 +13,15 @@ DkdRows dkd_rows(const Tensor& student, const Tensor& teacher, const Tensor& tar
                                        log_softmax_of_others(student, target))};
 }
 
-Loss dkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+Loss dkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
               const DkdOptions& options) {
   const LogitPair z =
-      compared_logits("dkd_loss", student_logits, teacher_logits, labels, options.logit_stand);
+      compared_logits("dkd_loss", student_logits, teacher_logits, labels.classes, options.logit_stand);
   const auto t = static_cast<float>(options.temperature);
-  const Tensor target = one_hot(labels, student_logits.size(1));
+  const Tensor target = one_hot(labels.classes, student_logits.size(1));
   const DkdRows rows = dkd_rows(z.student / t, z.teacher / t, target);
 
-  const Tensor ce = cross_entropy(student_logits, labels);
+  const Tensor ce = task_loss(student_logits, labels);
   const Tensor tckd = t * t * mean(rows.target);
   const Tensor nckd = t * t * mean(rows.others);
   const auto alpha = static_cast<float>(options.warmup * options.alpha);

@@ -24,9 +24,9 @@ struct DkdRows {
 /// Logits {B, C}, already divided by their temperatures; target one-hot {B, C}.
 DkdRows dkd_rows(const Tensor& student, const Tensor& teacher, const Tensor& target);
 
-/// CE + warmup T^2 (alpha TCKD + beta NCKD), means over the batch. Logits {B, C}, labels i64 {B}; the
+/// CE + warmup T^2 (alpha TCKD + beta NCKD), means over the batch. Logits {B, C}; the
 /// teacher's carry no gradient. Terms: CE, T^2 TCKD, T^2 NCKD.
-Loss dkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+Loss dkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
               const DkdOptions& options);
 
 /// Declares the weights of both parts, and over how many epochs they grow to these values.

@@ -4,21 +4,21 @@
 #include "nn/losses.h"
 
 namespace generous {
-Loss dtkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+Loss dtkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
                const DtkdOptions& options) {
   const LogitPair z =
-      compared_logits("dtkd_loss", student_logits, teacher_logits, labels, options.logit_stand);
+      compared_logits("dtkd_loss", student_logits, teacher_logits, labels.classes, options.logit_stand);
   const auto t = static_cast<float>(options.temperature);
   const Tensor positive = step(max_rows(z.student.detach())) * step(max_rows(z.teacher));
   const LogitPair rows =
-      replace_rows(z.student, z.teacher, positive, one_hot(labels, student_logits.size(1)));
+      replace_rows(z.student, z.teacher, positive, one_hot(labels.classes, student_logits.size(1)));
   const Tensor m_s = max_rows(rows.student);  // {B, 1}
   const Tensor m_t = max_rows(rows.teacher);
   const Tensor t_s = 2.0F * t * m_s / (m_s + m_t);
   const Tensor t_t = 2.0F * t * m_t / (m_s + m_t);
   const Tensor kl = kl_rows_at({.student = rows.student / t_s, .teacher = rows.teacher / t_t}, 1.0F);
 
-  const Tensor ce = cross_entropy(student_logits, labels);
+  const Tensor ce = task_loss(student_logits, labels);
   const Tensor dynamic = mean(t_s * t_t * kl);
   const Tensor kd = distillation_kl(z, t);
   return {.task = ce,

@@ -31,7 +31,7 @@ void FeatureMethod::declare(Options& options) {
 }
 
 Loss FeatureMethod::loss(const DistillBatch& batch) {
-  const Tensor ce = cross_entropy(batch.student[0].logits, batch.labels);
+  const Tensor ce = task_loss(batch.student[0].logits, batch.labels);
   const Tensor term = knowledge(batch);
   return {.task = ce_weight_ == 1.0F ? ce : ce_weight_ * ce,
           .distillation = static_cast<float>(weight_) * term,

@@ -42,11 +42,11 @@ NckdLoss nckd_loss(const Tensor& student_logits, const Tensor& teacher_logits, c
   return absorbed(student_logits, teacher_logits, labels, {.tn = tn});
 }
 
-Loss generous_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+Loss generous_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
                    const GenerousOptions& options) {
   check_logits("generous_loss", student_logits, teacher_logits);
-  const Tensor ce = cross_entropy(student_logits, labels);
-  const auto [knowledge, flat_rows] = absorbed(student_logits, teacher_logits, labels, options);
+  const Tensor ce = task_loss(student_logits, labels);
+  const auto [knowledge, flat_rows] = absorbed(student_logits, teacher_logits, labels.classes, options);
   return {.task = ce,
           .distillation = options.alpha * options.warmup * knowledge,
           .terms = {ce, knowledge},

@@ -38,7 +38,7 @@ NckdLoss nckd_loss(const Tensor& student_logits, const Tensor& teacher_logits, c
                    float tn);
 
 /// CE + alpha * warmup * what is absorbed, each row of that times T_t^2. Terms: CE and what is absorbed.
-Loss generous_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+Loss generous_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
                    const GenerousOptions& options);
 
 /// Its settings have the paper's names: Tn, alpha, warmup. Those of the ablations in its repository's

@@ -4,11 +4,12 @@
 
 namespace generous {
 
-Loss kd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+Loss kd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
              const KdOptions& options) {
-  const LogitPair z = compared_logits("kd_loss", student_logits, teacher_logits, labels, options.logit_stand);
+  const LogitPair z =
+      compared_logits("kd_loss", student_logits, teacher_logits, labels.classes, options.logit_stand);
   const auto alpha = static_cast<float>(options.alpha);
-  const Tensor ce = cross_entropy(student_logits, labels);
+  const Tensor ce = task_loss(student_logits, labels);
   const Tensor kd = distillation_kl(z, static_cast<float>(options.temperature));
   return {
       .task = (1.0F - alpha) * ce, .distillation = alpha * kd, .terms = {ce, kd}, .flat_rows = z.flat_rows};

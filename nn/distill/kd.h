@@ -13,9 +13,9 @@ struct KdOptions {
   bool logit_stand = false;
 };
 
-/// (1 - alpha) CE + alpha T^2 KL(H(z_t / T) || H(z_s / T)), mean over the batch. Logits {B, C}, labels i64
-/// {B}; the teacher's carry no gradient. Terms: CE and T^2 KL.
-Loss kd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+/// (1 - alpha) CE + alpha T^2 KL(H(z_t / T) || H(z_s / T)), mean over the batch. Logits {B, C}; the teacher's
+/// carry no gradient. Terms: CE and T^2 KL.
+Loss kd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
              const KdOptions& options);
 
 std::unique_ptr<Method> make_kd();

@@ -4,10 +4,10 @@
 
 namespace generous {
 
-Loss lskd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+Loss lskd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
                const LskdOptions& options) {
-  const LogitPair z = compared_logits("lskd_loss", student_logits, teacher_logits, labels, true);
-  const Tensor ce = cross_entropy(student_logits, labels);
+  const LogitPair z = compared_logits("lskd_loss", student_logits, teacher_logits, labels.classes, true);
+  const Tensor ce = task_loss(student_logits, labels);
   const Tensor kd = distillation_kl(z, static_cast<float>(options.temperature));
   return {.task = static_cast<float>(options.ce_weight) * ce,
           .distillation = static_cast<float>(options.weight) * kd,

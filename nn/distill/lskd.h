@@ -15,9 +15,9 @@ struct LskdOptions {
 };
 
 /// ce_weight CE + weight T^2 KL(H(n(z_t) / T) || H(n(z_s) / T)), mean over the batch, n(z) = (z - mean) /
-/// (1e-7 + sigma) of each row. Logits {B, C}, labels i64 {B}; the teacher's carry no gradient. Terms: CE and
+/// (1e-7 + sigma) of each row. Logits {B, C}; the teacher's carry no gradient. Terms: CE and
 /// T^2 KL. Rows in which either network's logits are all the same add nothing to the latter.
-Loss lskd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+Loss lskd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
                const LskdOptions& options);
 
 std::unique_ptr<Method> make_lskd();

@@ -16,11 +16,11 @@ Tensor perception(const Tensor& z) {
 
 }  // namespace
 
-Loss lumi_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+Loss lumi_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
                const LumiOptions& options) {
   const LogitPair z =
-      compared_logits("lumi_loss", student_logits, teacher_logits, labels, options.logit_stand);
-  const Tensor ce = cross_entropy(student_logits, labels);
+      compared_logits("lumi_loss", student_logits, teacher_logits, labels.classes, options.logit_stand);
+  const Tensor ce = task_loss(student_logits, labels);
   const Tensor kd = mean(kl_rows_at({.student = perception(z.student), .teacher = perception(z.teacher)},
                                     static_cast<float>(options.temperature)));
   return {.task = static_cast<float>(options.ce_weight) * ce,

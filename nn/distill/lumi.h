@@ -18,9 +18,9 @@ struct LumiOptions {
 
 /// ce_weight CE + warmup alpha^2 KL(H(h_t / T) || H(h_s / T)), mean over the batch; h: each network's logits
 /// standardised class by class over the batch, (z - mean) / sqrt(variance + 1e-5), biased. There is no T^2,
-/// as published. Logits {B, C}, labels i64 {B}; the teacher's carry no gradient. Terms: CE and KL. A batch of
+/// as published. Logits {B, C}; the teacher's carry no gradient. Terms: CE and KL. A batch of
 /// 1 teaches nothing.
-Loss lumi_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+Loss lumi_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
                const LumiOptions& options);
 
 std::unique_ptr<Method> make_lumi();

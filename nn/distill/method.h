@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/options.h"
+#include "nn/losses.h"
 #include "nn/network.h"
 
 namespace generous {
@@ -22,10 +23,10 @@ struct Outputs {
 struct DistillBatch {
   std::vector<Outputs> student;  ///< one for each view of the images
   std::vector<Outputs> teacher;  ///< likewise, without gradients; empty where no teacher is needed
-  Tensor labels;                 ///< i64 {B}
-  Tensor indices;                ///< i64 {B}: which training images
-  Tensor step;                   ///< i64 {}: of the run, from 0
-  std::int64_t epoch = 0;        ///< from 0
+  Labels labels;
+  Tensor indices;          ///< i64 {B}: which training images
+  Tensor step;             ///< i64 {}: of the run, from 0
+  std::int64_t epoch = 0;  ///< from 0
 };
 
 /// What a step minimises. All of shape {}.

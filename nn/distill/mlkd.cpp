@@ -31,11 +31,11 @@ Tensor fraction_up_to_median(const Tensor& x) {
   return sum(is_median * up_to) / (n * sum(is_median));
 }
 
-Loss mlkd_loss(const TwoViews& logits, const Tensor& labels, const MlkdOptions& options) {
-  const LogitPair weak =
-      compared_logits("mlkd_loss", logits.student_weak, logits.teacher_weak, labels, options.logit_stand);
-  const LogitPair strong =
-      compared_logits("mlkd_loss", logits.student_strong, logits.teacher_strong, labels, options.logit_stand);
+Loss mlkd_loss(const TwoViews& logits, const Labels& labels, const MlkdOptions& options) {
+  const LogitPair weak = compared_logits("mlkd_loss", logits.student_weak, logits.teacher_weak,
+                                         labels.classes, options.logit_stand);
+  const LogitPair strong = compared_logits("mlkd_loss", logits.student_strong, logits.teacher_strong,
+                                           labels.classes, options.logit_stand);
   const Tensor teacher = logits.teacher_weak.detach();
   const std::int64_t classes = teacher.size(1);
   const auto batch = static_cast<float>(teacher.size(0));
@@ -60,7 +60,7 @@ Loss mlkd_loss(const TwoViews& logits, const Tensor& labels, const MlkdOptions& 
     add(of_samples, squared_distance(matmul(p_t, p_t, false, true), matmul(p_s, p_s, false, true)));
   }
 
-  const Tensor ce = cross_entropy(logits.student_weak, labels) + cross_entropy(logits.student_strong, labels);
+  const Tensor ce = task_loss(logits.student_weak, labels) + task_loss(logits.student_strong, labels);
   const Tensor kd = m_b * kd_masked + kd_unmasked;
   const Tensor class_correlation = m_c * of_classes / static_cast<float>(classes);
   const Tensor batch_correlation = m_b * of_samples / batch;

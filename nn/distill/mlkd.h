@@ -20,9 +20,9 @@ struct MlkdOptions {
 /// batch correlation = m_b sum_T ||P_t P_t' - P_s P_s'||^2 / B,
 /// m_b (m_c): the fraction of the samples (classes) of which the weak view's teacher is no more certain than
 /// of the median one. Published code differs from its paper: there the strong view has all five K, and the
-/// masks choose samples and classes. Labels i64 {B}; the teacher's logits carry no gradient. Terms: CE_w +
+/// masks choose samples and classes. The teacher's logits carry no gradient. Terms: CE_w +
 /// CE_s and the three.
-Loss mlkd_loss(const TwoViews& logits, const Tensor& labels, const MlkdOptions& options);
+Loss mlkd_loss(const TwoViews& logits, const Labels& labels, const MlkdOptions& options);
 
 /// {}: the fraction of the elements of x {N, 1} that are at most their median (of an even number, the mean of
 /// the middle two). No gradient.

@@ -25,7 +25,7 @@ class Nd : public FeatureMethod {
   Tensor knowledge(const DistillBatch& batch) override {
     const FeaturePair pooled = pooled_pair("nd", batch.student[0], batch.teacher[0]);
     const Tensor student = embed_ != nullptr ? (*embed_)(pooled.student) : pooled.student;
-    return nd_loss(student, pooled.teacher, centres_, batch.labels);
+    return nd_loss(student, pooled.teacher, centres_, batch.labels.classes);
   }
 
  private:

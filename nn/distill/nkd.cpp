@@ -5,16 +5,16 @@
 
 namespace generous {
 
-Loss nkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+Loss nkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
               const NkdOptions& options) {
   const LogitPair z =
-      compared_logits("nkd_loss", student_logits, teacher_logits, labels, options.logit_stand);
+      compared_logits("nkd_loss", student_logits, teacher_logits, labels.classes, options.logit_stand);
   const auto t = static_cast<float>(options.temperature);
-  const Tensor target = one_hot(labels, student_logits.size(1));
+  const Tensor target = one_hot(labels.classes, student_logits.size(1));
   const Tensor n_t = exp(log_softmax_of_others(z.teacher / t, target));
   const Tensor log_n_s = log_softmax_of_others(z.student / t, target);
 
-  const Tensor ce = cross_entropy(student_logits, labels);
+  const Tensor ce = task_loss(student_logits, labels);
   const Tensor of_target = weighted_target_loss(z, target);
   const Tensor of_others = -(t * t) * mean(sum_rows(n_t * log_n_s));
   return {.task = ce,

@@ -15,9 +15,9 @@ struct NkdOptions {
 };
 
 /// CE - mean p_t[y] log p_s[y] - gamma T^2 mean sum_{c != y} n_t log n_s, with p at temperature 1 and n the
-/// softmax of z / T over the classes other than the label. Logits {B, C}, labels i64 {B}; the teacher's carry
+/// softmax of z / T over the classes other than the label. Logits {B, C}; the teacher's carry
 /// no gradient. Terms: CE, the label's term, the others' with its T^2.
-Loss nkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+Loss nkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
               const NkdOptions& options);
 
 std::unique_ptr<Method> make_nkd();

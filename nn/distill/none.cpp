@@ -9,7 +9,7 @@ class None : public Method {
   std::size_t losses() const override { return 1; }
   std::vector<std::string> terms() const override { return {"cross_entropy"}; }
   Loss loss(const DistillBatch& batch) override {
-    const Tensor ce = cross_entropy(batch.student[0].logits, batch.labels);
+    const Tensor ce = task_loss(batch.student[0].logits, batch.labels);
     return {.task = ce, .terms = {ce}};
   }
 };

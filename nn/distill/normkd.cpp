@@ -27,23 +27,23 @@ Normed normed(std::string_view loss, const Tensor& student, const Tensor& teache
 
 }  // namespace
 
-Loss normkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+Loss normkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
                  const NormKdOptions& options) {
   const auto [z, weight] =
-      normed("normkd_loss", student_logits, teacher_logits, labels, options.tn, options.logit_stand);
+      normed("normkd_loss", student_logits, teacher_logits, labels.classes, options.tn, options.logit_stand);
   const auto alpha = static_cast<float>(options.alpha);
-  const Tensor ce = cross_entropy(student_logits, labels);
+  const Tensor ce = task_loss(student_logits, labels);
   const Tensor kd = mean(weight * kl_rows_at(z, 1.0F));
   return {
       .task = (1.0F - alpha) * ce, .distillation = alpha * kd, .terms = {ce, kd}, .flat_rows = z.flat_rows};
 }
 
-Loss normkd_dkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+Loss normkd_dkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
                      const NormKdDkdOptions& options) {
-  const auto [z, weight] =
-      normed("normkd_dkd_loss", student_logits, teacher_logits, labels, options.tn, options.logit_stand);
-  const DkdRows rows = dkd_rows(z.student, z.teacher, one_hot(labels, student_logits.size(1)));
-  const Tensor ce = cross_entropy(student_logits, labels);
+  const auto [z, weight] = normed("normkd_dkd_loss", student_logits, teacher_logits, labels.classes,
+                                  options.tn, options.logit_stand);
+  const DkdRows rows = dkd_rows(z.student, z.teacher, one_hot(labels.classes, student_logits.size(1)));
+  const Tensor ce = task_loss(student_logits, labels);
   const Tensor tckd = mean(weight * rows.target);
   const Tensor nckd = mean(weight * rows.others);
   const auto alpha = static_cast<float>(options.warmup * options.alpha);

@@ -14,10 +14,10 @@ struct NormKdOptions {
   bool logit_stand = false;
 };
 
-/// (1 - alpha) CE + alpha mean T_t^2 KL(H(z_t / T_t) || H(z_s / T_s)). Logits {B, C}, labels i64 {B}; the
+/// (1 - alpha) CE + alpha mean T_t^2 KL(H(z_t / T_t) || H(z_s / T_s)). Logits {B, C}; the
 /// teacher's carry no gradient. Terms: CE and the mean. Rows in which either network's logits are all the
 /// same add nothing.
-Loss normkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+Loss normkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
                  const NormKdOptions& options);
 
 struct NormKdDkdOptions {
@@ -30,7 +30,7 @@ struct NormKdDkdOptions {
 
 /// CE + warmup (alpha TCKD + beta NCKD), both means over the batch, weighted by T_t^2 of each row. Terms: CE,
 /// TCKD, NCKD.
-Loss normkd_dkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+Loss normkd_dkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
                      const NormKdDkdOptions& options);
 
 std::unique_ptr<Method> make_normkd();

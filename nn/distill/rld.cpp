@@ -5,12 +5,12 @@
 
 namespace generous {
 
-Loss rld_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+Loss rld_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
               const RldOptions& options) {
   const LogitPair z =
-      compared_logits("rld_loss", student_logits, teacher_logits, labels, options.logit_stand);
+      compared_logits("rld_loss", student_logits, teacher_logits, labels.classes, options.logit_stand);
   const std::int64_t classes = student_logits.size(1);
-  const Tensor target = one_hot(labels, classes);
+  const Tensor target = one_hot(labels.classes, classes);
   const Tensor largest = one_hot(argmax_rows(z.teacher), classes);
   // Where no class is left, all are masked alike and both networks agree.
   const Tensor of_label = sum_rows(z.teacher * target);      // {B, 1}
@@ -24,7 +24,7 @@ Loss rld_loss(const Tensor& student_logits, const Tensor& teacher_logits, const 
   const Tensor mcd = t * t *
                      mean(kl_divergence_rows(log_softmax_of_others(z.teacher / t, masked),
                                              log_softmax_of_others(z.student / t, masked)));
-  const Tensor ce = cross_entropy(student_logits, labels);
+  const Tensor ce = task_loss(student_logits, labels);
   return {.task = ce,
           .distillation = static_cast<float>(options.warmup * options.alpha) * scd +
                           static_cast<float>(options.warmup * options.beta) * mcd,

@@ -20,9 +20,9 @@ struct RldOptions {
 /// CE + warmup (alpha SCD + beta MCD), means over the batch.
 /// SCD = T_c^2 KL of two-way distributions of H(z / T_c): the teacher's (its own largest, rest), the
 /// student's (label, rest). MCD = T^2 KL of H(z / T) over the classes whose teacher logit is below the
-/// teacher's logit of the label. Logits {B, C}, labels i64 {B}; the teacher's carry no gradient. Terms: CE,
+/// teacher's logit of the label. Logits {B, C}; the teacher's carry no gradient. Terms: CE,
 /// SCD, MCD.
-Loss rld_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+Loss rld_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
               const RldOptions& options);
 
 std::unique_ptr<Method> make_rld();

@@ -21,13 +21,13 @@ Tensor patch_logits(const Tensor& x, const Classifier& classifier, const std::ve
   return reshape(logits, {batch, count, logits.size(1)});
 }
 
-Loss sdd_dkd_loss(const SddLogits& logits, const Tensor& labels, const SddOptions& options) {
+Loss sdd_dkd_loss(const SddLogits& logits, const Labels& labels, const SddOptions& options) {
   check_logits("sdd_dkd_loss", logits.student_patches, logits.teacher_patches);
   const std::int64_t batch = logits.student_patches.size(0);
   const std::int64_t patches = logits.student_patches.size(1);
   const std::int64_t classes = logits.student_patches.size(2);
   const Shape rows{batch * patches, classes};
-  const Tensor label = reshape(one_hot(labels, classes), {batch, 1, classes});
+  const Tensor label = reshape(one_hot(labels.classes, classes), {batch, 1, classes});
   const Tensor target = reshape(broadcast_to(label, {batch, patches, classes}), rows);
   const Tensor student = reshape(logits.student_patches, rows);
   const Tensor teacher = reshape(logits.teacher_patches.detach(), rows);
@@ -40,7 +40,7 @@ Loss sdd_dkd_loss(const SddLogits& logits, const Tensor& labels, const SddOption
 
   const auto t = static_cast<float>(options.temperature);
   const DkdRows dkd = dkd_rows(z.student / t, z.teacher / t, target);
-  const Tensor ce = cross_entropy(logits.student, labels);
+  const Tensor ce = task_loss(logits.student, labels);
   const Tensor tckd = t * t * mean(weight * dkd.target);
   const Tensor nckd = t * t * mean(weight * dkd.others);
   return {.task = ce,

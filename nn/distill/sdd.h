@@ -22,14 +22,14 @@ Tensor patch_logits(const Tensor& x, const Classifier& classifier, const std::ve
 
 /// CE(student_logits) + warmup mean over samples b and patches n of w T^2 (alpha TCKD + beta NCKD) (DKD). w
 /// is 2 where the teacher is right about the patch but wrong about patch 0, the whole, or the reverse,
-/// otherwise 1. Logits {B, C}, patches {B, N, C}, labels i64 {B}; the teacher's carry no gradient. Terms: CE
+/// otherwise 1. Logits {B, C}, patches {B, N, C}; the teacher's carry no gradient. Terms: CE
 /// and the weighted means of T^2 TCKD, T^2 NCKD.
 struct SddLogits {
   Tensor student;
   Tensor student_patches;
   Tensor teacher_patches;
 };
-Loss sdd_dkd_loss(const SddLogits& logits, const Tensor& labels, const SddOptions& options);
+Loss sdd_dkd_loss(const SddLogits& logits, const Labels& labels, const SddOptions& options);
 
 std::unique_ptr<Method> make_sdd_dkd();
 

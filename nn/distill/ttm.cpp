@@ -5,15 +5,15 @@
 
 namespace generous {
 
-Loss ttm_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+Loss ttm_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
               const TtmOptions& options) {
   const LogitPair z =
-      compared_logits("ttm_loss", student_logits, teacher_logits, labels, options.logit_stand);
+      compared_logits("ttm_loss", student_logits, teacher_logits, labels.classes, options.logit_stand);
   const Tensor log_power = static_cast<float>(options.gamma) * log_softmax(z.teacher);  // log p^gamma
   Tensor kl = kl_divergence_rows(log_softmax(log_power), log_softmax(z.student));
   if (options.weighted) kl = sum_rows(exp(log_power)) * kl;
 
-  const Tensor ce = cross_entropy(student_logits, labels);
+  const Tensor ce = task_loss(student_logits, labels);
   const Tensor kd = mean(kl);
   return {.task = ce,
           .distillation = static_cast<float>(options.weight) * kd,

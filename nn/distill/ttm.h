@@ -16,9 +16,9 @@ struct TtmOptions {
 };
 
 /// CE + weight mean_b U KL(q || H(z_s)), q = p^gamma / sum p^gamma, p = H(z_t); U = 1 (TTM), or sum p^gamma
-/// of each row (WTTM). Logits {B, C}, labels i64 {B}; the teacher's carry no gradient. Terms: CE and the
+/// of each row (WTTM). Logits {B, C}; the teacher's carry no gradient. Terms: CE and the
 /// mean.
-Loss ttm_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+Loss ttm_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
               const TtmOptions& options);
 
 std::unique_ptr<Method> make_ttm();

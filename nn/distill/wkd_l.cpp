@@ -35,20 +35,20 @@ Tensor class_distances(const Tensor& weight, double sharpen) {
   return sharpen == 0.0 ? distances : -exp(static_cast<float>(-sharpen) * distances) + 1.0F;
 }
 
-Loss wkd_l_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+Loss wkd_l_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
                 const Tensor& distances, const WkdLOptions& options) {
   const LogitPair z =
-      compared_logits("wkd_l_loss", student_logits, teacher_logits, labels, options.logit_stand);
+      compared_logits("wkd_l_loss", student_logits, teacher_logits, labels.classes, options.logit_stand);
   const std::int64_t classes = student_logits.size(1);
   require(distances.shape() == Shape{classes, classes} && classes >= 2,
           "wkd_l_loss: the distances of {} classes, at least 2, are {}, not {}", classes,
           Shape{classes, classes}.str(), distances.shape().str());
   const auto t = static_cast<float>(options.temperature);
-  const Tensor target = one_hot(labels, classes);
+  const Tensor target = one_hot(labels.classes, classes);
   const Tensor a = exp(log_softmax_of_others(z.student / t, target));
   const Tensor b = exp(log_softmax_of_others(z.teacher / t, target));
 
-  const Tensor ce = cross_entropy(student_logits, labels);
+  const Tensor ce = task_loss(student_logits, labels);
   const Tensor of_target = weighted_target_loss(z, target);
   const Tensor wasserstein = mean(transport(a, b, target, distances, options));
   return {.task = ce,

@@ -22,9 +22,9 @@ Tensor class_distances(const Tensor& weight, double sharpen);
 
 /// CE - mean_b p_t[y] log p_s[y] + weight mean_b W, with p at temperature 1 and W the transport of the
 /// student's softmax of z / T over the classes other than the label to the teacher's, at the cost of
-/// `distances` {C, C}. Logits {B, C}, labels i64 {B}; the teacher's carry no gradient. Terms: CE, the label's
+/// `distances` {C, C}. Logits {B, C}; the teacher's carry no gradient. Terms: CE, the label's
 /// term, the mean of W.
-Loss wkd_l_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Tensor& labels,
+Loss wkd_l_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
                 const Tensor& distances, const WkdLOptions& options);
 
 std::unique_ptr<Method> make_wkd_l();

@@ -19,7 +19,42 @@ namespace {
 
 using namespace naive;
 
+/// Each image's cross-entropy with weights for all classes: of its label, the label of the image mixed in,
+/// and everywhere.
+double naive_task(const Matrix& z, const std::vector<std::int64_t>& mixed_in, double share,
+                  double smoothing) {
+  double sum = 0.0;
+  for (std::size_t b = 0; b < batch; ++b) {
+    Row weights(classes, smoothing / static_cast<double>(classes));
+    weights[static_cast<std::size_t>(labels[b])] += (1.0 - smoothing) * share;
+    weights[static_cast<std::size_t>(mixed_in[b])] += (1.0 - smoothing) * (1.0 - share);
+    const Row log_p = naive::log_softmax(z[b], 1.0);
+    for (std::size_t c = 0; c < classes; ++c) sum -= weights[c] * log_p[c];
+  }
+  return sum / static_cast<double>(batch);
+}
+
 }  // namespace
+
+TEST_CASE("what the labels say: one class each, smoothed, mixed, both") {
+  on_every_cpu_implementation([] {
+    const std::vector<std::int64_t> others{1, 0, 3};  // the second image is mixed with one of its class
+    Labels said = label_tensor();
+    check_loss([&](const Tensor& z) { return task_loss(z, said); }, naive_cross_entropy);
+    said.smoothing = 0.1F;
+    check_loss([&](const Tensor& z) { return task_loss(z, said); },
+               [&](const Matrix& z) { return naive_task(z, labels, 1.0, 0.1); });
+    said.mixed_in = Tensor::from(others, {batch});
+    said.share = Tensor::full({}, 0.3F);
+    check_loss([&](const Tensor& z) { return task_loss(z, said); },
+               [&](const Matrix& z) { return naive_task(z, others, 0.3, 0.1); });
+    said.smoothing = 0.0F;
+    check_loss([&](const Tensor& z) { return task_loss(z, said); },
+               [&](const Matrix& z) { return naive_task(z, others, 0.3, 0.0); });
+  });
+  const Tensor z = to_tensor(random_logits("student"));
+  CHECK(task_loss(z, label_tensor()).item() == cross_entropy(z, label_tensor()).item());  // to the bit
+}
 
 TEST_CASE("Kullback-Leibler divergence of rows") {
   const Tensor log_p = log(Tensor::from(std::vector<float>{0.5F, 0.25F, 0.25F, 0.1F, 0.2F, 0.7F}, {2, 3}));

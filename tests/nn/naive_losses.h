@@ -17,9 +17,8 @@ inline constexpr std::size_t batch = 3;
 inline constexpr std::size_t classes = 5;
 using Row = std::vector<double>;
 using Matrix = std::vector<Row>;
-using Labels = std::vector<std::int64_t>;
 
-inline const Labels labels{4, 0, 2};
+inline const std::vector<std::int64_t> labels{4, 0, 2};
 
 inline Matrix random_logits(std::string_view name) {
   const Random random(11, name);
