@@ -90,7 +90,7 @@ class Hint : public Method {
     seen.epoch = batch.epoch;
     seen.step = batch.step.data<std::int64_t>()[0];
     CHECK(batch.teacher.size() == batch.student.size());
-    const Tensor ce = cross_entropy(batch.student[0].logits, batch.labels);
+    const Tensor ce = task_loss(batch.student[0].logits, batch.labels);
     const Tensor hint =
         mean(square((*map_)(batch.student[0].features.pooled) - batch.teacher[0].features.pooled));
     return {.task = ce, .distillation = 20.0F * hint, .terms = {ce, hint}};
