@@ -1,19 +1,15 @@
 #include "data/loader.h"
 
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <limits>
 #include <numeric>
 #include <utility>
 #include <vector>
 
-#include "core/backend.h"
-#include "core/cpu/augment.h"
 #include "core/error.h"
 #include "core/random.h"
-#include "data/augment.h"
 #include "data/prefetcher.h"
+#include "data/views.h"
 
 namespace generous {
 
@@ -36,17 +32,14 @@ Order epoch_order(std::int64_t samples, bool shuffle, const Random& random, std:
   return order;
 }
 
-void write_placement(const Placement& placement, std::size_t row, std::span<std::int64_t> rows) {
-  const auto values = std::bit_cast<std::array<std::int64_t, placement_size>>(placement);
-  std::copy(values.begin(), values.end(), rows.begin() + static_cast<std::ptrdiff_t>(row * values.size()));
-}
-
 void check(const Dataset& dataset, const DatasetInfo& info, const LoaderOptions& options) {
   const Tensor& images = dataset.images;
   require(images.defined() && images.dtype() == DType::u8 && images.shape().rank() == 4,
           "loader: expected images of u8 {{N, H, W, C}}");
   require(images.numel() > 0 && images.size(0) <= max_samples && images.size(3) <= 3,
           "loader: found images {}, expected at least one of 1 to 3 channels", images.shape().str());
+  require(!options.second_view || images.size(3) != 2,
+          "loader: strong views of images {}, expected 1 or 3 channels", images.shape().str());
   for (std::size_t c = 0; c < static_cast<std::size_t>(images.size(3)); ++c) {
     require(info.std[c] > 0.0F, "loader: {} gives channel {} the standard deviation {}", info.name, c,
             info.std[c]);
@@ -70,37 +63,28 @@ void check(const Dataset& dataset, const DatasetInfo& info, const LoaderOptions&
 }  // namespace
 
 struct Loader::State {
-  State(const Dataset& dataset_, const DatasetInfo& info_, const LoaderOptions& options_)
+  State(const Dataset& dataset_, const DatasetInfo& info, const LoaderOptions& options_)
       : dataset(dataset_),
-        info(info_),
         options(options_),
-        shape{dataset.images.size(1), dataset.images.size(2), dataset.images.size(3)},
-        table(make_normalise_table(info)),
-        augment_random(options.seed, "augment"),
-        second_random(options.seed, "augment, second view"),
+        views(dataset, info, options),
         shuffle_random(options.seed, "shuffle"),
-        prefetcher(options.workers, 2 * options.workers) {
-    if (options.device == Device::cpu) return;
-    images_on_gpu = dataset.images.to(options.device);
-    const Tensor host = Tensor::from(std::span<const float>(table), {3, 256});
-    table_on_gpu = host.to(options.device);
-  }
+        prefetcher(options.workers, 2 * options.workers) {}
 
   std::int64_t batches() const {
     return (dataset.size() + (options.drop_last ? 0 : options.batch_size - 1)) / options.batch_size;
   }
 
-  // What a worker prepares of batch `index` of the epoch that visits the samples in `order`: the batch, or
-  // for a GPU, in place of the images, their placements.
-  Batch assemble(const Order& order, std::uint32_t epoch, std::int64_t index) const {
+  // What a worker prepares of batch `index` of the epoch that visits the samples in `order`.
+  Prepared assemble(const Order& order, std::uint32_t epoch, std::int64_t index) const {
     const std::int64_t begin = index * options.batch_size;
     const std::int64_t count = std::min(options.batch_size, dataset.size() - begin);
     const auto samples =
         std::span(order).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count));
-    Batch batch{.images = view(samples, epoch, augment_random),
-                .labels = Tensor::empty({count}, DType::i64),
-                .indices = Tensor::empty({count}, DType::i64),
-                .second_view = options.second_view ? view(samples, epoch, second_random) : Tensor()};
+    Prepared batch{.view = views.prepare(ViewKind::ordinary, samples, epoch),
+                   .second_view = {},
+                   .labels = Tensor::empty({count}, DType::i64),
+                   .indices = Tensor::empty({count}, DType::i64)};
+    if (options.second_view) batch.second_view = views.prepare(ViewKind::strong, samples, epoch);
     const std::span<std::int64_t> labels = batch.labels.data<std::int64_t>();
     const std::span<std::int64_t> indices = batch.indices.data<std::int64_t>();
     for (std::size_t i = 0; i < samples.size(); ++i) {
@@ -110,55 +94,17 @@ struct Loader::State {
     return batch;
   }
 
-  // The images of `samples`, augmented as `random` draws it: {B, H, W, C}, or for a GPU {B, placement_size}.
-  Tensor view(std::span<const std::uint32_t> samples, std::uint32_t epoch, const Random& random) const {
-    const bool on_host = options.device == Device::cpu;
-    const std::int64_t count = std::ssize(samples);
-    Tensor out = on_host ? Tensor::empty({count, shape.height, shape.width, shape.channels})
-                         : Tensor::empty({count, placement_size}, DType::i64);
-    const auto pixels = static_cast<std::size_t>(shape.numel());
-    const std::span<const std::uint8_t> images = dataset.images.data<std::uint8_t>();
-    for (std::size_t i = 0; i < samples.size(); ++i) {
-      const Augmentation augmentation =
-          options.augment ? draw_augmentation(info, random, epoch, samples[i]) : Augmentation{};
-      const Placement placement = placement_of(augmentation, shape, samples[i]);
-      if (on_host)
-        augment_image(placement, shape, images.subspan(samples[i] * pixels, pixels), table,
-                      out.data<float>().subspan(i * pixels, pixels));
-      else
-        write_placement(placement, i, out.data<std::int64_t>());
-    }
-    return out;
-  }
-
-  // The batch on the GPU, from what `assemble` prepared for it.
-  Batch on_gpu(const Batch& prepared) const {
-    return {.images = placed_on_gpu(prepared.images),
+  Batch finish(const Prepared& prepared) const {
+    return {.images = views.finish(prepared.view),
             .labels = prepared.labels.to(options.device),
             .indices = prepared.indices.to(options.device),
-            .second_view = options.second_view ? placed_on_gpu(prepared.second_view) : Tensor()};
-  }
-
-  Tensor placed_on_gpu(const Tensor& placements) const {
-    Tensor images = Tensor::empty({placements.size(0), shape.height, shape.width, shape.channels}, DType::f32,
-                                  options.device);
-    backend(options.device)
-        .augment(
-            {.images = images_on_gpu, .placements = placements.to(options.device), .normalise = table_on_gpu},
-            images);
-    return images;
+            .second_view = views.finish(prepared.second_view)};
   }
 
   const Dataset& dataset;
-  const DatasetInfo info;
   const LoaderOptions options;
-  const ImageShape shape;
-  const NormaliseTable table;
-  const Random augment_random;
-  const Random second_random;
+  const ViewMaker views;
   const Random shuffle_random;
-  Tensor images_on_gpu;  // undefined on the host
-  Tensor table_on_gpu;
   Prefetcher prefetcher;  // last: its threads use the rest
 };
 
@@ -188,8 +134,9 @@ void Loader::start_epoch(std::int64_t epoch, std::int64_t first) {
 }
 
 std::optional<Batch> Loader::next() {
-  std::optional<Batch> batch = state_->prefetcher.next();
-  return batch && state_->options.device != Device::cpu ? state_->on_gpu(*batch) : batch;
+  const std::optional<Prepared> prepared = state_->prefetcher.next();
+  if (!prepared) return std::nullopt;
+  return state_->finish(*prepared);
 }
 
 }  // namespace generous

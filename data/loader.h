@@ -19,7 +19,7 @@ struct LoaderOptions {
   std::uint64_t seed = 0;
   bool shuffle = true;
   bool augment = true;
-  bool second_view = false;     ///< every image augmented a second time, by draws of its own
+  bool second_view = false;     ///< also a strong one, by draws of its own (data/rand_augment.h)
   bool drop_last = false;       ///< leave out the last batch where it is smaller
   Device device = Device::cpu;  ///< on a GPU the dataset's images are kept there, and augmented there
 };
@@ -28,7 +28,7 @@ struct Batch {
   Tensor images;         ///< f32 {B, H, W, C}, normalised, on the loader's device
   Tensor labels;         ///< i64 {B}, likewise
   Tensor indices{};      ///< i64 {B}, likewise: which images of the dataset these are
-  Tensor second_view{};  ///< like `images`; undefined unless asked for
+  Tensor second_view{};  ///< like `images`, strongly augmented; undefined unless asked for
 };
 
 class Loader {

@@ -28,7 +28,7 @@ void Prefetcher::start(std::int64_t first, std::int64_t end, Produce produce) {
   claimable_.notify_all();
 }
 
-std::optional<Batch> Prefetcher::next() {
+std::optional<Prepared> Prefetcher::next() {
   std::unique_lock lock(mutex_);
   require(job_ != nullptr, "prefetcher: next before start");
   if (next_delivery_ >= job_->end) return std::nullopt;

@@ -13,14 +13,14 @@
 #include <thread>
 #include <vector>
 
-#include "data/loader.h"
+#include "data/prepared.h"
 
 namespace generous {
 
 class Prefetcher {
  public:
   /// Makes batch `index`; called from several threads at once.
-  using Produce = std::function<Batch(std::int64_t index)>;
+  using Produce = std::function<Prepared(std::int64_t index)>;
 
   /// At most `ahead` batches are prepared or in preparation at a time. Without workers `next` itself
   /// produces.
@@ -34,7 +34,7 @@ class Prefetcher {
   /// dropped.
   void start(std::int64_t first, std::int64_t end, Produce produce);
   /// The next batch, or nothing after the last. If producing this batch threw, throws the same.
-  std::optional<Batch> next();
+  std::optional<Prepared> next();
 
  private:
   struct Job {
@@ -42,7 +42,7 @@ class Prefetcher {
     std::int64_t end = 0;
   };
   struct Result {
-    Batch batch;
+    Prepared batch;
     std::exception_ptr error;
   };
 

@@ -65,12 +65,14 @@ double median(std::vector<double> values) {
 struct Settings {
   ImageSettings images;
   BatchSettings batches;
+  bool second_view = false;
   double seconds = 5.0;
   bool json = false;
 
   void declare(Options& options) {
     images.declare(options);
     batches.declare(options, "images at a time");
+    options.add("second_view", second_view, {.help = "make the strong view of every image as well"});
     options.group("measurement");
     options.add("seconds", seconds, {.help = "how long to measure", .min = 0.1, .max = 3600});
     options.add("json", json, {.help = "print one line of JSON a measurement"});
@@ -82,9 +84,10 @@ int benchmark(Options& options) {
   settings.declare(options);
   if (!options.finish()) return 0;
   const Dataset dataset = load_images(settings.images, Split::train);
-  Loader loader(
-      dataset, dataset_info(settings.images.dataset),
-      {.batch_size = settings.batches.batch_size, .workers = static_cast<int>(settings.batches.num_workers)});
+  Loader loader(dataset, dataset_info(settings.images.dataset),
+                {.batch_size = settings.batches.batch_size,
+                 .workers = static_cast<int>(settings.batches.num_workers),
+                 .second_view = settings.second_view});
   std::int64_t epoch = 0;
   loader.start_epoch(epoch);
   const double window = settings.seconds / windows;

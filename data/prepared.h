@@ -1,0 +1,23 @@
+// What a loader's background threads prepare of a batch: on the CPU all of it.
+#pragma once
+
+#include "core/tensor.h"
+
+namespace generous {
+
+/// One view of a batch's images.
+struct PreparedView {
+  /// f32 {B, H, W, C}, finished; for a GPU u8 {B, H, W, C}, to be placed and normalised there, or undefined:
+  /// the dataset's images are.
+  Tensor images;
+  Tensor placements;  ///< i64 {B, placement_size} into these; only for a GPU
+};
+
+struct Prepared {
+  PreparedView view;
+  PreparedView second_view;
+  Tensor labels;   ///< i64 {B}
+  Tensor indices;  ///< i64 {B}
+};
+
+}  // namespace generous

@@ -1,0 +1,43 @@
+// The views of a batch's images that networks see: placed, their pixels changed, normalised.
+#pragma once
+
+#include <span>
+
+#include "data/augment.h"
+#include "data/loader.h"
+#include "data/pixel_ops.h"
+#include "data/prepared.h"
+
+namespace generous {
+
+enum class ViewKind : std::uint8_t { ordinary, strong };
+
+/// Geometry is a placement, which any device applies; what is done to pixels is done by the threads that
+/// prepare a batch.
+class ViewMaker {
+ public:
+  /// `dataset`, on the host, must outlive it.
+  ViewMaker(const Dataset& dataset, const DatasetInfo& info, const LoaderOptions& options);
+
+  /// Of these images of the dataset, in `epoch`. From any thread.
+  PreparedView prepare(ViewKind kind, std::span<const std::uint32_t> samples, std::uint32_t epoch) const;
+  /// f32 {B, H, W, C} on the loader's device; undefined if that of `prepared` is.
+  Tensor finish(const PreparedView& prepared) const;
+
+ private:
+  Augmentation draw(ViewKind kind, std::uint32_t epoch, std::uint32_t sample) const;
+  void change_pixels(const Pixels& image, std::uint32_t epoch, std::uint32_t sample) const;
+
+  const Dataset& dataset_;
+  const DatasetInfo info_;
+  const LoaderOptions options_;
+  const ImageShape shape_;
+  const NormaliseTable table_;
+  const Random ordinary_;
+  const Random second_;
+  const Random strong_;
+  Tensor images_on_gpu_;  ///< undefined on the host
+  Tensor table_on_gpu_;
+};
+
+}  // namespace generous
