@@ -2,8 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include "core/backend.h"
 #include "nn/optim.h"
 #include "nn/schedule.h"
+#include "nn/weight_average.h"
 #include "tests/core/cpu_implementations.h"
 #include "tests/nn/golden_files.h"
 #include "tests/nn/golden_model.h"
@@ -139,7 +141,78 @@ Schedule schedule_of(const json& item) {
                         .least = args.at("eta_min")};
 }
 
+/// A weight and a counter.
+class Weight : public Module {
+ public:
+  explicit Weight(const Shape& shape)
+      : weight(add_parameter("weight", shape, {})), counter(add_buffer("counter", {}, DType::i64, {})) {}
+  Tensor forward(const Tensor& x) override { return x; }
+
+  Tensor weight;
+  Tensor counter;
+};
+
+/// Matrices of a file, each one element of a list.
+Tensor matrix_of(const json& rows) {
+  const std::vector<double> values = flat(rows);
+  const auto count = static_cast<std::int64_t>(rows.size());
+  return Tensor::from(std::vector<float>(values.begin(), values.end()),
+                      {count, static_cast<std::int64_t>(values.size()) / count});
+}
+
 }  // namespace
+
+TEST_CASE("every average of weights, step by step") {
+  const auto file = golden_json("optimizers.json");
+  if (!file) return;
+  on_every_cpu_implementation([&] {
+    for (const json& item : file->at("ema")) {
+      const json& inputs = item.at("inputs");
+      REQUIRE(item.at("averages").size() == inputs.size());
+      Weight module(matrix_of(inputs.at(0)).shape());
+      WeightAverage average(module, item.at("args").at("decay").get<double>());
+      Complaints complaints;
+      for (std::size_t i = 0; i < inputs.size(); ++i) {
+        Tensor weight = module.weight.detach();
+        backend(Device::cpu).copy(matrix_of(inputs[i]), weight);
+        module.counter.data<std::int64_t>()[0] = static_cast<std::int64_t>(i);
+        average.update();
+        const NamedTensors state = average.state();
+        REQUIRE(state.size() == 2);
+        compare_matrix(state[0].second, item["averages"][i], "average", complaints);
+        CHECK(state[1].second.data<std::int64_t>()[0] == static_cast<std::int64_t>(i));
+      }
+      expect_none(complaints);
+    }
+  });
+}
+
+TEST_CASE("an average changes places with the weights, and goes on where it was saved") {
+  const auto set = [](Weight& module, float value) {
+    Tensor weight = module.weight.detach();
+    backend(Device::cpu).fill(weight, static_cast<double>(value));
+  };
+  Weight module({3, 2});
+  WeightAverage average(module, 0.75);
+  set(module, 8.0F);
+  average.update();
+  set(module, 4.0F);
+  average.update();
+  CHECK(average.state()[0].second.data<float>()[5] == 7.0F);
+  average.exchange();
+  CHECK(module.weight.data<float>()[5] == 7.0F);
+  CHECK(average.state()[0].second.data<float>()[5] == 4.0F);
+  average.exchange();
+  CHECK(module.weight.data<float>()[5] == 4.0F);
+
+  Weight other({3, 2});
+  WeightAverage resumed(other, 0.75);
+  resumed.load_state(average.state(), "the other");
+  set(other, 3.0F);
+  resumed.update();
+  CHECK(resumed.state()[0].second.data<float>()[5] == 6.0F);  // not 3: it had begun
+  CHECK_THROWS_AS(resumed.load_state({}, "nothing"), Error);
+}
 
 TEST_CASE("every optimiser, step by step") {
   const auto file = golden_json("optimizers.json");
