@@ -6,45 +6,14 @@
 #include "apps/training/settings.h"
 #include "core/console.h"
 #include "core/files.h"
-#include "core/hash.h"
 #include "core/threads.h"
 
 namespace generous {
 
 namespace {
 
-Data load_data(ImageSettings& settings) {
-  Data data{dataset_info(settings.dataset), load_images(settings, Split::train),
-            load_images(settings, Split::test)};
-  require(data.train.classes == data.test.classes, "{}: the {} training classes are not the {} test classes",
-          settings.data_dir, data.train.classes.size(), data.test.classes.size());
-  const Shape train = image_shape(data.train);
-  const Shape test = image_shape(data.test);
-  require(train == test, "{}: training images are {}, test images {}", settings.data_dir, train.str(),
-          test.str());
-  return data;
-}
-
-std::string hash_of(const Tensor& images) {
-  Hash hash;
-  hash.add(images.shape().str());
-  hash.add({static_cast<const std::byte*>(images.raw()), images.bytes()});
-  return hash.hex();
-}
-
-std::string hash_of(const std::vector<std::int64_t>& labels) {
-  Hash hash;
-  hash.add(std::as_bytes(std::span(labels)));
-  return hash.hex();
-}
-
 Inputs inputs_of(const Data& data, const Teacher& teacher) {
-  Inputs inputs{.classes = data.train.classes,
-                .hashes = {{"training images", hash_of(data.train.images)},
-                           {"training labels", hash_of(data.train.labels)},
-                           {"test images", hash_of(data.test.images)},
-                           {"test labels", hash_of(data.test.labels)}},
-                .threads = settle_threads()};
+  Inputs inputs{.classes = data.train.classes, .hashes = hashes_of(data), .threads = settle_threads()};
   if (!teacher.weights.hash.empty()) inputs.hashes["teacher's weights"] = teacher.weights.hash;
   return inputs;
 }
@@ -60,18 +29,6 @@ void describe(RunLog& log, const std::string& program, const TrainingSettings& s
                        settings.device.device, backend(settings.step.device).description(),
                        settings.dtype.dtype, settings.optimizer.optimizer, settings.optimizer.learning_rate,
                        settings.seed, settings.run.save_path));
-}
-
-/// The training images in order, as they are evaluated.
-void for_each_image(const Data& data, const TrainingBatchSettings& batches, Device device,
-                    const std::function<void(const Batch&)>& use) {
-  LoaderOptions options = batches.loader_options(0, device);
-  options.shuffle = false;
-  options.augment = false;
-  options.drop_last = false;
-  Loader loader(data.train, data.info, options);
-  loader.start_epoch(0);
-  while (const auto batch = loader.next()) use(*batch);
 }
 
 int train_shown(TrainingSettings& settings, const Options& options, const TrainingStage& stage,

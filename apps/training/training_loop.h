@@ -6,6 +6,7 @@
 #include "apps/training/saving.h"
 #include "apps/training/teacher.h"
 #include "apps/training/train_step.h"
+#include "apps/training/training_data.h"
 #include "data/loader.h"
 #include "nn/schedule.h"
 
@@ -16,13 +17,6 @@ struct LoopSettings {
   std::int64_t max_steps = 0;
 
   void declare(Options& options);
-};
-
-/// Both splits of a dataset.
-struct Data {
-  const DatasetInfo& info;
-  Dataset train;
-  Dataset test;
 };
 
 /// What a training is made of. Networks, method and optimiser are on step.device; all but the small settings

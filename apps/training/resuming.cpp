@@ -1,0 +1,54 @@
+// How a training loop goes on from a saved state.
+#include <fmt/format.h>
+
+#include "apps/training/training_loop.h"
+#include "core/files.h"
+#include "core/finite.h"
+#include "nn/state_dict.h"
+
+namespace generous {
+
+std::vector<std::string> TrainingLoop::restore(const TrainingState& state,
+                                               const std::filesystem::path& source) {
+  require(state.train_images == run_.train_images,
+          "cannot resume {}: the run was started on {} training images, now there are {}", source.string(),
+          state.train_images, run_.train_images);
+  std::vector<std::string> notes = check_same_inputs(run_.inputs, state, source);
+  check_reachable(state.position, source.string());
+  position_ = state.position;
+  if (position_.step > 0) {
+    load_state_dict(training_.student, state.model, source.string());
+    load_state_dict(training_.method, state.method, source.string());
+    for (const NamedTensors* tensors : {&state.model, &state.method, &state.optimizer})
+      require_finite(*tensors, source.string());
+    training_.optimizer.load_state(state.optimizer, source.string());
+  }
+  for (std::string& note : report_.restore(state)) notes.push_back(std::move(note));
+  if (position_.best_epoch > 0 && !file_exists(run_.folder.best_model()))
+    notes.push_back(
+        fmt::format("{} is missing: the weights of the best epoch so far, {} with top-1 {:.2f} %, are lost; "
+                    "it is written when "
+                    "an epoch is better than that",
+                    run_.folder.best_model().string(), position_.best_epoch, position_.best_accuracy));
+  return notes;
+}
+
+/// Throws Error unless this run comes through the position.
+void TrainingLoop::check_reachable(const Position& position, const std::string& source) const {
+  require(position.sums.terms.size() == position_.sums.terms.size(),
+          "{} is damaged: it has {} loss terms, this program has {}", source, position.sums.terms.size(),
+          position_.sums.terms.size());
+  require(position.paper_best.has_value() == position_.paper_best.has_value(),
+          "{} is damaged: its paper_best_epoch does not go with paper_metrics {}", source,
+          position_.paper_best ? 1 : 0);
+  const std::int64_t batches = train_loader_.batches();
+  require(
+      position.step_in_epoch <= batches && position.step == position.epoch * batches + position.step_in_epoch,
+      "{} is damaged: {} epochs of {} steps and {} steps more are not its {} steps", source, position.epoch,
+      batches, position.step_in_epoch, position.step);
+  const std::int64_t images = train_loader_.images_in(position.step_in_epoch);
+  require(position.sums.images == images, "{} is damaged: {} steps of an epoch have {} images, not {}",
+          source, position.step_in_epoch, images, position.sums.images);
+}
+
+}  // namespace generous
