@@ -10,7 +10,7 @@
 #include "apps/training/images.h"
 #include "apps/training/log.h"
 #include "apps/training/program.h"
-#include "apps/training/weights.h"
+#include "apps/training/trained_network.h"
 #include "core/console.h"
 
 namespace {
@@ -53,9 +53,8 @@ int evaluate_weights(Options& options) {
   const std::filesystem::path file = finder.find("weights", settings.weights);
   const Dataset dataset =
       load_images(settings.images, settings.split == "train" ? Split::train : Split::test);
-  const std::unique_ptr<Network> model = settings.model.make(model_options(dataset, 0, device));
-  const LoadedWeights weights =
-      load_weights(*model, file, {.model_name = settings.model.name, .classes = dataset.classes});
+  const auto [model, weights] =
+      load_network(settings.model, model_options(dataset, 0, device), file, dataset.classes);
   model->freeze();
 
   Loader loader(dataset, dataset_info(settings.images.dataset), settings.batches.loader_options(device));

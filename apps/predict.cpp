@@ -7,9 +7,8 @@
 #include "apps/stages.h"
 #include "apps/training/device.h"
 #include "apps/training/evaluation.h"
-#include "apps/training/model.h"
 #include "apps/training/program.h"
-#include "apps/training/weights.h"
+#include "apps/training/trained_network.h"
 #include "core/console.h"
 #include "core/finite.h"
 #include "core/safetensors.h"
@@ -93,10 +92,12 @@ int predict(Options& options) {
   const DType dtype = choose_dtype(settings.dtype.dtype, device);
   const Tensor images = read_images(settings.input);
   const std::unique_ptr<Network> model =
-      settings.model.make({.classes = settings.classes,
-                           .image = {images.size(1), images.size(2), images.size(3)},
-                           .device = device});
-  load_weights(*model, weights, {.model_name = settings.model.name, .classes = {}});
+      load_network(settings.model,
+                   {.classes = settings.classes,
+                    .image = {images.size(1), images.size(2), images.size(3)},
+                    .device = device},
+                   weights, {})
+          .network;
   model->freeze();
 
   const NoGrad no_grad;

@@ -91,7 +91,11 @@ class Module {
   /// Creates a child module, owned by this one: `Conv2d& conv1 = add<Conv2d>("conv1", ...)`.
   template <class M, class... Args>
   M& add(std::string_view name, Args&&... args) {
-    auto child = std::make_unique<M>(std::forward<Args>(args)...);
+    return adopt(name, std::make_unique<M>(std::forward<Args>(args)...));
+  }
+  /// The same of one that is there already.
+  template <class M>
+  M& adopt(std::string_view name, std::unique_ptr<M> child) {
     M& reference = *child;
     children_.emplace_back(std::string(name), std::move(child));
     return reference;

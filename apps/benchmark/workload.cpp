@@ -64,12 +64,14 @@ Workload::Workload(const WorkloadOptions& options)
     if (!method_->needs().teacher_trains) teacher_->freeze();
   }
   const Tensor labels = batch_.labels.to(Device::cpu);
+  const TrainStepOptions step_options{.dtype = options.dtype, .device = options.device};
+  model_ = student_for(*method_, std::move(model_), teacher_.get(), {32, 32, 3}, step_options, 0);
   connect({*model_, teacher_.get(), *method_},
           {.shape = {32, 32, 3},
            .labels = labels.data<std::int64_t>(),
            .classes = classes,
            .for_each_batch = [this](const auto& use) { use(batch_); }},
-          {.dtype = options.dtype, .device = options.device}, 0);
+          step_options, 0);
   optimizer_ = make_sgd(parameters_of(*model_, *method_), {.momentum = 0.9F, .weight_decay = 5e-4F});
   optimizer_->set_learning_rate(learning_rate);
   step_ = make_step(options.record);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "apps/training/trained_network.h"
 #include "core/autograd.h"
 #include "core/error.h"
 #include "core/finite.h"
@@ -24,8 +25,9 @@ Teacher TeacherSettings::load(const WeightFinder& finder, const TrainingStage& s
                               bool trains) const {
   if (stage.teacher_model.empty()) return {};
   const std::filesystem::path file = finder.find(stage.teacher_weights, weights);
-  Teacher teacher{.model = model.make(options), .weights = {}, .path = weights};
-  teacher.weights = load_weights(*teacher.model, file, {.model_name = model.name, .classes = classes});
+  TrainedNetwork trained = load_network(model, options, file, classes);
+  Teacher teacher{
+      .model = std::move(trained.network), .weights = std::move(trained.weights), .path = weights};
   if (!trains) teacher.model->freeze();
   return teacher;
 }

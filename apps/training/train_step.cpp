@@ -22,15 +22,16 @@ Outputs outputs_of(Network& network, const Tensor& images, const Needs& needs) {
   return outputs;
 }
 
-/// What a network says of a black image, without leaving a trace in it.
-Outputs outputs_for_one_image(Network& network, const Shape& image, const TrainStepOptions& options,
+/// What a network says of a black image, without leaving a trace in it; nothing where nothing is needed.
+Outputs outputs_for_one_image(Network* network, const Shape& image, const TrainStepOptions& options,
                               const Needs& needs) {
+  if (network == nullptr || !(needs.features || needs.classifiers)) return {};
   const NoGrad no_grad;
-  const bool training = network.training();
-  if (training) network.eval();
+  const bool training = network->training();
+  if (training) network->eval();
   const Tensor black = Tensor::zeros({1, image[0], image[1], image[2]}, DType::f32, options.device);
-  Outputs outputs = outputs_of(network, cast(black, options.dtype), needs);
-  if (training) network.train();
+  Outputs outputs = outputs_of(*network, cast(black, options.dtype), needs);
+  if (training) network->train();
   return outputs;
 }
 
@@ -53,13 +54,20 @@ Tensor class_means(Network& teacher, const TrainingImages& images, const TrainSt
 
 }  // namespace
 
+std::unique_ptr<Network> student_for(Method& method, std::unique_ptr<Network> student, Network* teacher,
+                                     const Shape& image, const TrainStepOptions& options,
+                                     std::uint64_t seed) {
+  const Outputs of_student = outputs_for_one_image(student.get(), image, options, method.needs());
+  const Outputs of_teacher = outputs_for_one_image(teacher, image, options, method.needs());
+  return method.student(std::move(student), of_student, of_teacher, seed);
+}
+
 void connect(const Distillation& distillation, const TrainingImages& images, const TrainStepOptions& options,
              std::uint64_t seed) {
   Method& method = distillation.method;
   const Needs needs = method.needs();
   const auto outputs = [&](Network* network) {
-    const bool wanted = (needs.features || needs.classifiers) && network != nullptr;
-    return wanted ? outputs_for_one_image(*network, images.shape, options, needs) : Outputs{};
+    return outputs_for_one_image(network, images.shape, options, needs);
   };
   TrainingSet train{.labels = images.labels, .classes = images.classes};
   if (needs.class_means) train.class_means = class_means(*distillation.teacher, images, options);

@@ -41,6 +41,11 @@ struct TrainingImages {
   std::function<void(const std::function<void(const Batch&)>&)> for_each_batch = {};
 };
 
+/// The network to train where `method` distils into `student`, for images {H, W, C}; with what it adds
+/// initialised by `seed`. Throws Error if the method cannot join the two networks.
+std::unique_ptr<Network> student_for(Method& method, std::unique_ptr<Network> student, Network* teacher,
+                                     const Shape& image, const TrainStepOptions& options, std::uint64_t seed);
+
 /// Builds what the method has of its own for these networks, initialises it by `seed` and moves it to their
 /// device. Throws Error if it cannot join them.
 void connect(const Distillation& distillation, const TrainingImages& images, const TrainStepOptions& options,

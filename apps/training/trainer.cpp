@@ -4,6 +4,7 @@
 
 #include "apps/training/run_lock.h"
 #include "apps/training/settings.h"
+#include "apps/training/trained_network.h"
 #include "core/console.h"
 #include "core/files.h"
 #include "core/threads.h"
@@ -58,11 +59,19 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
   const auto seed = static_cast<std::uint64_t>(settings.seed);
   const ModelOptions model_options = generous::model_options(data.train, seed, device);
   check_batches(settings.batches, settings.model, model_options, data.train.size());
-  const std::unique_ptr<Network> model = settings.model.make(model_options);
   const WeightFinder finder{folder.path, [&](const auto& run) { return program_of_run(stages, run); }};
   Method& method = *settings.method;
   const Teacher teacher =
       settings.teacher.load(finder, stage, model_options, classes, method.needs().teacher_trains);
+  std::vector<std::string> notes = {teacher.weights.note};
+  std::unique_ptr<Network> model = settings.model.make(model_options);
+  const bool begun = state && state->position.step > 0;
+  if (!begun && !settings.init.empty())
+    notes.push_back(load_weights(*model, read_weights(finder.find("init", settings.init)),
+                                 {.model_name = settings.model.name, .classes = classes})
+                        .note);
+  model =
+      student_for(method, std::move(model), teacher.model.get(), model_options.image, settings.step, seed);
   connect({*model, teacher.model.get(), method},
           {.shape = image_shape(data.train),
            .labels = data.train.labels,
@@ -73,12 +82,6 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
   require(optimizer->losses() <= method.losses(),
           "optimizer: {} keeps the gradients of {} losses apart, method {} has {}; sgd takes their sum",
           settings.optimizer.optimizer, optimizer->losses(), settings.method_name, method.losses());
-  std::vector<std::string> notes = {teacher.weights.note};
-  const bool begun = state && state->position.step > 0;
-  if (!begun && !settings.init.empty())
-    notes.push_back(load_weights(*model, finder.find("init", settings.init),
-                                 {.model_name = settings.model.name, .classes = classes})
-                        .note);
   LoaderOptions batches = settings.batches.loader_options(seed, device);
   batches.second_view = method.needs().views == 2;
   TrainingLoop loop({.loop = settings.loop,
@@ -91,7 +94,7 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
                      .method = method,
                      .optimizer = *optimizer},
                     {.folder = folder,
-                     .origin = {settings.model.name, settings.images.dataset, classes},
+                     .origin = {settings.model.name, settings.images.dataset, classes, head_of(*model)},
                      .config = options.to_json(),
                      .train_images = data.train.size(),
                      .inputs = inputs_of(data, teacher)},

@@ -22,6 +22,7 @@ namespace fs = std::filesystem;
 constexpr const char* model_key = "model_name";
 constexpr const char* dataset_key = "dataset";
 constexpr const char* classes_key = "classes";
+constexpr const char* head_key = "head";
 
 std::string hash_of(const NamedTensors& tensors) {
   Hash hash;
@@ -110,16 +111,24 @@ fs::path WeightFinder::find(const std::string& key, const std::string& path) con
 }
 
 void write_weights(const fs::path& path, const NamedTensors& weights, const WeightsOrigin& origin) {
-  write_safetensors(path, weights,
-                    {{"format", "pt"},
-                     {model_key, origin.model_name},
-                     {dataset_key, origin.dataset},
-                     {classes_key, list_to_json(origin.classes)}});
+  std::map<std::string, std::string> metadata{{"format", "pt"},
+                                              {model_key, origin.model_name},
+                                              {dataset_key, origin.dataset},
+                                              {classes_key, list_to_json(origin.classes)}};
+  if (!origin.head.empty()) metadata.emplace(head_key, origin.head);
+  write_safetensors(path, weights, metadata);
 }
 
-LoadedWeights load_weights(Module& model, const fs::path& path, const WeightsOrigin& wanted) {
-  const SafetensorsFile file = read_safetensors(path);
-  const std::string source = path.string();
+WeightsFile read_weights(const fs::path& path) {
+  WeightsFile file{.source = path.string(), .content = read_safetensors(path), .head = {}};
+  if (const auto head = file.content.metadata.find(head_key); head != file.content.metadata.end())
+    file.head = head->second;
+  return file;
+}
+
+LoadedWeights load_weights(Module& model, const WeightsFile& weights, const WeightsOrigin& wanted) {
+  const SafetensorsFile& file = weights.content;
+  const std::string& source = weights.source;
   LoadedWeights loaded{.hash = hash_of(file.tensors), .note = {}};
   const auto dataset = file.metadata.find(dataset_key);
   if (dataset != file.metadata.end() && !wanted.classes.empty()) {  // this program wrote it

@@ -38,6 +38,7 @@ struct WeightsOrigin {
   std::string model_name;
   std::string dataset = {};
   std::vector<std::string> classes;  ///< by index; empty: not known
+  std::string head = {};             ///< head_of(network)
 };
 
 /// A run's weights as a file that other programs read, PyTorch's included.
@@ -50,10 +51,19 @@ struct LoadedWeights {
   std::string note;  ///< about their classes; usually empty
 };
 
+/// A file of weights, read.
+struct WeightsFile {
+  std::string source;  ///< its path
+  SafetensorsFile content;
+  std::string head;  ///< WeightsOrigin::head
+};
+/// Throws Error for a file that is missing or damaged.
+WeightsFile read_weights(const std::filesystem::path& path);
+
 /// Loads a file into the model of this name, whose outputs are to stand for `wanted.classes`, in this order.
-/// Throws Error if it is missing or damaged, has another model's weights or some that are not finite, or if
+/// Throws Error if it has another model's weights or some that are not finite, or if
 /// its outputs stand for these classes in another order. A file that this program did not write says nothing
 /// of its model and classes, and is taken as it is.
-LoadedWeights load_weights(Module& model, const std::filesystem::path& path, const WeightsOrigin& wanted);
+LoadedWeights load_weights(Module& model, const WeightsFile& file, const WeightsOrigin& wanted);
 
 }  // namespace generous

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -80,6 +81,12 @@ class Method : public Module {
   virtual std::size_t losses() const { return 2; }
   /// The names of Loss::terms.
   virtual std::vector<std::string> terms() const = 0;
+  /// The network to train: the student itself, or one built around it. Called once, before `connect`, with
+  /// the outputs of one image as there. Throws Error for a pair that the method cannot join.
+  virtual std::unique_ptr<Network> student(std::unique_ptr<Network> student, const Outputs& /*of_student*/,
+                                           const Outputs& /*of_teacher*/, std::uint64_t /*seed*/) {
+    return student;
+  }
   /// Builds what depends on the networks; called once, before `loss`. The outputs are of one image; empty
   /// where neither features nor classifiers are needed. Throws Error for a pair that the method cannot join.
   virtual void connect(const Outputs& /*student*/, const Outputs& /*teacher*/, const TrainingSet& /*train*/) {

@@ -1,6 +1,6 @@
 #include "nn/distill/simkd.h"
 
-#include "nn/distill/feature_method.h"
+#include "nn/reused_classifier.h"
 
 namespace generous {
 namespace {
@@ -13,36 +13,44 @@ class SimKd : public FeatureMethod {
     options.add("factor", factor_,
                 {.help = "by which the projector is narrower inside than the teacher", .min = 1, .max = 64});
   }
-  void connect(const Outputs& student, const Outputs& teacher, const TrainingSet&) override {
-    const FeaturePair last = last_pair("simkd", student, teacher);
+  Needs needs() const override { return {.features = true, .classifiers = true}; }
+  std::unique_ptr<Network> student(std::unique_ptr<Network> student, const Outputs& of_student,
+                                   const Outputs& of_teacher, std::uint64_t seed) override {
+    const FeaturePair last = last_pair("simkd", of_student, of_teacher);
+    const Classifier& classifier = of_teacher.classifier;
+    require(last.teacher.size(3) == classifier.weight.size(1),
+            "simkd: the teacher's classifier takes {} channels, its last stage {} has others: it cannot be "
+            "reused behind that",
+            classifier.weight.size(1), last.teacher.shape().str());
     require(last.teacher.size(3) >= factor_, "simkd: factor {} leaves nothing of the teacher's {} channels",
             factor_, last.teacher.size(3));
-    transfer_ = &add<Projector>("transfer", last.student.size(3), last.teacher.size(3), factor_);
+    auto built = std::make_unique<ReusedClassifier>(
+        std::move(student), ReusedClassifierOptions{.in = last.student.size(3),
+                                                    .channels = last.teacher.size(3),
+                                                    .factor = factor_,
+                                                    .height = last.teacher.size(1),
+                                                    .width = last.teacher.size(2),
+                                                    .classes = classifier.weight.size(0)});
+    built->head().initialise(seed);
+    built->head().to(last.student.device());
+    built->head().reuse(classifier);
+    return built;
   }
 
  protected:
   Tensor knowledge(const DistillBatch& batch) override {
-    const FeaturePair same = pool_to_smaller(last_pair("simkd", batch.student[0], batch.teacher[0]));
-    return mean_squared_error((*transfer_)(same.student), same.teacher);
+    return simkd_loss(last_pair("simkd", batch.student[0], batch.teacher[0]));
   }
 
  private:
   std::int64_t factor_ = 2;
-  Projector* transfer_ = nullptr;
 };
 
 }  // namespace
 
-Projector::Projector(std::int64_t in, std::int64_t out, std::int64_t factor) {
-  const std::int64_t narrow = out / factor;
-  const auto layer = [this](const Conv2dOptions& options) {
-    append<Conv2d>(options);
-    append<BatchNorm>(options.out);
-    append<ReLU>();
-  };
-  layer(conv1x1(in, narrow, 1, Conv2dOptions::Weights::fan_in));
-  layer(conv3x3(narrow, narrow, 1, Conv2dOptions::Weights::fan_in));
-  layer(conv1x1(narrow, out, 1, Conv2dOptions::Weights::fan_in));
+Tensor simkd_loss(const FeaturePair& last) {
+  const FeaturePair same = pool_to_smaller(last);
+  return mean_squared_error(same.student, same.teacher);
 }
 
 std::unique_ptr<Method> make_simkd() { return std::make_unique<SimKd>(); }

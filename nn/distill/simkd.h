@@ -3,19 +3,16 @@
 
 #include <memory>
 
-#include "nn/distill/method.h"
+#include "nn/distill/feature_method.h"
 
 namespace generous {
 
-/// The student's images {N, H, W, in} -> {N, H, W, out}, the teacher's channels: 1x1 to out / factor, 3x3,
-/// 1x1 to out, each with batch norm and ReLU.
-class Projector : public Sequential {
- public:
-  Projector(std::int64_t in, std::int64_t out, std::int64_t factor);
-};
+/// {}: mean (S - f_t)^2 of the student's projected last stage and the teacher's; where S is the smaller one,
+/// f_t is averaged down to its size.
+Tensor simkd_loss(const FeaturePair& last);
 
-/// weight * mean (S - f_t)^2 of the last stage, in the smaller size of the two: S the student's by the
-/// projector `transfer`. No cross-entropy: the student's own classifier is not trained.
+/// weight * simkd_loss. The student becomes a ReusedClassifier, and its head trains with it; there is no
+/// cross-entropy, and the student's own classifier is not trained.
 std::unique_ptr<Method> make_simkd();
 
 }  // namespace generous

@@ -53,6 +53,7 @@ struct Run {
     Options options("test");
     method->declare(options);
     if (!method->needs().teacher_trains) teacher->freeze();
+    student = student_for(*method, std::move(student), teacher.get(), image, options_of_step, 3);
     for (std::int64_t i = 0; i < 2 * batch_size; ++i) labels.push_back(i % classes);
     connect({*student, teacher.get(), *method},
             {.shape = image,

@@ -1,5 +1,6 @@
 // The real programs: the three stages, evaluate and predict end to end, and what they do with bad input.
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
@@ -248,6 +249,43 @@ TEST_CASE("evaluate agrees with the run, and predict with the model") {
     CHECK(before[0].first == "conv1.weight");
     CHECK(std::ranges::equal(before[0].second.data<float>(), after[0].second.data<float>()));
   }
+}
+
+TEST_CASE("SimKD's student is evaluated with its head, resumed, and teaches in its turn") {
+  const TemporaryFolder folder;
+  make_images(folder / "images");
+  const Arguments data = {"--dataset", "class_folders", "--data_dir", (folder / "images").string()};
+  const Arguments common = data + Arguments{"--batch_size", "8", "--num_workers", "0", "--threads", "2"};
+  const auto run = [&](const std::string& name) { return (folder / name).string(); };
+  const auto weights = [&](const std::string& name) {
+    return (folder / name / "last_model.safetensors").string();
+  };
+  completed("train_standard", common + Arguments{"--model_name", "wrn_10_2", "--save_path", run("teacher"),
+                                                 "--num_epochs", "1"});
+  const Arguments student =
+      common + Arguments{"--model_name",     "resnet8",          "--teacher_model", "wrn_10_2",
+                         "--teacher_resume", weights("teacher"), "--method",        "simkd"};
+  completed("train_kd", student + Arguments{"--save_path", run("student"), "--num_epochs", "2"});
+  completed("train_kd",
+            student + Arguments{"--save_path", run("halved"), "--num_epochs", "2", "--max_steps", "2"});
+  completed("train_kd", {"--save_path", run("halved"), "--resume"});
+  CHECK(read_file(weights("student")) == read_file(weights("halved")));
+
+  const std::string evaluated =
+      completed("evaluate", data + Arguments{"--model_name", "resnet8", "--weights", weights("student")});
+  const double top1 = csv_value(folder / "student" / "metrics.csv", "test_accuracy", 2);
+  CHECK(contains(evaluated, fmt::format("top-1    {:.4f} %", top1)));
+
+  const SafetensorsFile file = read_safetensors(weights("student"));
+  CHECK(file.metadata.at("head") == R"({"channels":128,"factor":2,"height":4,"in":64,"width":6})");
+  completed("train_kd", common + Arguments{"--model_name", "resnet8", "--teacher_model", "resnet8",
+                                           "--teacher_resume", weights("student"), "--method", "at",
+                                           "--save_path", run("grandchild"), "--num_epochs", "1"});
+  std::map<std::string, std::string> metadata = file.metadata;
+  metadata["head"] = R"({"channels":128,"factor":2,"height":0,"in":64,"width":6})";
+  write_safetensors(weights("student"), file.tensors, metadata);
+  check_error("evaluate", data + Arguments{"--model_name", "resnet8", "--weights", weights("student")}, 1,
+              {weights("student"), "head: expected height from 1 to 65536"});
 }
 
 TEST_CASE("loader_benchmark prints its measurement, also as JSON") {

@@ -137,7 +137,15 @@ TEST_CASE("a signal stops the run in good order: exit 130 or 143, and the resume
   }
 }
 
-TEST_CASE("the second signal ends the program at once") {
+// ThreadSanitizer hands a signal to its handler at the thread's next library call, when the first signal may
+// have ended the run in good order.
+#ifdef __SANITIZE_THREAD__
+constexpr bool signals_are_deferred = true;
+#else
+constexpr bool signals_are_deferred = false;
+#endif
+
+TEST_CASE("the second signal ends the program at once" * doctest::skip(signals_are_deferred)) {
   const TemporaryFolder folder;
   make_images(folder / "images");
   RunningProgram program("train_standard",

@@ -19,6 +19,7 @@
 #include "nn/distill/nd.h"
 #include "nn/distill/ofd.h"
 #include "nn/distill/simkd.h"
+#include "nn/reused_classifier.h"
 #include "nn/state_dict.h"
 #include "tests/core/cpu_implementations.h"
 #include "tests/nn/golden_compare.h"
@@ -178,7 +179,6 @@ const std::map<std::string, std::map<std::string, std::string>> settings{
     {"vid", {{"log_scales", ""}}},
     {"reviewkd",
      {{"warm", ""}, {"in_channels", ""}, {"out_channels", ""}, {"shapes", ""}, {"out_shapes", ""}}},
-    {"simkd", {{"classes", ""}}},
     {"crd", {{"K", "negatives"}, {"momentum", "bank_momentum"}, {"n_data", ""}}},
 };
 
@@ -226,26 +226,32 @@ void check_method(GoldenCase& golden, const std::function<void(Outputs& teacher)
   compare_buffers(golden, *method);
 }
 
-/// The projected feature also gives logits, by the teacher's classifier.
+/// SimKD's head: the projected feature, and the logits of the teacher's classifier.
 void check_simkd(GoldenCase& golden) {
-  check_method(golden);
-  const json& classifier = golden.item.at("teacher_classifier");
-  std::vector<Tensor> weights;
-  for (const json& entry : classifier) {
-    const auto name = entry.at(0).get<std::string>();
-    weights.push_back(golden_state(golden.prefix + name, shape_of(entry.at(1))));
-  }
-  GoldenCase again(golden.file, golden.item);
-  const FeaturePair same =
-      pool_to_smaller(last_pair("simkd", again.outputs("student"), again.outputs("teacher")));
-  Projector projector(same.student.size(3), same.teacher.size(3), golden.item.at("args").at("factor"));
-  NamedTensors values;
-  for (const auto& [name, tensor] : state_dict(projector))
-    values.emplace_back(name, golden_state(golden.prefix + "transfer." + name, tensor.shape()));
-  load_state_dict(projector, values, "the deterministic fill");
-  const Tensor logits = linear(global_avg_pool(projector(same.student)), weights[0], weights[1]);
+  const FeaturePair last = last_pair("simkd", golden.outputs("student"), golden.outputs("teacher"));
+  const json& names = golden.item.at("teacher_classifier");
+  const auto weight_of = [&](std::size_t i) {
+    return golden_state(golden.prefix + names.at(i).at(0).get<std::string>(), shape_of(names.at(i).at(1)));
+  };
+  const Classifier classifier{.weight = weight_of(0), .bias = weight_of(1)};
+  ReusedClassifierHead head({.in = last.student.size(3),
+                             .channels = last.teacher.size(3),
+                             .factor = golden.item.at("args").at("factor"),
+                             .height = last.teacher.size(1),
+                             .width = last.teacher.size(2),
+                             .classes = golden.item.at("args").at("classes")});
+  fill_state(golden, head, [](const std::string& name) { return name.starts_with("classifier"); });
+  head.reuse(classifier);
+  const Tensor projected = head.project(last.student);
+  const auto weight = static_cast<float>(golden.arg("weight"));
+  const Tensor loss = weight * simkd_loss({.student = projected, .teacher = last.teacher});
+  compare_value(loss, golden.item.at("value"), "value");
+  backward(loss);
+  compare_gradients(golden, &head);
+  compare_buffers(golden, head);
   Complaints complaints;
-  compare_matrix(logits.detach(), golden.item.at("logits"), "logits", complaints);
+  compare_matrix(head.classify(global_avg_pool(projected)).detach(), golden.item.at("logits"), "logits",
+                 complaints);
   expect_none(complaints);
 }
 

@@ -1,0 +1,64 @@
+#include "apps/training/trained_network.h"
+
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "nn/reused_classifier.h"
+
+namespace generous {
+
+namespace {
+
+using nlohmann::json;
+using Count = std::int64_t ReusedClassifierOptions::*;
+
+/// What a head's JSON holds, all but the number of classes.
+constexpr std::array<std::pair<const char*, Count>, 5> counts{
+    {{"in", &ReusedClassifierOptions::in},
+     {"channels", &ReusedClassifierOptions::channels},
+     {"factor", &ReusedClassifierOptions::factor},
+     {"height", &ReusedClassifierOptions::height},
+     {"width", &ReusedClassifierOptions::width}}};
+
+constexpr std::int64_t most = 65536;  // of each
+
+ReusedClassifierOptions head_from(const std::string& text, std::int64_t classes, const std::string& source) {
+  const json head = parse_json_strictly(text, source + ": head");
+  ReusedClassifierOptions options{.classes = classes};
+  for (const auto& [name, count] : counts) {
+    const bool good = head.is_object() && head.contains(name) && head[name].is_number_integer() &&
+                      head[name] >= 1 && head[name] <= most;
+    if (!good) fail("{}: head: expected {} from 1 to {}, found {}", source, name, most, json_excerpt(head));
+    options.*count = head[name].get<std::int64_t>();
+  }
+  require(options.factor <= options.channels, "{}: head: factor {} of {} channels", source, options.factor,
+          options.channels);
+  return options;
+}
+
+}  // namespace
+
+std::string head_of(const Network& network) {
+  const auto* reused = dynamic_cast<const ReusedClassifier*>(&network);
+  if (reused == nullptr) return {};
+  json head;
+  for (const auto& [name, count] : counts) head[name] = reused->options().*count;
+  return head.dump();
+}
+
+TrainedNetwork load_network(const ModelSettings& model, const ModelOptions& options,
+                            const std::filesystem::path& file, const std::vector<std::string>& classes) {
+  const WeightsFile weights = read_weights(file);
+  std::unique_ptr<Network> network = model.make(options);
+  if (!weights.head.empty()) {
+    network = std::make_unique<ReusedClassifier>(std::move(network),
+                                                 head_from(weights.head, options.classes, file.string()));
+    network->to(options.device);
+  }
+  LoadedWeights loaded = load_weights(*network, weights, {.model_name = model.name, .classes = classes});
+  return {std::move(network), std::move(loaded)};
+}
+
+}  // namespace generous
