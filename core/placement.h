@@ -81,6 +81,15 @@ GENEROUS_HOST_DEVICE inline SourceRow source_row(const Placement& placement, std
           .step = flip ? -1 : 1};
 }
 
+/// The source pixel's index y * width + x to which rotation or shear carries place (y, x), or -1: black.
+GENEROUS_HOST_DEVICE inline std::int64_t rotated_source(const Placement& placement, std::int64_t height,
+                                                        std::int64_t width, std::int64_t y, std::int64_t x) {
+  const std::int64_t source_x = (placement.cosine * x + placement.minus_sine * y + placement.offset_x) >> 16;
+  const std::int64_t source_y = (placement.sine * x + placement.cosine * y + placement.offset_y) >> 16;
+  const bool inside = source_y >= 0 && source_y < height && source_x >= 0 && source_x < width;
+  return inside ? source_y * width + source_x : -1;
+}
+
 /// The source pixel's index y * width + x that pixel (y, x) of the output shows, or -1: black.
 GENEROUS_HOST_DEVICE inline std::int64_t source_of(const Placement& placement, std::int64_t height,
                                                    std::int64_t width, std::int64_t y, std::int64_t x) {
@@ -88,14 +97,7 @@ GENEROUS_HOST_DEVICE inline std::int64_t source_of(const Placement& placement, s
   if (x < row.begin || x >= row.end) return -1;
   const std::int64_t place = row.first + (x - row.begin) * row.step;
   if (placement.rotated == 0) return place;
-  const std::int64_t unrotated_y = place / width;
-  const std::int64_t unrotated_x = place - unrotated_y * width;
-  const std::int64_t source_x =
-      (placement.cosine * unrotated_x + placement.minus_sine * unrotated_y + placement.offset_x) >> 16;
-  const std::int64_t source_y =
-      (placement.sine * unrotated_x + placement.cosine * unrotated_y + placement.offset_y) >> 16;
-  const bool inside = source_y >= 0 && source_y < height && source_x >= 0 && source_x < width;
-  return inside ? source_y * width + source_x : -1;
+  return rotated_source(placement, height, width, place / width, place % width);
 }
 
 }  // namespace generous

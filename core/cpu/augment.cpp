@@ -29,32 +29,36 @@ void write_black(std::int64_t count, Value value, Out* out) {
     for (int c = 0; c < channels; ++c) out[c] = value(c, 0);
 }
 
+/// Row `y` of the output.
 template <int channels, class Value, class Out>
-void write_row(const SourceRow& row, std::int64_t width, const std::uint8_t* image, Value value, Out* out) {
+void write_row(const Placement& placement, const ImageShape& shape, std::int64_t y, const std::uint8_t* image,
+               Value value, Out* out) {
+  const SourceRow row = source_row(placement, shape.height, shape.width, y);
   write_black<channels>(row.begin, value, out);
-  const std::uint8_t* source = image + row.first * channels;
-  for (std::int64_t x = row.begin; x < row.end; ++x, source += row.step * channels)
-    write_pixel<channels>(source, value, out + x * channels);
-  write_black<channels>(width - row.end, value, out + row.end * channels);
-}
-
-template <int channels, class Value, class Out>
-void place(const Placement& placement, const ImageShape& shape, const std::uint8_t* image, Value value,
-           Out* out) {
-  const std::int64_t width = shape.width;
-  for (std::int64_t y = 0; y < shape.height; ++y, out += width * channels) {
-    if (placement.rotated == 0) {
-      write_row<channels>(source_row(placement, shape.height, width, y), width, image, value, out);
-      continue;
-    }
-    for (std::int64_t x = 0; x < width; ++x) {
-      const std::int64_t source = source_of(placement, shape.height, width, y, x);
+  if (placement.rotated == 0) {
+    const std::uint8_t* source = image + row.first * channels;
+    for (std::int64_t x = row.begin; x < row.end; ++x, source += row.step * channels)
+      write_pixel<channels>(source, value, out + x * channels);
+  } else {
+    const std::int64_t unrotated_y = row.first / shape.width;
+    std::int64_t unrotated_x = row.first % shape.width;
+    for (std::int64_t x = row.begin; x < row.end; ++x, unrotated_x += row.step) {
+      const std::int64_t source =
+          rotated_source(placement, shape.height, shape.width, unrotated_y, unrotated_x);
       if (source >= 0)
         write_pixel<channels>(image + source * channels, value, out + x * channels);
       else
         write_black<channels>(1, value, out + x * channels);
     }
   }
+  write_black<channels>(shape.width - row.end, value, out + row.end * channels);
+}
+
+template <int channels, class Value, class Out>
+void place(const Placement& placement, const ImageShape& shape, const std::uint8_t* image, Value value,
+           Out* out) {
+  for (std::int64_t y = 0; y < shape.height; ++y)
+    write_row<channels>(placement, shape, y, image, value, out + y * shape.width * channels);
 }
 
 template <class Value, class Out>
