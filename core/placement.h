@@ -20,11 +20,15 @@ struct Rectangle {
   std::int64_t left = 0;
   std::int64_t height = 0;
   std::int64_t width = 0;
+
+  GENEROUS_HOST_DEVICE bool contains(std::int64_t y, std::int64_t x) const {
+    return y >= top && y < top + height && x >= left && x < left + width;
+  }
 };
 
 /// One image of a batch. Without rotation, pixel (y, x) shows the source's pixel (y + shift_y, x' + shift_x),
 /// where x' is x or, flipped, width - 1 - x. With rotation or shear that place is carried on by its inverse,
-/// in 16.16 fixed point. Places outside the image are black.
+/// in 16.16 fixed point. Places outside the image are black. Last, pixels of the output are erased.
 struct Placement {
   std::int64_t sample = 0;  ///< index of the image in its dataset
   std::int64_t shift_y = 0;
@@ -36,6 +40,7 @@ struct Placement {
   std::int64_t minus_sine = 0;  ///< rounded by itself, so not always -sine
   std::int64_t offset_x = 0;
   std::int64_t offset_y = 0;
+  Rectangle erased = {};  ///< of the output: 0 behind the normalisation, the mean colour
 };
 
 /// A row of i64 for each image: the members in their order.
@@ -53,7 +58,8 @@ GENEROUS_HOST_DEVICE inline Placement placement_at(const std::int64_t* rows, std
           .sine = row[6],
           .minus_sine = row[7],
           .offset_x = row[8],
-          .offset_y = row[9]};
+          .offset_y = row[9],
+          .erased = {.top = row[10], .left = row[11], .height = row[12], .width = row[13]}};
 }
 
 /// What an unrotated row of the output shows: columns [begin, end) the source pixels first, first + step,

@@ -66,7 +66,8 @@ class Reader {
       if (!value_.is_array()) reject();
       for (const json& item : value_) out->push_back(integer(item));
     }
-    if (std::set(out->begin(), out->end()).size() != out->size()) reject();
+    const std::size_t count = about_.count > 0 ? about_.count : std::set(out->begin(), out->end()).size();
+    if (out->size() != count) reject();
   }
 
  private:
@@ -146,6 +147,8 @@ std::string expected_value(const Target& target, const About& about) {
   const auto min = static_cast<std::int64_t>(about.min);
   const auto max = static_cast<std::int64_t>(about.max);
   if (std::holds_alternative<std::int64_t*>(target)) return fmt::format("an integer from {} to {}", min, max);
+  if (about.count > 0)
+    return fmt::format("{} integers from {} to {} with commas between", about.count, min, max);
   return fmt::format("a list of integers from {} to {}, each once", min, max);
 }
 

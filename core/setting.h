@@ -22,6 +22,7 @@ struct About {
   std::string help;
   double min = 0.0;  ///< numbers: the accepted range, both ends included
   double max = 0.0;
+  std::size_t count = 0;  ///< lists of integers: exactly so many, equal ones too; 0: any number, each once
   std::vector<std::string> choices = {};  ///< text and lists of it: the accepted values; empty for any
   Role role = Role::setting;
   std::string alias = {};  ///< another name that is understood

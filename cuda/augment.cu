@@ -23,13 +23,14 @@ __global__ void augment_kernel(Images size, const std::uint8_t* __restrict__ ima
     const std::int64_t n = i / pixels;
     const std::int64_t pixel = i - n * pixels;
     const std::int64_t row = pixel / size.width;
+    const std::int64_t column = pixel - row * size.width;
     const Placement placement = placement_at(placements, n);
+    const bool erased = placement.erased.contains(row, column);
     const bool known = placement.sample >= 0 && placement.sample < size.samples;
-    const std::int64_t source =
-        known ? source_of(placement, size.height, size.width, row, pixel - row * size.width) : -1;
+    const std::int64_t source = known ? source_of(placement, size.height, size.width, row, column) : -1;
     for (std::int64_t c = 0; c < size.channels; ++c) {
       const int value = source < 0 ? 0 : images[(placement.sample * pixels + source) * size.channels + c];
-      y[i * size.channels + c] = normalise[256 * c + value];
+      y[i * size.channels + c] = erased ? 0.0F : normalise[256 * c + value];
     }
   }
 }

@@ -38,8 +38,14 @@ void check(const Dataset& dataset, const DatasetInfo& info, const LoaderOptions&
           "loader: expected images of u8 {{N, H, W, C}}");
   require(images.numel() > 0 && images.size(0) <= max_samples && images.size(3) <= 3,
           "loader: found images {}, expected at least one of 1 to 3 channels", images.shape().str());
-  require(!options.second_view || images.size(3) != 2,
-          "loader: strong views of images {}, expected 1 or 3 channels", images.shape().str());
+  require((!options.second_view && options.rand_augment.operations == 0) || images.size(3) != 2,
+          "loader: RandAugment of images {}, expected 1 or 3 channels", images.shape().str());
+  require(options.rand_augment.operations >= 0 && options.rand_augment.magnitude >= 0 &&
+              options.rand_augment.magnitude <= max_magnitude,
+          "loader: RandAugment with {} operations of magnitude {}, expected at least 0 and 0 to {}",
+          options.rand_augment.operations, options.rand_augment.magnitude, max_magnitude);
+  require(options.erasing >= 0.0 && options.erasing <= 1.0, "loader: erasing with probability {}",
+          options.erasing);
   for (std::size_t c = 0; c < static_cast<std::size_t>(images.size(3)); ++c) {
     require(info.std[c] > 0.0F, "loader: {} gives channel {} the standard deviation {}", info.name, c,
             info.std[c]);

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "data/dataset.h"
+#include "data/rand_augment.h"
 
 namespace generous {
 
@@ -18,10 +19,12 @@ struct LoaderOptions {
   int workers = 1;  ///< background threads; 0 prepares each batch when it is asked for
   std::uint64_t seed = 0;
   bool shuffle = true;
-  bool augment = true;
-  bool second_view = false;     ///< also a strong one, by draws of its own (data/rand_augment.h)
-  bool drop_last = false;       ///< leave out the last batch where it is smaller
-  Device device = Device::cpu;  ///< on a GPU the dataset's images are kept there, and augmented there
+  bool augment = true;            ///< crop, flip and rotation as the dataset has them
+  RandAugment rand_augment = {};  ///< of the ordinary view
+  double erasing = 0.0;           ///< probability of random erasing, of the ordinary view
+  bool second_view = false;       ///< also a strong one, by draws of its own (data/rand_augment.h)
+  bool drop_last = false;         ///< leave out the last batch where it is smaller
+  Device device = Device::cpu;    ///< on a GPU the dataset's images are kept there, and augmented there
 };
 
 struct Batch {

@@ -25,6 +25,25 @@ struct ImageRandom {
   }
 };
 
+/// RandAugment(n, m): after crop and flip n operations, each drawn anew from all fourteen, of magnitude m.
+struct RandAugment {
+  std::int64_t operations = 0;  ///< n; 0: none
+  std::int64_t magnitude = 0;   ///< m of torchvision's bins, 0 to 30
+};
+inline constexpr std::int64_t max_magnitude = 30;
+
+/// Operation `index` of an image of this shape, with torchvision's values. At magnitude 30, falling with it
+/// in proportion: factors 1 +- 0.9, posterize to 4 bits (8 at 0), rotate by +-30 degrees, shear by +-0.3,
+/// solarize from 0 (255 at 0), translate by +-150/331 of the size, cut off to whole pixels. Either sign is
+/// equally likely.
+PixelOperation draw_operation(const RandAugment& policy, const ImageShape& shape, const ImageRandom& random,
+                              int index);
+
+/// What is erased with this probability (torchvision's RandomErasing; Zhong et al., "Random erasing data
+/// augmentation", 2020): 2 to 33 % of the image, height over width 0.3 to 3.3 and uniform in its logarithm.
+/// No pixels in the other cases, or if ten draws do not fit.
+Rectangle draw_erasing(double probability, const ImageShape& shape, const ImageRandom& random);
+
 /// The strong view of the methods with two views (FixMatch's, Sohn et al. 2020): after crop and flip so many
 /// operations, each drawn anew from all fourteen with a value uniform in its range, then a cutout.
 inline constexpr int strong_operations = 2;

@@ -28,16 +28,18 @@ ViewMaker::ViewMaker(const Dataset& dataset, const DatasetInfo& info, const Load
       table_(make_normalise_table(info)),
       ordinary_(options.seed, "augment"),
       second_(options.seed, "augment, second view"),
-      strong_(options.seed, "strong view") {
+      strong_(options.seed, "strong view"),
+      rand_augment_(options.seed, "randaugment"),
+      erasing_(options.seed, "erasing") {
   if (options.device == Device::cpu) return;
-  images_on_gpu_ = dataset.images.to(options.device);
+  if (!changes_pixels(ViewKind::ordinary)) images_on_gpu_ = dataset.images.to(options.device);
   table_on_gpu_ = Tensor::from(std::span<const float>(table_), {3, 256}).to(options.device);
 }
 
 PreparedView ViewMaker::prepare(ViewKind kind, std::span<const std::uint32_t> samples,
                                 std::uint32_t epoch) const {
   const bool on_host = options_.device == Device::cpu;
-  const bool changes = kind == ViewKind::strong;
+  const bool changes = changes_pixels(kind);
   const Shape shape = {std::ssize(samples), shape_.height, shape_.width, shape_.channels};
   const auto numel = static_cast<std::size_t>(shape_.numel());
   const std::span<const std::uint8_t> dataset = dataset_.images.data<std::uint8_t>();
@@ -54,10 +56,12 @@ PreparedView ViewMaker::prepare(ViewKind kind, std::span<const std::uint32_t> sa
       const std::span<std::uint8_t> bytes =
           on_host ? std::span(changed) : view.images.data<std::uint8_t>().subspan(i * numel, numel);
       place_image(placement, shape_, image, bytes);
-      change_pixels({.shape = shape_, .bytes = bytes}, epoch, sample);
+      change_pixels(kind, {.shape = shape_, .bytes = bytes}, epoch, sample);
       image = bytes;
       placement = {.sample = static_cast<std::int64_t>(i)};
     }
+    if (kind == ViewKind::ordinary)
+      placement.erased = draw_erasing(options_.erasing, shape_, {erasing_, epoch, sample});
     if (on_host)
       augment_image(placement, shape_, image, table_, view.images.data<float>().subspan(i * numel, numel));
     else
@@ -71,7 +75,18 @@ Augmentation ViewMaker::draw(ViewKind kind, std::uint32_t epoch, std::uint32_t s
   return draw_augmentation(info_, kind == ViewKind::strong ? second_ : ordinary_, epoch, sample);
 }
 
-void ViewMaker::change_pixels(const Pixels& image, std::uint32_t epoch, std::uint32_t sample) const {
+bool ViewMaker::changes_pixels(ViewKind kind) const {
+  return kind == ViewKind::strong || options_.rand_augment.operations > 0;
+}
+
+void ViewMaker::change_pixels(ViewKind kind, const Pixels& image, std::uint32_t epoch,
+                              std::uint32_t sample) const {
+  if (kind == ViewKind::ordinary) {
+    const ImageRandom random{.random = rand_augment_, .epoch = epoch, .sample = sample};
+    for (int i = 0; i < options_.rand_augment.operations; ++i)
+      operate(draw_operation(options_.rand_augment, shape_, random, i), image);
+    return;
+  }
   const ImageRandom random{.random = strong_, .epoch = epoch, .sample = sample};
   for (int i = 0; i < strong_operations; ++i) operate(draw_strong_operation(shape_, random, i), image);
   fill(draw_cutout(shape_, random), cutout_colour, image);

@@ -26,7 +26,8 @@ class ViewMaker {
 
  private:
   Augmentation draw(ViewKind kind, std::uint32_t epoch, std::uint32_t sample) const;
-  void change_pixels(const Pixels& image, std::uint32_t epoch, std::uint32_t sample) const;
+  bool changes_pixels(ViewKind kind) const;
+  void change_pixels(ViewKind kind, const Pixels& image, std::uint32_t epoch, std::uint32_t sample) const;
 
   const Dataset& dataset_;
   const DatasetInfo info_;
@@ -36,7 +37,9 @@ class ViewMaker {
   const Random ordinary_;
   const Random second_;
   const Random strong_;
-  Tensor images_on_gpu_;  ///< undefined on the host
+  const Random rand_augment_;
+  const Random erasing_;
+  Tensor images_on_gpu_;  ///< the dataset's, where pixels of the ordinary view are not changed before
   Tensor table_on_gpu_;
 };
 

@@ -28,6 +28,17 @@ void TrainingBatchSettings::declare(Options& options) {
   options.group("training");
   BatchSettings::declare(options, "images per step");
   options.add("augmentation", augmentation, {.help = "crop, flip or rotate the training images at random"});
+  options.add("randaugment", randaugment,
+              {.help = "N,M: then N of RandAugment's operations on their pixels, of magnitude M",
+               .min = 0,
+               .max = max_magnitude,
+               .count = 2,
+               .left_out = true});
+  options.add("random_erasing", random_erasing,
+              {.help = "probability of erasing a rectangle of a training image",
+               .min = 0,
+               .max = 1,
+               .left_out = true});
   options.add("shuffle", shuffle, {.help = "a new order of the training images in every epoch"});
   options.add(
       "drop_last", drop_last,
@@ -40,6 +51,8 @@ LoaderOptions TrainingBatchSettings::loader_options(std::uint64_t seed, Device d
           .seed = seed,
           .shuffle = shuffle,
           .augment = augmentation,
+          .rand_augment = {.operations = randaugment[0], .magnitude = randaugment[1]},
+          .erasing = random_erasing,
           .drop_last = drop_last,
           .device = device};
 }

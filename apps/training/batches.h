@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "apps/training/model.h"
 #include "core/options.h"
@@ -21,6 +22,8 @@ struct BatchSettings {
 /// Batches to train on.
 struct TrainingBatchSettings : BatchSettings {
   bool augmentation = true;
+  std::vector<std::int64_t> randaugment = {0, 0};  ///< operations, magnitude
+  double random_erasing = 0.0;
   bool shuffle = true;
   bool drop_last = false;
 

@@ -43,11 +43,7 @@ std::map<std::string, std::string> hashes_of(const Data& data) {
 
 void for_each_image(const Data& data, const TrainingBatchSettings& batches, Device device,
                     const std::function<void(const Batch&)>& use) {
-  LoaderOptions options = batches.loader_options(0, device);
-  options.shuffle = false;
-  options.augment = false;
-  options.drop_last = false;
-  Loader loader(data.train, data.info, options);
+  Loader loader(data.train, data.info, batches.BatchSettings::loader_options(device));
   loader.start_epoch(0);
   while (const auto batch = loader.next()) use(*batch);
 }

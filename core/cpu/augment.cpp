@@ -1,5 +1,7 @@
 #include "core/cpu/augment.h"
 
+#include <algorithm>
+
 #include "core/cpu/eigen_backend.h"
 #include "core/cpu/parallel.h"
 
@@ -80,11 +82,19 @@ void place(const Placement& placement, const ImageShape& shape, std::span<const 
   }
 }
 
+void erase(const Rectangle& rectangle, const ImageShape& shape, std::span<float> out) {
+  for (std::int64_t y = 0; y < (rectangle.height > 0 ? shape.height : 0); ++y)
+    for (std::int64_t x = 0; x < shape.width; ++x)
+      if (rectangle.contains(y, x))
+        std::fill_n(out.begin() + (y * shape.width + x) * shape.channels, shape.channels, 0.0F);
+}
+
 }  // namespace
 
 void augment_image(const Placement& placement, const ImageShape& shape, std::span<const std::uint8_t> image,
                    std::span<const float, 3 * 256> normalise, std::span<float> out) {
   place(placement, shape, image, Normalised{normalise.data()}, out);
+  erase(placement.erased, shape, out);
 }
 
 void place_image(const Placement& placement, const ImageShape& shape, std::span<const std::uint8_t> image,

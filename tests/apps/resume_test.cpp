@@ -55,6 +55,7 @@ TEST_CASE("every stage: stopped inside an epoch and resumed equals uninterrupted
   const std::vector<Stage> stages = {
       {"train_standard", {"--schedule", "1"}},
       {"train_standard", {"--optimizer", "adam", "--learning_rate", "0.01"}},
+      {"train_standard", {"--randaugment", "2,9", "--random_erasing", "0.5"}},
       {"train_standard", {"--optimizer", "sgd", "--nesterov", "1", "--shuffle", "0", "--augmentation", "0"}},
       {"train_generous",
        {"--adversarial_model", "resnet8", "--adversarial_resume", teacher, "--warmup", "3"}},

@@ -1,6 +1,7 @@
 #include "core/options.h"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <fstream>
 
@@ -197,6 +198,24 @@ TEST_CASE("a wrong flag is a usage error that says what would be right") {
     CAPTURE(message);
     CHECK(usage_error([&] { from_flags(arguments); }) == message);
   }
+}
+
+TEST_CASE("a list of so many integers, which may be equal, takes no more and no fewer") {
+  const auto read = [](Options options) {
+    std::vector<std::int64_t> pair = {0, 0};
+    options.add("pair", pair, {.help = "two", .min = 0, .max = 9, .count = 2});
+    return pair;
+  };
+  using Pair = std::vector<std::int64_t>;
+  CHECK(read(Options("test")) == Pair{0, 0});
+  CHECK(read(Options("test", {"--pair", "7,7"})) == Pair{7, 7});
+  for (const char* wrong : {"7", "7,7,7", "7,10", "7,"})
+    CHECK(usage_error([&] {
+            read(Options("test", {"--pair", wrong}));
+          }) == fmt::format("--pair must be 2 integers from 0 to 9 with commas between, not '{}'", wrong));
+  Options file("test");
+  file.params(R"({"pair": [3, 4]})", "p.json");
+  CHECK(read(std::move(file)) == Pair{3, 4});
 }
 
 TEST_CASE("a wrong value in the file is an error that names file and key, even where a flag replaces it") {

@@ -23,7 +23,35 @@ Dataset make_dataset(std::int64_t count, std::int64_t channels) {
   return dataset;
 }
 
-TEST_CASE("a loader on the device delivers the host's batches, cropped, flipped and rotated") {
+/// Both deliver the same bits, in two epochs.
+void check_same_batches(const Dataset& dataset, const DatasetInfo& info, LoaderOptions options) {
+  Loader host(dataset, info, options);
+  options.device = Device::cuda;
+  Loader device(dataset, info, options);
+  const auto same = [](const Tensor& found, const Tensor& wanted) {
+    return std::ranges::equal(found.to(Device::cpu).data<float>(), wanted.data<float>());
+  };
+  const auto same_numbers = [](const Tensor& found, const Tensor& wanted) {
+    return std::ranges::equal(found.to(Device::cpu).data<std::int64_t>(), wanted.data<std::int64_t>());
+  };
+  for (const std::int64_t epoch : {0, 5}) {
+    host.start_epoch(epoch);
+    device.start_epoch(epoch);
+    while (const std::optional<Batch> wanted = host.next()) {
+      const std::optional<Batch> found = device.next();
+      REQUIRE(found.has_value());
+      REQUIRE(found->images.device() == Device::cuda);
+      CHECK(same(found->images, wanted->images));
+      CHECK(found->second_view.defined() == options.second_view);
+      if (options.second_view) CHECK(same(found->second_view, wanted->second_view));
+      CHECK(same_numbers(found->indices, wanted->indices));
+      CHECK(same_numbers(found->labels, wanted->labels));
+    }
+    CHECK_FALSE(device.next().has_value());
+  }
+}
+
+TEST_CASE("a loader on the device delivers the host's batches: placed, by RandAugment, erased, strong") {
   for (const std::int64_t channels : {1, 2, 3})
     for (const float degrees : {0.0F, 20.0F}) {
       CAPTURE(channels);
@@ -36,30 +64,18 @@ TEST_CASE("a loader on the device delivers the host's batches, cropped, flipped 
                              .flip = true,
                              .default_folder = {}};
       const Dataset dataset = make_dataset(23, channels);
-      LoaderOptions options{.batch_size = 9, .workers = 2, .seed = 3, .second_view = channels != 2};
-      Loader host(dataset, info, options);
-      options.device = Device::cuda;
-      Loader device(dataset, info, options);
-      for (const std::int64_t epoch : {0, 5}) {
-        host.start_epoch(epoch);
-        device.start_epoch(epoch);
-        while (const std::optional<Batch> wanted = host.next()) {
-          const std::optional<Batch> found = device.next();
-          REQUIRE(found.has_value());
-          REQUIRE(found->images.device() == Device::cuda);
-          CHECK(
-              std::ranges::equal(found->images.to(Device::cpu).data<float>(), wanted->images.data<float>()));
-          CHECK(found->second_view.defined() == options.second_view);
-          if (options.second_view)
-            CHECK(std::ranges::equal(found->second_view.to(Device::cpu).data<float>(),
-                                     wanted->second_view.data<float>()));
-          CHECK(std::ranges::equal(found->indices.to(Device::cpu).data<std::int64_t>(),
-                                   wanted->indices.data<std::int64_t>()));
-          CHECK(std::ranges::equal(found->labels.to(Device::cpu).data<std::int64_t>(),
-                                   wanted->labels.data<std::int64_t>()));
-        }
-        CHECK_FALSE(device.next().has_value());
-      }
+      const LoaderOptions options{.batch_size = 9, .workers = 2, .seed = 3};
+      check_same_batches(dataset, info, options);
+      LoaderOptions erasing = options;
+      erasing.erasing = 0.5;
+      check_same_batches(dataset, info, erasing);
+      if (channels == 2) continue;
+      LoaderOptions strong = options;
+      strong.second_view = true;
+      check_same_batches(dataset, info, strong);
+      strong.rand_augment = {.operations = 2, .magnitude = 9};
+      strong.erasing = 0.5;
+      check_same_batches(dataset, info, strong);
     }
 }
 

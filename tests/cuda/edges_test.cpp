@@ -318,7 +318,8 @@ TEST_CASE("augmentation, with a sample that does not exist") {
          .sine = 14000,
          .minus_sine = -14001,
          .offset_x = 30000,
-         .offset_y = -60000});
+         .offset_y = -60000,
+         .erased = {.top = 2, .left = 1, .height = 3, .width = 5}});
     const Tensor good = Tensor::from(rows, {3, placement_size});
     const auto f = [&](Backend& on, auto& in, Tensor& y) { on.augment({in[0], in[1], in[2]}, y); };
     CHECK(same_bits(result_of(Device::cuda, {3, 7, 9, channels}, DType::f32, {images, good, normalise}, f),

@@ -123,6 +123,25 @@ TEST_CASE(
         std::vector<float>{table[1], table[256 + 200], table[512 + 127], table[0], table[256], table[512]});
 }
 
+TEST_CASE("what is erased is 0 behind the normalisation, wherever its pixels came from; so is nothing else") {
+  const NormaliseTable table = make_normalise_table(dataset_info("cifar10"));
+  const ImageShape shape{4, 5, 3};
+  const Pixels pixels = counting(60);
+  Placement placement = placement_of({.shift_x = 2, .flip = true}, shape, 0);
+  std::vector<float> whole(60);
+  augment_image(placement, shape, pixels, table, whole);
+  placement.erased = {.top = 1, .left = 2, .height = 2, .width = 9};  // beyond the border
+  std::vector<float> erased(60);
+  augment_image(placement, shape, pixels, table, erased);
+  for (std::size_t i = 0; i < 60; ++i) {
+    const std::size_t y = i / 15;
+    const std::size_t x = i / 3 % 5;
+    const bool inside = (y == 1 || y == 2) && x >= 2;
+    CHECK(whole[i] != 0.0F);
+    CHECK(erased[i] == (inside ? 0.0F : whole[i]));
+  }
+}
+
 TEST_CASE("the draws for a key are fixed values") {
   // From an independent implementation of Philox4x32-10 in Python.
   DatasetInfo info = dataset_info("cifar10");

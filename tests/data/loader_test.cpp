@@ -178,6 +178,42 @@ TEST_CASE("images and strong views are augmentations of (epoch, sample), whereve
   CHECK(different == 11);
 }
 
+TEST_CASE(
+    "RandAugment comes behind crop and flip, erasing behind normalisation; neither touches other draws") {
+  const Dataset dataset = make_dataset(11);
+  const std::uint64_t seed = 7;
+  const RandAugment policy{.operations = 3, .magnitude = 12};
+  const LoaderOptions plain{.batch_size = 11, .seed = seed, .second_view = true};
+  LoaderOptions options = plain;
+  options.rand_augment = policy;
+  options.erasing = 0.5;
+  Loader usual(dataset, info, plain);
+  Loader loader(dataset, info, options);
+  usual.start_epoch(5);
+  loader.start_epoch(5);
+  const std::optional<Batch> batch = loader.next();
+  CHECK(second_view_of(*batch) == second_view_of(*usual.next()));
+  int erased = 0;
+  for (std::size_t i = 0; i < 11; ++i) {
+    const auto sample = static_cast<std::uint32_t>(batch->indices.data<std::int64_t>()[i]);
+    const Random stream(seed, "randaugment");
+    const Random erasing(seed, "erasing");
+    std::vector<float> expected =
+        expected_view(dataset, seed, 5, sample, "augment", [&](const Pixels& image) {
+          for (int n = 0; n < 3; ++n)
+            operate(draw_operation(policy, image.shape, {stream, 5, sample}, n), image);
+        });
+    const Rectangle rectangle = draw_erasing(0.5, {6, 5, 3}, {erasing, 5, sample});
+    erased += rectangle.height > 0 ? 1 : 0;
+    for (std::int64_t y = rectangle.top; y < rectangle.top + rectangle.height; ++y)
+      for (std::int64_t x = 3 * rectangle.left; x < 3 * (rectangle.left + rectangle.width); ++x)
+        expected[static_cast<std::size_t>(y * 15 + x)] = 0.0F;
+    CHECK(std::ranges::equal(batch->images.data<float>().subspan(i * 90, 90), expected));
+  }
+  CHECK(erased > 1);
+  CHECK(erased < 10);
+}
+
 TEST_CASE("no second view unless asked for") {
   const Dataset dataset = make_dataset(5);
   Loader loader(dataset, info, {.batch_size = 5});
@@ -189,7 +225,13 @@ TEST_CASE("any number of workers gives the same bits") {
   const Dataset dataset = make_dataset(101);
   std::vector<std::vector<HostBatch>> results;
   for (const int workers : {0, 1, 3}) {
-    Loader loader(dataset, info, {.batch_size = 7, .workers = workers, .seed = 3, .second_view = true});
+    Loader loader(dataset, info,
+                  {.batch_size = 7,
+                   .workers = workers,
+                   .seed = 3,
+                   .rand_augment = {.operations = 2, .magnitude = 9},
+                   .erasing = 0.5,
+                   .second_view = true});
     loader.start_epoch(0);
     rest_of_epoch(loader);
     loader.start_epoch(1);
@@ -203,7 +245,12 @@ TEST_CASE("any number of workers gives the same bits") {
 TEST_CASE("an epoch resumed at a batch goes on as it would have") {
   const Dataset dataset = make_dataset(50);
   for (const int workers : {0, 2}) {
-    const LoaderOptions options{.batch_size = 8, .workers = workers, .seed = 5, .second_view = true};
+    const LoaderOptions options{.batch_size = 8,
+                                .workers = workers,
+                                .seed = 5,
+                                .rand_augment = {.operations = 1, .magnitude = 20},
+                                .erasing = 0.5,
+                                .second_view = true};
     Loader whole(dataset, info, options);
     whole.start_epoch(9);
     const std::vector<HostBatch> all = rest_of_epoch(whole);
@@ -261,6 +308,9 @@ TEST_CASE("what a loader cannot work with is an error") {
   const auto error = [&](const LoaderOptions& options) {
     return error_of([&] { Loader(dataset, info, options); });
   };
+  CHECK(error({.rand_augment = {.operations = 2, .magnitude = 31}}) ==
+        "loader: RandAugment with 2 operations of magnitude 31, expected at least 0 and 0 to 30");
+  CHECK(error({.erasing = 1.5}) == "loader: erasing with probability 1.5");
   CHECK(error({.batch_size = 0}) == "loader: batch size 0, expected at least 1");
   CHECK(error({.workers = -1}) == "loader: -1 workers, expected 0 to 64");
   Loader loader(dataset, info, {.batch_size = 4});
@@ -278,7 +328,7 @@ TEST_CASE("what a loader cannot work with is an error") {
   CHECK(error({}) == "loader: found images {6, 5, 5, 4}, expected at least one of 1 to 3 channels");
   dataset.images = Tensor::empty({6, 5, 5, 2}, DType::u8);
   CHECK(error({.second_view = true}) ==
-        "loader: strong views of images {6, 5, 5, 2}, expected 1 or 3 channels");
+        "loader: RandAugment of images {6, 5, 5, 2}, expected 1 or 3 channels");
 }
 
 // A batch that carries its index.

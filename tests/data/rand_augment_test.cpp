@@ -76,6 +76,86 @@ TEST_CASE("the strong view's operations are equally likely, their values cover t
   for (const char* without : {"Identity", "AutoContrast", "Equalize"}) CHECK(seen[without].count > 0);
 }
 
+TEST_CASE(
+    "RandAugment(n, m) has torchvision's values, of either sign, and draws every operation equally often") {
+  struct Expected {
+    std::int64_t magnitude;
+    double shear, translate_x, translate_y, degrees, factor, bits, threshold;
+  };
+  // What torchvision 0.20 has for images of 20 x 30 pixels.
+  for (const Expected& expected :
+       {Expected{0, 0, 0, 0, 0, 0, 8, 255}, Expected{9, 0.09, 4, 2, 9, 0.27, 7, 178.5},
+        Expected{15, 0.15, 6, 4, 15, 0.45, 6, 127.5}, Expected{30, 0.3, 13, 9, 30, 0.9, 4, 0}}) {
+    CAPTURE(expected.magnitude);
+    const Random stream(3, "randaugment");
+    std::map<std::string, Values> seen;
+    constexpr int draws = 28000;
+    for (std::uint32_t sample = 0; sample < draws / 2; ++sample)
+      for (const int index : {0, 1}) {
+        const PixelOperation drawn = draw_operation({.operations = 2, .magnitude = expected.magnitude},
+                                                    {20, 30, 3}, {stream, 1, sample}, index);
+        seen[std::string(name_of(drawn.op))].add(drawn.value);
+      }
+    REQUIRE(seen.size() == 14);
+    for (const auto& [name, values] : seen) {
+      CAPTURE(name);
+      CHECK(std::abs(values.count - draws / 14) < 4 * std::sqrt(draws / 14));
+    }
+    const auto check = [&](const char* name, double middle, double deviation) {
+      CAPTURE(name);
+      const Values& values = seen[name];
+      CHECK(values.low == doctest::Approx(middle - deviation));
+      CHECK(values.high == doctest::Approx(middle + deviation));
+      CHECK(std::abs(values.sum / values.count - middle) <= 4 * deviation / std::sqrt(values.count));
+    };
+    for (const char* name : {"Identity", "AutoContrast", "Equalize"}) check(name, 0, 0);
+    for (const char* name : {"Brightness", "Color", "Contrast", "Sharpness"}) check(name, 1, expected.factor);
+    for (const char* name : {"ShearX", "ShearY"}) check(name, 0, expected.shear);
+    check("TranslateX", 0, expected.translate_x);
+    check("TranslateY", 0, expected.translate_y);
+    check("Rotate", 0, expected.degrees);
+    check("Posterize", expected.bits, 0);
+    check("Solarize", expected.threshold, 0);
+  }
+}
+
+TEST_CASE("random erasing: as often as asked for, inside the image, of 2 to 33 % of it, from flat to tall") {
+  const ImageShape shape{64, 48, 3};
+  const Random stream(5, "erasing");
+  Values areas;
+  Values logarithms;  // of height over width
+  int erased = 0;
+  bool at_top = false;
+  bool at_bottom = false;
+  constexpr std::uint32_t samples = 20000;
+  for (std::uint32_t sample = 0; sample < samples; ++sample) {
+    const Rectangle drawn = draw_erasing(0.25, shape, {stream, 3, sample});
+    if (drawn.height == 0 && drawn.width == 0) continue;
+    ++erased;
+    REQUIRE(drawn.top >= 0);
+    REQUIRE(drawn.left >= 0);
+    REQUIRE(drawn.top + drawn.height <= 64);
+    REQUIRE(drawn.left + drawn.width <= 48);
+    at_top = at_top || drawn.top == 0;
+    at_bottom = at_bottom || drawn.top + drawn.height == 64;
+    areas.add(static_cast<double>(drawn.height * drawn.width) / (64.0 * 48.0));
+    logarithms.add(std::log(static_cast<double>(drawn.height) / static_cast<double>(drawn.width)));
+  }
+  CHECK(std::abs(erased - samples / 4.0) < 4 * std::sqrt(samples * 0.25 * 0.75));
+  CHECK(areas.low == doctest::Approx(0.02).epsilon(0.15));
+  CHECK(areas.high == doctest::Approx(0.33).epsilon(0.03));
+  CHECK(logarithms.low == doctest::Approx(std::log(0.3)).epsilon(0.15));
+  CHECK(logarithms.high == doctest::Approx(std::log(3.3)).epsilon(0.15));
+  CHECK(at_top);
+  CHECK(at_bottom);
+  // Never and always; a row of pixels has no place for a rectangle that is smaller than it.
+  for (std::uint32_t sample = 0; sample < 100; ++sample) {
+    CHECK(draw_erasing(0, shape, {stream, 3, sample}).height == 0);
+    CHECK(draw_erasing(1, shape, {stream, 3, sample}).height > 0);
+    CHECK(draw_erasing(1, {1, 48, 3}, {stream, 3, sample}).height == 0);
+  }
+}
+
 TEST_CASE("the draws are functions of (epoch, sample)") {
   const Random stream(3, "strong view");
   const auto draws = [&](std::uint32_t epoch, std::uint32_t sample) {
