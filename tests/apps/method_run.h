@@ -1,0 +1,108 @@
+// A student that learns from a teacher by any of the methods, on small random images: what the suites that go
+// through all methods share.
+#pragma once
+
+#include <map>
+
+#include "apps/training/optimization.h"
+#include "apps/training/train_step.h"
+#include "core/random.h"
+#include "nn/distill/methods.h"
+#include "nn/models/registry.h"
+
+namespace generous::testing {
+
+struct MethodRunOptions {
+  std::string method;
+  std::string teacher = "wrn_10_2";
+  std::string student = "resnet8";
+  Shape image{8, 8, 3};                              ///< {H, W, C}
+  std::map<std::string, std::string> settings = {};  ///< of the method, as in flags; others are ignored
+  std::string optimizer = "sgd";
+  TrainStepOptions step = {.batch_size = 3};
+  float noise = 0.0F;  ///< this times standard normal values is added to the images
+};
+
+class MethodRun {
+ public:
+  static constexpr std::int64_t classes = 5;
+  static constexpr std::int64_t most_steps = 16;
+
+  /// In epoch 0. Throws Error for a pair that the method cannot join.
+  explicit MethodRun(const MethodRunOptions& run_options)
+      : options(run_options), method(make_method(options.method)) {
+    Options settings("test");
+    settings.defaults(options.settings);
+    method->declare(settings);
+    if (method->needs().teacher) {
+      teacher = make_model(options.teacher, model_options(1));
+      if (!method->needs().teacher_trains) teacher->freeze();
+    }
+    student = student_for(*method, make_model(options.student, model_options(2)), teacher.get(),
+                          options.image, options.step, 3);
+    for (std::int64_t i = 0; i < most_steps * options.step.batch_size; ++i) labels_.push_back(i % classes);
+    const Distillation distillation{*student, teacher.get(), *method};
+    connect(distillation,
+            {.shape = options.image,
+             .labels = labels_,
+             .classes = classes,
+             .for_each_batch = [this](const auto& use) { use(batch(0, options.step.batch_size)); }},
+            options.step, 3);
+    OptimizerSettings chosen;
+    chosen.optimizer = options.optimizer;
+    optimizer = chosen.make(parameters_of(*student, *method));
+    optimizer->set_learning_rate(0.01F);
+    step = std::make_unique<TrainStep>(distillation, *optimizer, options.step);
+    step->start_epoch(0);
+  }
+
+  /// Step `number` of `most_steps`, with a batch of `count` images, of its own.
+  StepMetrics take(std::int64_t number, std::int64_t count) {
+    return step->run(batch(number, count), number);
+  }
+  StepMetrics take(std::int64_t number) { return take(number, options.step.batch_size); }
+
+  MethodRunOptions options;
+  std::unique_ptr<Method> method;
+  std::unique_ptr<Network> teacher;  ///< null where the method needs none
+  std::unique_ptr<Network> student;
+  std::unique_ptr<Optimizer> optimizer;
+  std::unique_ptr<TrainStep> step;
+
+ private:
+  ModelOptions model_options(std::uint64_t seed) const {
+    return {.classes = classes, .image = options.image, .seed = seed, .device = options.step.device};
+  }
+
+  Batch batch(std::int64_t number, std::int64_t count) const {
+    const std::string name = "images " + std::to_string(number);
+    Batch batch{.images = images(name, count),
+                .labels = Tensor::empty({count}, DType::i64),
+                .indices = Tensor::empty({count}, DType::i64),
+                .second_view = images(name + ", second view", count)};
+    for (std::int64_t b = 0; b < count; ++b) {
+      const std::int64_t index = options.step.batch_size * number + b;
+      batch.indices.data<std::int64_t>()[static_cast<std::size_t>(b)] = index;
+      batch.labels.data<std::int64_t>()[static_cast<std::size_t>(b)] = index % classes;
+    }
+    batch.indices = batch.indices.to(options.step.device);
+    batch.labels = batch.labels.to(options.step.device);
+    return batch;
+  }
+
+  Tensor images(const std::string& name, std::int64_t count) const {
+    Tensor images = Tensor::empty({count, options.image[0], options.image[1], options.image[2]});
+    const Random random(3, name);
+    const Random noise(4, name);
+    std::uint64_t next = 0;
+    for (float& value : images.data<float>()) {
+      value = random.normal(0, 0, next) + options.noise * noise.normal(0, 0, next);
+      ++next;
+    }
+    return images.to(options.step.device);
+  }
+
+  std::vector<std::int64_t> labels_;  ///< of the training images
+};
+
+}  // namespace generous::testing
