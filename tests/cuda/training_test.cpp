@@ -3,10 +3,13 @@
 #include "apps/training/train_step.h"
 #include "nn/distill/methods.h"
 #include "nn/models/registry.h"
-#include "tests/core/gradcheck.h"
+#include "tests/cuda/differences.h"
 
 namespace generous {
 namespace {
+
+using testing::largest_of;
+using testing::relative_error;
 
 constexpr std::int64_t classes = 7;
 
@@ -24,19 +27,6 @@ std::unique_ptr<Network> model_on(Device device, const std::string& name, std::u
        .settings = {{"num_channels", "8"}, {"dropout_rate", "0.3"}, {"depth", "11"}, {"cardinality", "4"}},
        .seed = seed,
        .device = device});
-}
-
-double relative_error(const Tensor& found, const Tensor& wanted) {
-  const Tensor a = found.to(Device::cpu);
-  const Tensor b = wanted.to(Device::cpu);
-  return testing::relative_difference(a, {b.data<float>().begin(), b.data<float>().end()});
-}
-
-double largest_of(const Tensor& tensor) {
-  double largest = 0.0;
-  for (const float value : tensor.data<float>())
-    largest = std::max(largest, std::abs(static_cast<double>(value)));
-  return largest;
 }
 
 /// A ReLU whose input is near zero may open in one and stay shut in the other. How far that moves each
