@@ -14,6 +14,14 @@ StepMetrics clone(const StepMetrics& metrics) {
   return copy;
 }
 
+/// {}: StepMetrics::correct
+Tensor count_correct(const Tensor& logits, const Labels& labels) {
+  const Tensor correct = count_top_k(logits, labels.classes, 1);
+  if (!labels.mixed_in.defined()) return correct;
+  const Tensor larger = step(labels.share - 0.5F);  // {}: 1 if `classes` have the larger share
+  return larger * correct + (-larger + 1.0F) * count_top_k(logits, labels.mixed_in, 1);
+}
+
 Outputs outputs_of(Network& network, const Tensor& images, const Needs& needs) {
   Outputs outputs;
   outputs.features.wants_before_relu = needs.before_relu;
@@ -77,6 +85,17 @@ void connect(const Distillation& distillation, const TrainingImages& images, con
 }
 
 void TrainStepOptions::declare(Options& options) {
+  options.group("training");
+  options.add("label_smoothing", label_smoothing,
+              {.help = "this much of each label's weight is spread over all classes", .min = 0, .max = 1});
+  options.add(
+      "mixup", mixing.mixup,
+      {.help = "A: images are mixed in pairs, with shares of Beta(A, A); 0: not", .min = 0, .max = 1000});
+  options.add("cutmix", mixing.cutmix,
+              {.help = "A: a box of each image is another one's, with a share of Beta(A, A); 0: not; with "
+                       "mixup, each batch has one of them",
+               .min = 0,
+               .max = 1000});
   options.group("device");
   options.add(
       "record", record,
@@ -91,7 +110,8 @@ TrainStep::TrainStep(const Distillation& distillation, Optimizer& optimizer, con
       needs_(method_.needs()),
       optimizer_(optimizer),
       options_(options),
-      step_(Tensor::zeros({}, DType::i64, options.device)) {
+      step_(Tensor::zeros({}, DType::i64, options.device)),
+      mixing_random_(options.seed, "mixing") {
   student_.count_steps_by(step_);
   method_.count_steps_by(step_);
 }
@@ -103,14 +123,15 @@ void TrainStep::start_epoch(std::int64_t epoch) {
 
 StepMetrics TrainStep::run(const Batch& batch, std::int64_t step) {
   backend(options_.device).copy_from_host(&step, step_);
+  const Mixture mixture = mixture_of(batch, step);
   if (!runs_recorded(batch)) {
-    compute(batch);
+    compute(batch, mixture);
     if (batch.labels.size(0) == options_.batch_size) ++whole_batches_;
     return metrics_;
   }
-  keep(batch);
+  keep(batch, mixture);
   if (recorded_ == nullptr)
-    recorded_ = backend(options_.device).record([this] { compute(inputs_); });
+    recorded_ = backend(options_.device).record([this] { compute(inputs_, mixture_); });
   else
     recorded_->replay();
   return clone(metrics_);
@@ -121,17 +142,26 @@ bool TrainStep::runs_recorded(const Batch& batch) const {
          batch.labels.size(0) == options_.batch_size;
 }
 
-/// Copies a batch to where recorded work reads it.
-void TrainStep::keep(const Batch& batch) {
-  for (Tensor Batch::*part : {&Batch::images, &Batch::labels, &Batch::indices, &Batch::second_view}) {
-    if (!(batch.*part).defined()) continue;
-    if (!(inputs_.*part).defined())
-      inputs_.*part = Tensor::empty((batch.*part).shape(), (batch.*part).dtype(), options_.device);
-    backend(options_.device).copy(batch.*part, inputs_.*part);
-  }
+/// On the device; empty where nothing is mixed.
+Mixture TrainStep::mixture_of(const Batch& batch, std::int64_t step) const {
+  if (!options_.mixing.on()) return {};
+  Mixture mixture = draw_mixture(options_.mixing, mixing_random_, step, batch.images.shape());
+  return {.mask = mixture.mask.to(options_.device), .others = mixture.others.to(options_.device)};
 }
 
-void TrainStep::compute(const Batch& batch) {
+/// Copies a batch and its mixture to where recorded work reads them.
+void TrainStep::keep(const Batch& batch, const Mixture& mixture) {
+  const auto keep_in = [this](const Tensor& from, Tensor& to) {
+    if (!from.defined()) return;
+    if (!to.defined()) to = Tensor::empty(from.shape(), from.dtype(), options_.device);
+    backend(options_.device).copy(from, to);
+  };
+  for (Tensor Batch::*part : {&Batch::images, &Batch::labels, &Batch::indices, &Batch::second_view})
+    keep_in(batch.*part, inputs_.*part);
+  for (Tensor Mixture::*part : {&Mixture::mask, &Mixture::others}) keep_in(mixture.*part, mixture_.*part);
+}
+
+void TrainStep::compute(const Batch& batch, const Mixture& mixture) {
   // What the last step left goes first, so that this one finds its memory.
   optimizer_.zero_grad();
   metrics_ = {};
@@ -143,11 +173,18 @@ void TrainStep::compute(const Batch& batch) {
                     .epoch = epoch_};
   for (const Tensor& view : {batch.images, batch.second_view}) {
     if (static_cast<int>(seen.student.size()) == needs_.views) break;
-    const Tensor images = cast(view, options_.dtype);  // what the networks compute in
+    const Tensor mixed = mixture.mask.defined() ? mix_images(view, mixture) : view;
+    const Tensor images = cast(mixed, options_.dtype);  // what the networks compute in
     seen.student.push_back(outputs_of(student_, images, needs_));
     if (teacher_ == nullptr) continue;
     const NoGrad no_grad;
     seen.teacher.push_back(outputs_of(*teacher_, images, needs_));
+  }
+  const Tensor logits = seen.student[0].logits;
+  seen.labels.smoothing = static_cast<float>(options_.label_smoothing);
+  if (mixture.mask.defined()) {
+    seen.labels.mixed_in = labels_mixed_in(batch.labels, logits.size(1), mixture);
+    seen.labels.share = mean(mixture.mask);
   }
   const Loss loss = method_.loss(seen);
   const Tensor total = loss.total();
@@ -165,7 +202,7 @@ void TrainStep::compute(const Batch& batch) {
   optimizer_.step();
   metrics_ = {.loss = total.detach(),
               .terms = {},
-              .correct = count_top_k(seen.student[0].logits.detach(), batch.labels, 1),
+              .correct = count_correct(logits.detach(), seen.labels),
               .flat_rows = loss.flat_rows};
   for (const Tensor& term : loss.terms) metrics_.terms.push_back(term.detach());
 }

@@ -10,6 +10,7 @@
 #include "core/backend.h"
 #include "core/options.h"
 #include "data/loader.h"
+#include "data/mixing.h"
 #include "nn/distill/method.h"
 #include "nn/optim.h"
 
@@ -20,8 +21,11 @@ struct TrainStepOptions {
   Device device = Device::cpu;    ///< where model, optimiser and batches are
   bool record = true;             ///< on a GPU: record the step and replay it
   std::int64_t batch_size = 128;  ///< of every batch but an epoch's last
+  double label_smoothing = 0.0;   ///< Labels::smoothing
+  MixingOptions mixing = {};      ///< of the images of a batch, for student and teacher alike
+  std::uint64_t seed = 0;         ///< of that
 
-  /// Declares `record`.
+  /// Declares label_smoothing, those of mixing, and record.
   void declare(Options& options);
 };
 
@@ -55,8 +59,9 @@ void connect(const Distillation& distillation, const TrainingImages& images, con
 struct StepMetrics {
   Tensor loss;                ///< {}
   std::vector<Tensor> terms;  ///< {} each
-  Tensor correct;             ///< {}: how many images have their label as the largest logit
-  Tensor flat_rows;           ///< {}: Loss::flat_rows; undefined likewise
+  Tensor correct;    ///< {}: how many images have their label as the largest logit; of mixed ones, the label
+                     ///< with the larger share
+  Tensor flat_rows;  ///< {}: Loss::flat_rows; undefined likewise
 };
 
 class TrainStep {
@@ -71,8 +76,9 @@ class TrainStep {
   StepMetrics run(const Batch& batch, std::int64_t step);
 
  private:
-  void keep(const Batch& batch);
-  void compute(const Batch& batch);
+  Mixture mixture_of(const Batch& batch, std::int64_t step) const;
+  void keep(const Batch& batch, const Mixture& mixture);
+  void compute(const Batch& batch, const Mixture& mixture);
   bool runs_recorded(const Batch& batch) const;
 
   Network& student_;
@@ -84,8 +90,10 @@ class TrainStep {
   std::int64_t epoch_ = 0;
   int whole_batches_ = 0;  ///< computed without recording: the first two prepare what a recording needs
   Tensor step_;            ///< {} of i64: for random layers
-  Batch inputs_;           ///< what recorded work reads
-  StepMetrics metrics_;    ///< what the last step wrote
+  Random mixing_random_;
+  Batch inputs_;         ///< what recorded work reads
+  Mixture mixture_;      ///< likewise
+  StepMetrics metrics_;  ///< what the last step wrote
   std::unique_ptr<RecordedWork> recorded_;
 };
 

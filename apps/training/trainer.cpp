@@ -32,6 +32,15 @@ void describe(RunLog& log, const std::string& program, const TrainingSettings& s
                        settings.seed, settings.run.save_path));
 }
 
+/// Throws Error for a method that cannot learn from mixed images.
+void check_mixing(const TrainingSettings& settings) {
+  require(
+      !settings.step.mixing.on() || !settings.method->needs().one_label,
+      "mixup, cutmix: method {} takes each image by its one label, and a mixed image has two: give --mixup "
+      "0 --cutmix 0, or another method",
+      settings.method_name);
+}
+
 int train_shown(TrainingSettings& settings, const Options& options, const TrainingStage& stage,
                 std::span<const TrainingStage> stages, Display& display) {
   const RunFolder folder{settings.run.save_path};
@@ -39,6 +48,8 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
   settings.step.device = device;
   settings.step.dtype = choose_dtype(settings.dtype.dtype, device);
   settings.step.batch_size = settings.batches.batch_size;
+  settings.step.seed = static_cast<std::uint64_t>(settings.seed);
+  check_mixing(settings);
   create_writable_folder(folder.path);
   const RunLock lock(folder.path);
   remove_abandoned_files(folder.path);

@@ -73,6 +73,7 @@ class DeepKd : public Method {
     if (options_.dkd) declare_dkd_weights(options, options_.alpha, options_.beta, warmup_epochs_);
     declare_logit_stand(options, options_.logit_stand);
   }
+  Needs needs() const override { return {.one_label = true}; }
   std::vector<std::string> terms() const override { return {"cross_entropy", "tckd", "nckd"}; }
   std::size_t losses() const override { return 3; }
   Loss loss(const DistillBatch& batch) override {

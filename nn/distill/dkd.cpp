@@ -52,6 +52,7 @@ class Dkd : public Method {
     declare_logit_stand(options, options_.logit_stand);
   }
   std::size_t losses() const override { return 3; }
+  Needs needs() const override { return {.one_label = true}; }
   std::vector<std::string> terms() const override { return {"cross_entropy", "tckd", "nckd"}; }
   Loss loss(const DistillBatch& batch) override {
     options_.warmup = warmup_from_one(batch.epoch, warmup_epochs_);

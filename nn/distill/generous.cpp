@@ -84,6 +84,7 @@ class Generous : public Method {
                   {.help = "", .min = 0, .max = 1e6, .role = Role::unused});
     options.add("weight", unused_weight_, {.help = "", .min = 0, .max = 1e6, .role = Role::unused});
   }
+  Needs needs() const override { return {.one_label = knowledge_ != "kl"}; }
   std::vector<std::string> terms() const override { return {"cross_entropy", knowledge_}; }
   Loss loss(const DistillBatch& batch) override {
     return generous_loss(

@@ -61,6 +61,7 @@ struct Needs {
   int views = 1;                ///< of each image, augmented differently: 1 or 2
   bool teacher_trains = false;  ///< its batch norms use the batch's statistics, as in training
   bool class_means = false;     ///< with a teacher: TrainingSet::class_means
+  bool one_label = false;       ///< what it adds to the task goes by each image's one label, or by its index
 };
 
 /// What a method may know of the images to train on.

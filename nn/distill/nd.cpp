@@ -8,7 +8,7 @@ namespace {
 class Nd : public FeatureMethod {
  public:
   Nd() : FeatureMethod("nd", 2.0) {}
-  Needs needs() const override { return {.features = true, .class_means = true}; }
+  Needs needs() const override { return {.features = true, .class_means = true, .one_label = true}; }
   void connect(const Outputs& student, const Outputs& teacher, const TrainingSet& train) override {
     const FeaturePair pooled = pooled_pair("nd", student, teacher);
     const std::int64_t in = pooled.student.size(1);

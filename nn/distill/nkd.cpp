@@ -34,6 +34,7 @@ class Nkd : public Method {
                 {.help = "temperature of both networks' probabilities of these", .min = 0.001, .max = 1000});
     declare_logit_stand(options, options_.logit_stand);
   }
+  Needs needs() const override { return {.one_label = true}; }
   std::vector<std::string> terms() const override { return {"cross_entropy", "target", "others"}; }
   Loss loss(const DistillBatch& batch) override {
     return nkd_loss(batch.student[0].logits, batch.teacher[0].logits, batch.labels, options_);

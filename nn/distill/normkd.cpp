@@ -85,6 +85,7 @@ class NormKdDkd : public Method {
     declare_dkd_weights(options, options_.alpha, options_.beta, warmup_epochs_);
     declare_logit_stand(options, options_.logit_stand);
   }
+  Needs needs() const override { return {.one_label = true}; }
   std::vector<std::string> terms() const override { return {"cross_entropy", "tckd", "nckd"}; }
   Loss loss(const DistillBatch& batch) override {
     options_.warmup = warmup_from_one(batch.epoch, warmup_epochs_);

@@ -47,6 +47,7 @@ class Rld : public Method {
                 {.help = "epochs in which both weights grow to their values", .min = 0, .max = 1e6});
     declare_logit_stand(options, options_.logit_stand);
   }
+  Needs needs() const override { return {.one_label = true}; }
   std::vector<std::string> terms() const override { return {"cross_entropy", "scd", "mcd"}; }
   Loss loss(const DistillBatch& batch) override {
     options_.warmup = warmup_from_one(batch.epoch, warmup_epochs_);

@@ -61,7 +61,9 @@ class SddDkd : public Method {
                 {.help = "how often the last feature map is cut along either side", .min = 1, .max = 64});
     declare_logit_stand(options, options_.logit_stand);
   }
-  Needs needs() const override { return {.features = true, .before_relu = true, .classifiers = true}; }
+  Needs needs() const override {
+    return {.features = true, .before_relu = true, .classifiers = true, .one_label = true};
+  }
   std::vector<std::string> terms() const override { return {"cross_entropy", "tckd", "nckd"}; }
   void connect(const Outputs& student, const Outputs& teacher, const TrainingSet& /*train*/) override {
     require(!scales_.empty() && scales_[0] == 1, "sdd_dkd: scales has to begin with 1, the whole image");

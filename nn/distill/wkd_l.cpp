@@ -79,7 +79,7 @@ class WkdL : public Method {
         {.help = "distances d of classes become 1 - exp(-sharpen d); 0: they stay", .min = 0, .max = 1000});
     declare_logit_stand(options, options_.logit_stand);
   }
-  Needs needs() const override { return {.classifiers = true}; }
+  Needs needs() const override { return {.classifiers = true, .one_label = true}; }
   std::vector<std::string> terms() const override { return {"cross_entropy", "target", "transport"}; }
   void connect(const Outputs& /*student*/, const Outputs& teacher, const TrainingSet& /*train*/) override {
     distances_ = class_distances(teacher.classifier.weight, sharpen_);

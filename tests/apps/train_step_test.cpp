@@ -69,6 +69,7 @@ class Hint : public Method {
     std::vector<std::int64_t> train_labels;
     std::int64_t classes = 0;
     Tensor class_means;
+    bool same_logits = false;  ///< of both views, the teacher's
   };
   Seen seen;
   Needs wanted{.features = true, .before_relu = true};
@@ -90,6 +91,8 @@ class Hint : public Method {
     seen.epoch = batch.epoch;
     seen.step = batch.step.data<std::int64_t>()[0];
     CHECK(batch.teacher.size() == batch.student.size());
+    if (seen.views == 2)
+      seen.same_logits = values_of(batch.teacher[0].logits) == values_of(batch.teacher[1].logits);
     const Tensor ce = task_loss(batch.student[0].logits, batch.labels);
     const Tensor hint =
         mean(square((*map_)(batch.student[0].features.pooled) - batch.teacher[0].features.pooled));
@@ -273,6 +276,65 @@ TEST_CASE("a method that needs two views gets the second one") {
   batch.second_view = random_batch(4, "other").images;
   step.run(batch, 0);
   CHECK(hint.seen.views == 2);
+}
+
+TEST_CASE("mixed images and smoothed labels: three steps are those of a loop written out, to the bit") {
+  const auto teacher = network("resnet14", 1);
+  teacher->freeze();
+  const auto student = network("resnet8", 2);
+  const auto method = make_kd();
+  const auto optimizer = make_sgd(parameters_of(*student, *method), {});
+  optimizer->set_learning_rate(0.1F);
+  const MixingOptions mixing{.mixup = 0.4, .cutmix = 1.0};
+  TrainStep step({*student, teacher.get(), *method}, *optimizer,
+                 {.batch_size = 5, .label_smoothing = 0.2, .mixing = mixing, .seed = 8});
+  step.start_epoch(0);
+
+  const auto by_hand = network("resnet8", 2);
+  const auto other = make_sgd(*by_hand, {});
+  other->set_learning_rate(0.1F);
+  const Random random(8, "mixing");
+  for (std::int64_t i = 0; i < 3; ++i) {
+    const Batch batch = random_batch(i < 2 ? 5 : 3, "batch" + std::to_string(i));
+    const StepMetrics metrics = step.run(batch, i);
+    other->zero_grad();
+    const Mixture mixture = draw_mixture(mixing, random, i, batch.images.shape());
+    const Tensor images = mix_images(batch.images, mixture);
+    Labels labels = batch.labels;
+    labels.smoothing = 0.2F;
+    labels.mixed_in = labels_mixed_in(batch.labels, classes, mixture);
+    labels.share = mean(mixture.mask);
+    Tensor wanted;
+    {
+      const NoGrad no_grad;
+      wanted = (*teacher)(images);  // of the same mixed images
+    }
+    const Tensor logits = (*by_hand)(images);
+    const Loss loss = kd_loss(logits, wanted, labels, {});
+    backward(loss.total());
+    other->step();
+    CHECK(metrics.loss.item() == loss.total().item());
+    const Tensor& larger = labels.share.item() > 0.5F ? labels.classes : labels.mixed_in;
+    CHECK(metrics.correct.item() == count_top_k(logits.detach(), larger, 1).item());
+  }
+  CHECK(same_weights(*student, *by_hand));
+}
+
+TEST_CASE("both views of an image are mixed alike") {
+  const auto teacher = network("resnet8", 1);
+  teacher->freeze();
+  const auto student = network("resnet8", 1);
+  Hint hint;
+  hint.wanted.views = 2;
+  const Distillation distillation{*student, teacher.get(), hint};
+  connect(distillation, {.shape = image}, {}, 0);
+  const auto optimizer = make_sgd(parameters_of(*student, hint), {});
+  TrainStep step(distillation, *optimizer, {.batch_size = 4, .mixing = {.mixup = 1.0}});
+  step.start_epoch(0);
+  Batch batch = random_batch(4, "one");
+  batch.second_view = batch.images;
+  step.run(batch, 0);
+  CHECK(hint.seen.same_logits);
 }
 
 TEST_CASE("without a teacher none is asked") {

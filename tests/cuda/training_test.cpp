@@ -122,14 +122,19 @@ struct Training {
 };
 
 /// Ten steps in two epochs, the last batch of each smaller, with a learning rate that falls.
-Training ten_steps(const std::string& method, Device device, bool record, bool adam) {
+Training ten_steps(const std::string& method, Device device, bool record, bool adam,
+                   const MixingOptions& mixing = {}) {
   constexpr std::int64_t batch_size = 4;
   const Learning learner = learning("resnet8", method, device);
   const Network& model = *learner.student;
   const auto optimizer = adam ? make_adam(model, {.weight_decay = 1e-3F})
                               : make_sgd(model, {.momentum = 0.9F, .weight_decay = 5e-4F, .nesterov = true});
   TrainStep step(learner.distillation(), *optimizer,
-                 {.device = device, .record = record, .batch_size = batch_size});
+                 {.device = device,
+                  .record = record,
+                  .batch_size = batch_size,
+                  .label_smoothing = mixing.on() ? 0.1 : 0.0,
+                  .mixing = mixing});
   Training training;
   for (std::int64_t epoch = 0; epoch < 2; ++epoch) {
     step.start_epoch(epoch);
@@ -179,6 +184,21 @@ TEST_CASE("ten steps of every stage are the CPU's, and the same bits recorded an
       CHECK(recorded.metrics == stepwise.metrics);
       CHECK(recorded.weights == stepwise.weights);
     }
+  backend(Device::cuda).choose_algorithms({});
+}
+
+TEST_CASE("steps on mixed images are the CPU's, and the same bits recorded and not") {
+  backend(Device::cuda).choose_algorithms({.deterministic = true});
+  const MixingOptions both{.mixup = 1.0, .cutmix = 1.0};
+  for (const char* method : {"none", "kd"}) {
+    CAPTURE(method);
+    const Training wanted = ten_steps(method, Device::cpu, false, false, both);
+    const Training stepwise = ten_steps(method, Device::cuda, false, false, both);
+    check_close(stepwise, wanted, 2e-3);
+    const Training recorded = ten_steps(method, Device::cuda, true, false, both);
+    CHECK(recorded.metrics == stepwise.metrics);
+    CHECK(recorded.weights == stepwise.weights);
+  }
   backend(Device::cuda).choose_algorithms({});
 }
 
