@@ -22,6 +22,14 @@ using Metadata = std::map<std::string, std::string>;
 constexpr std::string_view model_prefix = "model.";
 constexpr std::string_view method_prefix = "method.";
 constexpr std::string_view optimizer_prefix = "optimizer.";
+constexpr std::string_view average_prefix = "average.";
+
+template <class Best, class F>
+void for_each_number(const std::string& prefix, Best& best, F&& f) {
+  f(prefix + "best_epoch", best.epoch);
+  f(prefix + "best_accuracy", best.accuracy);
+  if (best.test_accuracy) f(prefix + "best_test_accuracy", *best.test_accuracy);
+}
 
 /// Calls `f` with the name and a reference to every number of a position: one list for writing and reading.
 template <class Position, class F>
@@ -29,8 +37,8 @@ void for_each_number(Position& position, F&& f) {
   f("epoch", position.epoch);
   f("step_in_epoch", position.step_in_epoch);
   f("step", position.step);
-  f("best_epoch", position.best_epoch);
-  f("best_accuracy", position.best_accuracy);
+  for_each_number("", position.best, f);
+  if (position.ema_best) for_each_number("ema_", *position.ema_best, f);
   if (position.paper_best) {
     f("paper_best_epoch", position.paper_best->epoch);
     f("paper_best_accuracy", position.paper_best->accuracy);
@@ -85,10 +93,14 @@ void check_possible(const TrainingState& state, const std::filesystem::path& pat
   };
   check(state.train_images > 0, "it has no training images");
   check(position.epoch <= max_epochs, fmt::format("it is in epoch {}", position.epoch));
-  check(position.best_epoch <= position.epoch && (position.best_epoch > 0) == (position.epoch > 0),
-        fmt::format("its best epoch is {} of {}", position.best_epoch, position.epoch));
-  check(position.best_accuracy >= 0 && position.best_accuracy <= 100,
-        fmt::format("its best accuracy is {} %", position.best_accuracy));
+  const auto check_best = [&](const Best& best) {
+    check(best.epoch <= position.epoch && (best.epoch > 0) == (position.epoch > 0),
+          fmt::format("its best epoch is {} of {}", best.epoch, position.epoch));
+    for (const double accuracy : {best.accuracy, best.test_accuracy.value_or(0.0)})
+      check(accuracy >= 0 && accuracy <= 100, fmt::format("its best accuracy is {} %", accuracy));
+  };
+  check_best(position.best);
+  if (position.ema_best) check_best(*position.ema_best);
   if (position.paper_best)
     check(position.paper_best->epoch <= position.epoch,
           fmt::format("its best epoch by the paper's rule is {} of {}", position.paper_best->epoch,
@@ -100,6 +112,9 @@ void check_possible(const TrainingState& state, const std::filesystem::path& pat
   check(sums.seconds >= 0, fmt::format("its epoch took {} seconds", sums.seconds));
   check((position.step > 0) == !state.model.empty(),
         fmt::format("it has {} tensors of weights after step {}", state.model.size(), position.step));
+  check((position.ema_best && position.step > 0) == !state.average.empty(),
+        fmt::format("it has {} tensors of averaged weights after step {}", state.average.size(),
+                    position.step));
 }
 
 }  // namespace
@@ -119,6 +134,7 @@ void write_training_state(const std::filesystem::path& path, const TrainingState
   add_prefixed(tensors, model_prefix, state.model);
   add_prefixed(tensors, method_prefix, state.method);
   add_prefixed(tensors, optimizer_prefix, state.optimizer);
+  add_prefixed(tensors, average_prefix, state.average);
   write_safetensors(path, tensors, metadata);
 }
 
@@ -135,7 +151,12 @@ TrainingState parse_training_state(std::string_view content, const std::filesyst
   read_number(file.metadata, "terms", path, terms);
   require(terms <= 16, "{}: 'terms' is {}, at most 16 are possible", path.string(), terms);
   state.position.sums.terms.resize(static_cast<std::size_t>(terms));
-  if (file.metadata.contains("paper_best_epoch")) state.position.paper_best.emplace();
+  const auto has = [&](const char* key) { return file.metadata.contains(key); };
+  if (has("paper_best_epoch")) state.position.paper_best.emplace();
+  if (has("best_test_accuracy")) state.position.best.test_accuracy.emplace();
+  if (has("ema_best_epoch")) state.position.ema_best.emplace();
+  if (has("ema_best_epoch") && has("ema_best_test_accuracy"))
+    state.position.ema_best->test_accuracy.emplace();
   for_each_number(state.position,
                   [&](const std::string& key, auto& value) { read_number(file.metadata, key, path, value); });
   for (const auto& [name, tensor] : file.tensors) {
@@ -145,16 +166,18 @@ TrainingState parse_training_state(std::string_view content, const std::filesyst
       state.method.emplace_back(name.substr(method_prefix.size()), tensor);
     else if (name.starts_with(optimizer_prefix))
       state.optimizer.emplace_back(name.substr(optimizer_prefix.size()), tensor);
+    else if (name.starts_with(average_prefix))
+      state.average.emplace_back(name.substr(average_prefix.size()), tensor);
     else
       fail("{}: unexpected tensor '{}'", path.string(), name);
   }
   const auto list = [&](const std::string& key) {
     return list_from_json(entry(file.metadata, key, path), fmt::format("{}: {}", path.string(), key));
   };
-  if (file.metadata.contains("classes")) state.inputs.classes = list("classes");
-  if (file.metadata.contains("hashes")) state.inputs.hashes = read_hashes(file.metadata.at("hashes"), path);
-  if (file.metadata.contains("threads")) read_number(file.metadata, "threads", path, state.inputs.threads);
-  if (file.metadata.contains("metrics")) state.metrics = list("metrics");
+  if (has("classes")) state.inputs.classes = list("classes");
+  if (has("hashes")) state.inputs.hashes = read_hashes(file.metadata.at("hashes"), path);
+  if (has("threads")) read_number(file.metadata, "threads", path, state.inputs.threads);
+  if (has("metrics")) state.metrics = list("metrics");
   check_possible(state, path);
   return state;
 }

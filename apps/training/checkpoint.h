@@ -27,6 +27,16 @@ struct RunFolder {
   std::filesystem::path params() const { return path / "params.json"; }
   std::filesystem::path last_model() const { return path / "last_model.safetensors"; }
   std::filesystem::path best_model() const { return path / "best_model.safetensors"; }
+  /// The same of the averaged weights.
+  std::filesystem::path ema_last_model() const { return path / "ema_last_model.safetensors"; }
+  std::filesystem::path ema_best_model() const { return path / "ema_best_model.safetensors"; }
+  /// Of an epoch, counted from 1, that is kept.
+  std::filesystem::path epoch_model(std::int64_t epoch) const {
+    return path / ("epoch_" + std::to_string(epoch) + "_model.safetensors");
+  }
+  std::filesystem::path ema_epoch_model(std::int64_t epoch) const {
+    return path / ("ema_epoch_" + std::to_string(epoch) + "_model.safetensors");
+  }
   std::filesystem::path training_state() const { return path / "training_state.safetensors"; }
   std::filesystem::path metrics() const { return path / "metrics.csv"; }
   std::filesystem::path steps() const { return path / "steps.csv"; }
@@ -42,6 +52,13 @@ struct EpochSums {
   double seconds = 0.0;  ///< of training, evaluation excluded
 };
 
+/// The best epoch so far, of the weights or of their average.
+struct Best {
+  std::int64_t epoch = 0;                    ///< counted from 1; 0: none yet
+  double accuracy = 0.0;                     ///< top-1 in percent on the images by which it is chosen
+  std::optional<double> test_accuracy = {};  ///< on the test images, where images held out choose
+};
+
 /// The best epoch as the paper's program chooses it: the latest of equals, by its own accuracy.
 struct PaperBest {
   std::int64_t epoch = 0;  ///< counted from 1; 0: none yet
@@ -50,11 +67,11 @@ struct PaperBest {
 
 /// Where a run is.
 struct Position {
-  std::int64_t epoch = 0;               ///< epochs completed
-  std::int64_t step_in_epoch = 0;       ///< steps of the epoch under way
-  std::int64_t step = 0;                ///< steps since the run began
-  std::int64_t best_epoch = 0;          ///< counted from 1; 0: none yet
-  double best_accuracy = 0.0;           ///< top-1 in percent
+  std::int64_t epoch = 0;          ///< epochs completed
+  std::int64_t step_in_epoch = 0;  ///< steps of the epoch under way
+  std::int64_t step = 0;           ///< steps since the run began
+  Best best;
+  std::optional<Best> ema_best;         ///< of the averaged weights, if there are any
   std::optional<PaperBest> paper_best;  ///< with --paper_metrics 1
   EpochSums sums;
 };
@@ -77,6 +94,7 @@ struct TrainingState {
   NamedTensors model;      ///< state_dict; empty before the first step
   NamedTensors method;     ///< the same of the distillation method
   NamedTensors optimizer;  ///< Optimizer::state; likewise
+  NamedTensors average;    ///< WeightAverage::state; likewise, and without an average
 };
 
 void write_training_state(const std::filesystem::path& path, const TrainingState& state);

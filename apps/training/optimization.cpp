@@ -36,6 +36,12 @@ void OptimizerSettings::declare(Options& options) {
   options.add("weight_decay", weight_decay,
               {.help = "this times the parameter is added to its gradient", .min = 0, .max = 1000});
   options.add("nesterov", nesterov, {.help = "sgd only"});
+  options.add(
+      "ema_decay", ema_decay,
+      {.help = "D: the average of the weights becomes D average + (1 - D) weights after each step; it "
+               "is measured and saved beside them; 0: none",
+       .min = 0,
+       .max = 0.9999999});
   if (optimizer == "dot")
     options.add(
         "dot_delta", dot_delta,
@@ -76,6 +82,10 @@ std::unique_ptr<Optimizer> OptimizerSettings::make(std::vector<StateEntry> param
   }
   return make_sgd(std::move(parameters),
                   {.momentum = static_cast<float>(momentum), .weight_decay = decay, .nesterov = nesterov});
+}
+
+std::unique_ptr<WeightAverage> OptimizerSettings::make_average(const Module& module) const {
+  return ema_decay > 0.0 ? std::make_unique<WeightAverage>(module, ema_decay) : nullptr;
 }
 
 Schedule OptimizerSettings::learning_rates(std::int64_t num_epochs) const {

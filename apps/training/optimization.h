@@ -8,6 +8,7 @@
 #include "core/options.h"
 #include "nn/optim.h"
 #include "nn/schedule.h"
+#include "nn/weight_average.h"
 
 namespace generous {
 
@@ -25,9 +26,12 @@ struct OptimizerSettings {
   double delta_task = 0.075;
   double delta_target = -0.075;
   double delta_non_target = 0.075;
+  double ema_decay = 0.0;
 
   void declare(Options& options);
   std::unique_ptr<Optimizer> make(std::vector<StateEntry> parameters) const;
+  /// Of the module's weights, which must be where they stay; null without one. The module must outlive it.
+  std::unique_ptr<WeightAverage> make_average(const Module& module) const;
   /// Of a run of so many epochs. Throws Error for a warm-up that leaves none of them.
   Schedule learning_rates(std::int64_t num_epochs) const;
 };

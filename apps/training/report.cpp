@@ -23,13 +23,64 @@ double percent(std::int64_t part, std::int64_t whole) {
   return 100.0 * static_cast<double>(part) / static_cast<double>(whole);
 }
 
-std::vector<std::string> metrics_columns(const std::vector<std::string>& terms, bool paper_metrics) {
+std::vector<std::string> metrics_columns(const std::vector<std::string>& terms,
+                                         const ReportSettings& settings) {
   std::vector<std::string> measures = {"train_loss", "train_accuracy", "test_loss", "test_accuracy"};
-  if (paper_metrics) measures.emplace_back("paper_accuracy");
+  if (settings.paper_metrics) measures.emplace_back("paper_accuracy");
+  if (settings.average) measures.emplace_back("ema_accuracy");
+  if (settings.validation) {
+    measures.insert(measures.end(), {"validation_loss", "validation_accuracy"});
+    if (settings.average) measures.emplace_back("ema_validation_accuracy");
+  }
   return joined(joined({"epoch", "lr"}, terms, measures), time_columns, {});
 }
 
+/// The values of the columns that `metrics_columns` has for them.
+std::vector<std::string> values_of(const EpochMeasures& measures, bool paper_metrics) {
+  const Evaluation& test = measures.weights.test;
+  std::vector<std::string> values = {exact(test.loss), exact(test.top1())};
+  if (paper_metrics) values.push_back(exact(test.paper_accuracy));
+  if (measures.average) values.push_back(exact(measures.average->test.top1()));
+  if (const auto& validation = measures.weights.validation) {
+    values.insert(values.end(), {exact(validation->loss), exact(validation->top1())});
+    if (measures.average) values.push_back(exact(measures.average->validation->top1()));
+  }
+  return values;
+}
+
+/// "test: loss 0.4210 top-1 86.10 % average 87.20 %"
+std::string words_of(const std::string& images, const Evaluation& weights, const Evaluation* average) {
+  std::string words = fmt::format("{}: loss {:.4f} top-1 {:.2f} %", images, weights.loss, weights.top1());
+  if (average != nullptr) words += fmt::format(" average {:.2f} %", average->top1());
+  return words;
+}
+
+std::string words_of(const EpochMeasures& measures) {
+  const Measured* average = measures.average ? &*measures.average : nullptr;
+  std::string words = words_of("test", measures.weights.test, average != nullptr ? &average->test : nullptr);
+  if (measures.weights.validation)
+    words += "  " + words_of("validation", *measures.weights.validation,
+                             average != nullptr ? &*average->validation : nullptr);
+  return words;
+}
+
+/// "top-1 91.20 % in epoch 7", with the test images' after it where others choose.
+std::string words_of(const Best& best) {
+  if (!best.test_accuracy) return fmt::format("top-1 {:.2f} % in epoch {}", best.accuracy, best.epoch);
+  return fmt::format("validation top-1 {:.2f} % in epoch {}, test top-1 {:.2f} % there", best.accuracy,
+                     best.epoch, *best.test_accuracy);
+}
+
 }  // namespace
+
+std::string words_of_best(const Position& position) {
+  std::string words = "best " + words_of(position.best);
+  if (position.ema_best) words += ", averaged weights " + words_of(*position.ema_best);
+  if (position.paper_best)
+    words += fmt::format(", by the paper's program's rule {:.2f} % in epoch {}",
+                         position.paper_best->accuracy, position.paper_best->epoch);
+  return words;
+}
 
 void ReportSettings::declare(Options& options) {
   options.group("run");
@@ -48,7 +99,7 @@ Report::Report(const RunFolder& folder, const ReportSettings& settings, std::vec
       terms_(std::move(terms)),
       num_epochs_(num_epochs),
       log_(log),
-      metrics_(folder.metrics(), metrics_columns(terms_, settings.paper_metrics)),
+      metrics_(folder.metrics(), metrics_columns(terms_, settings)),
       steps_(folder.steps(), joined({"step", "loss"}, terms_, {"lr"})),
       bar_(log.display()) {}
 
@@ -85,7 +136,7 @@ void Report::add_step(const StepRow& row) {
   steps_.add_row(row.step, values);
 }
 
-void Report::add_epoch(const Position& position, float learning_rate, const Evaluation& test,
+void Report::add_epoch(const Position& position, float learning_rate, const EpochMeasures& measured,
                        double evaluation_seconds) {
   const EpochSums& sums = position.sums;
   const auto images = static_cast<double>(sums.images);
@@ -98,16 +149,13 @@ void Report::add_epoch(const Position& position, float learning_rate, const Eval
   }
   const double train_accuracy = percent(sums.correct, sums.images);
   const double rate = images / sums.seconds;
-  std::vector<std::string> measures = {exact(sums.loss / images), exact(train_accuracy), exact(test.loss),
-                                       exact(test.top1())};
-  if (settings_.paper_metrics) measures.push_back(exact(test.paper_accuracy));
-  measures = joined(std::move(measures), {exact(rate), exact(last_epoch_seconds_)}, {});
+  const auto measures =
+      joined({exact(sums.loss / images), exact(train_accuracy)}, values_of(measured, settings_.paper_metrics),
+             {exact(rate), exact(last_epoch_seconds_)});
   metrics_.add_row(position.epoch + 1, joined({exact(learning_rate)}, terms, measures));
-  line(fmt::format(
-      "epoch {}/{}  lr {:.6g}  train: loss {:.4f}{} top-1 {:.2f} %  test: loss {:.4f} top-1 {:.2f} %  "
-      "{:.0f} images/s  {}",
-      position.epoch + 1, num_epochs_, learning_rate, sums.loss / images, words, train_accuracy, test.loss,
-      test.top1(), rate, duration(last_epoch_seconds_)));
+  line(fmt::format("epoch {}/{}  lr {:.6g}  train: loss {:.4f}{} top-1 {:.2f} %  {}  {:.0f} images/s  {}",
+                   position.epoch + 1, num_epochs_, learning_rate, sums.loss / images, words, train_accuracy,
+                   words_of(measured), rate, duration(last_epoch_seconds_)));
   note_flat_rows(position);
 }
 

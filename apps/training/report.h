@@ -6,8 +6,8 @@
 
 #include "apps/training/checkpoint.h"
 #include "apps/training/csv.h"
-#include "apps/training/evaluation.h"
 #include "apps/training/log.h"
+#include "apps/training/measuring.h"
 #include "core/options.h"
 
 namespace generous {
@@ -15,9 +15,15 @@ namespace generous {
 struct ReportSettings {
   std::int64_t log_steps = 0;
   bool paper_metrics = false;
+  // Not declared: they follow from other settings.
+  bool validation = false;  ///< images are held out
+  bool average = false;     ///< the average of the weights is measured too
 
   void declare(Options& options);
 };
+
+/// "best top-1 91.20 % in epoch 7", and what else a run knows of its best epochs.
+std::string words_of_best(const Position& position);
 
 /// A step's metrics, read from the device.
 struct StepRow {
@@ -39,7 +45,7 @@ class Report {
   /// So many images gave no non-target knowledge.
   void add_flat_rows(std::int64_t images) { flat_rows_ += images; }
   /// The row of the epoch that `position` is at the end of, and its line in the log.
-  void add_epoch(const Position& position, float learning_rate, const Evaluation& test,
+  void add_epoch(const Position& position, float learning_rate, const EpochMeasures& measures,
                  double evaluation_seconds);
   /// Says how many images of the epoch under way gave no non-target knowledge, if any.
   void note_flat_rows(const Position& position);

@@ -19,17 +19,21 @@ std::vector<std::string> TrainingLoop::restore(const TrainingState& state,
   if (position_.step > 0) {
     load_state_dict(training_.student, state.model, source.string());
     load_state_dict(training_.method, state.method, source.string());
-    for (const NamedTensors* tensors : {&state.model, &state.method, &state.optimizer})
+    for (const NamedTensors* tensors : {&state.model, &state.method, &state.optimizer, &state.average})
       require_finite(*tensors, source.string());
     training_.optimizer.load_state(state.optimizer, source.string());
+    if (training_.average != nullptr) training_.average->load_state(state.average, source.string());
   }
   for (std::string& note : report_.restore(state)) notes.push_back(std::move(note));
-  if (position_.best_epoch > 0 && !file_exists(run_.folder.best_model()))
-    notes.push_back(
-        fmt::format("{} is missing: the weights of the best epoch so far, {} with top-1 {:.2f} %, are lost; "
-                    "it is written when "
-                    "an epoch is better than that",
-                    run_.folder.best_model().string(), position_.best_epoch, position_.best_accuracy));
+  const auto note_missing = [&notes](const std::filesystem::path& weights, const Best& best) {
+    if (best.epoch > 0 && !file_exists(weights))
+      notes.push_back(fmt::format(
+          "{} is missing: the weights of the best epoch so far, {} with top-1 {:.2f} %, are lost; "
+          "it is written when an epoch is better than that",
+          weights.string(), best.epoch, best.accuracy));
+  };
+  note_missing(run_.folder.best_model(), position_.best);
+  if (position_.ema_best) note_missing(run_.folder.ema_best_model(), *position_.ema_best);
   return notes;
 }
 
@@ -41,6 +45,12 @@ void TrainingLoop::check_reachable(const Position& position, const std::string& 
   require(position.paper_best.has_value() == position_.paper_best.has_value(),
           "{} is damaged: its paper_best_epoch does not go with paper_metrics {}", source,
           position_.paper_best ? 1 : 0);
+  require(position.ema_best.has_value() == position_.ema_best.has_value(),
+          "{} is damaged: its ema_best_epoch does not go with ema_decay", source);
+  const auto validated = [](const Best& best) { return best.test_accuracy.has_value(); };
+  require(validated(position.best) == validated(position_.best) &&
+              (!position.ema_best || validated(*position.ema_best) == validated(*position_.ema_best)),
+          "{} is damaged: its best_test_accuracy does not go with validation", source);
   const std::int64_t batches = train_loader_.batches();
   require(
       position.step_in_epoch <= batches && position.step == position.epoch * batches + position.step_in_epoch,

@@ -15,14 +15,6 @@ std::string not_finite_in(const NamedTensors& weights) {
   return {};
 }
 
-void save_best(const RunIdentity& run, const NamedTensors& weights) {
-  write_weights(run.folder.best_model(), weights, run.origin);
-}
-
-void save_last(const RunIdentity& run, const NamedTensors& weights) {
-  write_weights(run.folder.last_model(), weights, run.origin);
-}
-
 void save_state(const RunIdentity& run, const Position& position, std::vector<std::string> metrics,
                 Snapshot snapshot) {
   write_training_state(run.folder.training_state(), {.position = position,
@@ -32,7 +24,8 @@ void save_state(const RunIdentity& run, const Position& position, std::vector<st
                                                      .metrics = std::move(metrics),
                                                      .model = std::move(snapshot.model),
                                                      .method = std::move(snapshot.method),
-                                                     .optimizer = std::move(snapshot.optimizer)});
+                                                     .optimizer = std::move(snapshot.optimizer),
+                                                     .average = std::move(snapshot.average)});
 }
 
 }  // namespace generous

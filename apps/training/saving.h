@@ -23,14 +23,12 @@ struct Snapshot {
   NamedTensors model;
   NamedTensors method;
   NamedTensors optimizer;
+  NamedTensors average;  ///< empty without one
 };
 
 /// "the weight NAME became nan" for the first f32 value that is not finite, "" if all are.
 std::string not_finite_in(const NamedTensors& weights);
 
-/// The weights as those of the best epoch, and as the last ones.
-void save_best(const RunIdentity& run, const NamedTensors& weights);
-void save_last(const RunIdentity& run, const NamedTensors& weights);
 /// `metrics` are the rows of metrics.csv. To be written last: until it is replaced, a resume starts from the
 /// previous one and makes the rest again.
 void save_state(const RunIdentity& run, const Position& position, std::vector<std::string> metrics,

@@ -23,6 +23,7 @@ void TrainingSettings::declare(Options& options, const TrainingStage& stage) {
   options.group("model");
   model.declare(options, "model_name", "the network");
   images.declare(options);
+  parts.declare(options);
   options.defaults(recipe(model.name, images.dataset));
 
   batches.declare(options);

@@ -28,6 +28,7 @@ struct TrainingSettings {
   ModelSettings model;
   PaperModelSettings paper_model;
   ImageSettings images;
+  PartSettings parts;
   TrainingBatchSettings batches;
   OptimizerSettings optimizer;
   std::int64_t seed = 0;

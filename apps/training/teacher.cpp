@@ -26,8 +26,10 @@ Teacher TeacherSettings::load(const WeightFinder& finder, const TrainingStage& s
   if (stage.teacher_model.empty()) return {};
   const std::filesystem::path file = finder.find(stage.teacher_weights, weights);
   TrainedNetwork trained = load_network(model, options, file, classes);
-  Teacher teacher{
-      .model = std::move(trained.network), .weights = std::move(trained.weights), .path = weights};
+  Teacher teacher{.model = std::move(trained.network),
+                  .weights = std::move(trained.weights),
+                  .name = model.name,
+                  .path = weights};
   if (!trains) teacher.model->freeze();
   return teacher;
 }

@@ -21,6 +21,7 @@ TeacherFault fault_of_teacher(const Tensor& logits);
 struct Teacher {
   std::unique_ptr<Network> model;  ///< frozen unless it is in training mode; null where a stage has none
   LoadedWeights weights;
+  std::string name;  ///< of its network
   std::string path;  ///< of its weights, as it was given
 
   /// For a batch {B, H, W, C} in the dtype to compute in; nothing is wrong with a teacher that is not there.

@@ -103,12 +103,14 @@ void TrainStepOptions::declare(Options& options) {
        .role = Role::flexible});
 }
 
-TrainStep::TrainStep(const Distillation& distillation, Optimizer& optimizer, const TrainStepOptions& options)
+TrainStep::TrainStep(const Distillation& distillation, Optimizer& optimizer, const TrainStepOptions& options,
+                     WeightAverage* average)
     : student_(distillation.student),
       teacher_(distillation.teacher),
       method_(distillation.method),
       needs_(method_.needs()),
       optimizer_(optimizer),
+      average_(average),
       options_(options),
       step_(Tensor::zeros({}, DType::i64, options.device)),
       mixing_random_(options.seed, "mixing") {
@@ -200,6 +202,7 @@ void TrainStep::compute(const Batch& batch, const Mixture& mixture) {
     }
   }
   optimizer_.step();
+  if (average_ != nullptr) average_->update();
   metrics_ = {.loss = total.detach(),
               .terms = {},
               .correct = count_correct(logits.detach(), seen.labels),

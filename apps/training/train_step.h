@@ -13,6 +13,7 @@
 #include "data/mixing.h"
 #include "nn/distill/method.h"
 #include "nn/optim.h"
+#include "nn/weight_average.h"
 
 namespace generous {
 
@@ -66,8 +67,9 @@ struct StepMetrics {
 
 class TrainStep {
  public:
-  /// Everything must outlive the step.
-  TrainStep(const Distillation& distillation, Optimizer& optimizer, const TrainStepOptions& options);
+  /// Everything must outlive the step. `average`, of the student's weights, is updated if there is one.
+  TrainStep(const Distillation& distillation, Optimizer& optimizer, const TrainStepOptions& options,
+            WeightAverage* average = nullptr);
 
   /// Begins an epoch: the loss may differ from the last one's.
   void start_epoch(std::int64_t epoch);
@@ -86,6 +88,7 @@ class TrainStep {
   Method& method_;
   Needs needs_;
   Optimizer& optimizer_;
+  WeightAverage* average_;
   TrainStepOptions options_;
   std::int64_t epoch_ = 0;
   int whole_batches_ = 0;  ///< computed without recording: the first two prepare what a recording needs

@@ -22,10 +22,12 @@ Inputs inputs_of(const Data& data, const Teacher& teacher) {
 void describe(RunLog& log, const std::string& program, const TrainingSettings& settings, const Data& data,
               const Module& model) {
   const Shape shape = image_shape(data.train);
-  log.line(fmt::format(
-      "{}: {} ({} parameters) on {}: {} training and {} test images of {} x {} x {}, {} classes", program,
-      settings.model.name, model.parameter_count(), settings.images.dataset, data.train.size(),
-      data.test.size(), shape[0], shape[1], shape[2], data.train.classes.size()));
+  const std::string training =
+      data.validation ? fmt::format("{} training, {} validation", data.train.size(), data.validation->size())
+                      : fmt::format("{} training", data.train.size());
+  log.line(fmt::format("{}: {} ({} parameters) on {}: {} and {} test images of {} x {} x {}, {} classes",
+                       program, settings.model.name, model.parameter_count(), settings.images.dataset,
+                       training, data.test.size(), shape[0], shape[1], shape[2], data.train.classes.size()));
   log.line(fmt::format("device {}: {}, {}; {}, learning rate {}; seed {}; run folder {}",
                        settings.device.device, backend(settings.step.device).description(),
                        settings.dtype.dtype, settings.optimizer.optimizer, settings.optimizer.learning_rate,
@@ -58,16 +60,22 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
 
   RunLog log(folder.log(), display);
   if (state && state->position.epoch >= settings.loop.num_epochs) {
-    log.line(fmt::format(
-        "{} is complete: {} epochs, best top-1 {:.2f} % in epoch {}; a larger --num_epochs goes on",
-        settings.run.save_path, state->position.epoch, state->position.best_accuracy,
-        state->position.best_epoch));
+    log.line(fmt::format("{} is complete: {} epochs, {}; a larger --num_epochs goes on",
+                         settings.run.save_path, state->position.epoch, words_of_best(state->position)));
+    return 0;
+  }
+  if (state && settings.loop.out_of_patience(state->position)) {
+    log.line(
+        fmt::format("{} stopped early after epoch {}, as none of the last {} was better: {}; a larger "
+                    "--patience goes on",
+                    settings.run.save_path, state->position.epoch, settings.loop.patience,
+                    words_of_best(state->position)));
     return 0;
   }
 
-  const Data data = load_data(settings.images);
+  const std::uint64_t seed = settings.step.seed;
+  const Data data = load_data(settings.images, settings.parts, seed);
   const std::vector<std::string>& classes = data.train.classes;
-  const auto seed = static_cast<std::uint64_t>(settings.seed);
   const ModelOptions model_options = generous::model_options(data.train, seed, device);
   check_batches(settings.batches, settings.model, model_options, data.train.size());
   const WeightFinder finder{folder.path, [&](const auto& run) { return program_of_run(stages, run); }};
@@ -93,6 +101,9 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
   require(optimizer->losses() <= method.losses(),
           "optimizer: {} keeps the gradients of {} losses apart, method {} has {}; sgd takes their sum",
           settings.optimizer.optimizer, optimizer->losses(), settings.method_name, method.losses());
+  const std::unique_ptr<WeightAverage> average = settings.optimizer.make_average(*model);
+  settings.report.validation = data.validation.has_value();
+  settings.report.average = average != nullptr;
   LoaderOptions batches = settings.batches.loader_options(seed, device);
   batches.second_view = method.needs().views == 2;
   TrainingLoop loop({.loop = settings.loop,
@@ -103,7 +114,8 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
                      .student = *model,
                      .teacher = teacher,
                      .method = method,
-                     .optimizer = *optimizer},
+                     .optimizer = *optimizer,
+                     .average = average.get()},
                     {.folder = folder,
                      .origin = {settings.model.name, settings.images.dataset, classes, head_of(*model)},
                      .config = options.to_json(),

@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "data/subset.h"
 
 namespace generous {
 
@@ -22,23 +23,50 @@ std::string hash_of(const std::vector<std::int64_t>& labels) {
 
 }  // namespace
 
-Data load_data(ImageSettings& settings) {
-  Data data{dataset_info(settings.dataset), load_images(settings, Split::train),
-            load_images(settings, Split::test)};
+void PartSettings::declare(Options& options) {
+  options.group("data");
+  options.add("validation", validation,
+              {.help = "training images that are held out and choose the best epoch; 0: the test images do",
+               .min = 0,
+               .max = 1e9});
+  options.add(
+      "subset_percent", subset_percent,
+      {.help = "how much of each class's (other) training images is trained on", .min = 0.001, .max = 100});
+}
+
+Data load_data(ImageSettings& settings, const PartSettings& parts, std::uint64_t seed) {
+  Data data{.info = dataset_info(settings.dataset),
+            .train = load_images(settings, Split::train),
+            .validation = {},
+            .test = load_images(settings, Split::test)};
   require(data.train.classes == data.test.classes, "{}: the {} training classes are not the {} test classes",
           settings.data_dir, data.train.classes.size(), data.test.classes.size());
   const Shape train = image_shape(data.train);
   const Shape test = image_shape(data.test);
   require(train == test, "{}: training images are {}, test images {}", settings.data_dir, train.str(),
           test.str());
+  const auto classes = static_cast<std::int64_t>(data.train.classes.size());
+  if (parts.validation > 0) {
+    const auto held_out = held_out_images(data.train.labels, classes, parts.validation, seed);
+    data.validation = select_images(data.train, held_out);
+    data.train = select_images(data.train, other_images(held_out, data.train.size()));
+  }
+  if (parts.subset_percent < 100.0)
+    data.train =
+        select_images(data.train, subset_images(data.train.labels, classes, parts.subset_percent, seed));
   return data;
 }
 
 std::map<std::string, std::string> hashes_of(const Data& data) {
-  return {{"training images", hash_of(data.train.images)},
-          {"training labels", hash_of(data.train.labels)},
-          {"test images", hash_of(data.test.images)},
-          {"test labels", hash_of(data.test.labels)}};
+  std::map<std::string, std::string> hashes = {{"training images", hash_of(data.train.images)},
+                                               {"training labels", hash_of(data.train.labels)},
+                                               {"test images", hash_of(data.test.images)},
+                                               {"test labels", hash_of(data.test.labels)}};
+  if (data.validation) {
+    hashes["validation images"] = hash_of(data.validation->images);
+    hashes["validation labels"] = hash_of(data.validation->labels);
+  }
+  return hashes;
 }
 
 void for_each_image(const Data& data, const TrainingBatchSettings& batches, Device device,

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "apps/training/batches.h"
@@ -10,15 +11,26 @@
 
 namespace generous {
 
-/// Both splits of a dataset.
+/// What of a dataset's training images is trained on.
+struct PartSettings {
+  std::int64_t validation = 0;    ///< images that are held out
+  double subset_percent = 100.0;  ///< of the others, in each class
+
+  void declare(Options& options);
+};
+
+/// The images of a dataset. Indices of training images are those within `train`.
 struct Data {
   const DatasetInfo& info;
   Dataset train;
+  std::optional<Dataset> validation;  ///< held out of the training images
   Dataset test;
 };
 
-/// Reads both. Fills in the default folder like load_images; throws Error if they do not fit together.
-Data load_data(ImageSettings& settings);
+/// Reads both splits; `seed` decides which images are held out and left out (data/subset.h). Fills in the
+/// default folder like load_images; throws Error if the splits do not fit together, or if there are too few
+/// images to hold so many out.
+Data load_data(ImageSettings& settings, const PartSettings& parts, std::uint64_t seed);
 
 /// Of images and labels, by what they are: for Inputs::hashes.
 std::map<std::string, std::string> hashes_of(const Data& data);

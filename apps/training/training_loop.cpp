@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -15,12 +16,14 @@ namespace {
 /// Steps whose metrics are read together: each at once on the CPU, where nothing waits.
 std::size_t steps_between_readings(Device device) { return device == Device::cpu ? 1 : 32; }
 
-LoaderOptions test_batches(const LoaderOptions& training) {
-  return {.batch_size = evaluation_batch,
-          .workers = training.workers,
-          .shuffle = false,
-          .augment = false,
-          .device = training.device};
+/// Whether this epoch is better than all before it; if so, it is noted.
+bool improve(Best& best, std::int64_t epoch, const Measured& measured) {
+  const double accuracy = measured.choosing().top1();
+  if (best.epoch > 0 && accuracy <= best.accuracy) return false;
+  best.epoch = epoch;
+  best.accuracy = accuracy;
+  if (measured.validation) best.test_accuracy = measured.test.top1();
+  return true;
 }
 
 }  // namespace
@@ -30,10 +33,25 @@ void LoopSettings::declare(Options& options) {
   options.add(
       "max_steps", max_steps,
       {.help = "stop after so many steps in all; 0: no limit", .min = 0, .max = 1e12, .role = Role::call});
+  options.add("save_every", save_every,
+              {.help = "keep the weights of every so many epochs as epoch_N_model.safetensors; 0: none",
+               .min = 0,
+               .max = max_epochs,
+               .role = Role::flexible});
   options.group("training");
   options.add(
       "num_epochs", num_epochs,
       {.help = "passes over the training images", .min = 1, .max = max_epochs, .role = Role::flexible});
+  options.add("patience", patience,
+              {.help = "stop early after so many epochs that brought no better one; 0: never",
+               .min = 0,
+               .max = max_epochs,
+               .role = Role::flexible});
+}
+
+bool LoopSettings::out_of_patience(const Position& position) const {
+  const std::int64_t better = std::max(position.best.epoch, position.ema_best.value_or(Best{}).epoch);
+  return patience > 0 && position.epoch - better >= patience;
 }
 
 TrainingLoop::TrainingLoop(const Training& training, RunIdentity run, const ReportSettings& report,
@@ -41,10 +59,12 @@ TrainingLoop::TrainingLoop(const Training& training, RunIdentity run, const Repo
     : training_(training),
       run_(std::move(run)),
       train_loader_(training.data.train, training.data.info, training.batches),
-      test_loader_(training.data.test, training.data.info, test_batches(training.batches)),
+      measuring_(training.data, training.batches, training.step.dtype),
       report_(run_.folder, report, training.method.terms(), training.loop.num_epochs, log),
       step_({training.student, training.teacher.model.get(), training.method}, training.optimizer,
-            training.step) {
+            training.step, training.average) {
+  if (training.data.validation) position_.best.test_accuracy.emplace();
+  if (training.average != nullptr) position_.ema_best = position_.best;
   position_.sums.terms.resize(training.method.terms().size());
   if (report.paper_metrics) position_.paper_best.emplace();
 }
@@ -79,16 +99,40 @@ int TrainingLoop::run() {
   }
 }
 
+/// What the teacher knows, in one line.
+void TrainingLoop::report_teacher() {
+  if (training_.teacher.model == nullptr) return;
+  Network& teacher = *training_.teacher.model;
+  const bool trains = teacher.training();
+  const auto test = measuring_.test(teacher, [&](std::int64_t images, std::int64_t all) {
+    report_.show_evaluation(position_, images, all);
+    return StopSignals::received() == 0;
+  });
+  if (trains) teacher.train();
+  if (!test) return;
+  const std::string& name = training_.teacher.name;
+  if (!test->not_finite.empty())
+    report_.line(
+        fmt::format("teacher {}: no accuracy: a logit of the test images is {}", name, test->not_finite));
+  else
+    report_.line(fmt::format("teacher {}: top-1 {:.2f} %, top-5 {:.2f} % of the test images", name,
+                             test->top1(), test->top5()));
+}
+
 int TrainingLoop::run_epochs() {
-  while (position_.epoch < training_.loop.num_epochs)
+  if (position_.step == 0) report_teacher();
+  const auto over = [this] {
+    return position_.epoch >= training_.loop.num_epochs || training_.loop.out_of_patience(position_);
+  };
+  while (!over())
     if (StopSignals::received() != 0 || steps_exhausted() || !train_epoch() || !finish_epoch()) return stop();
-  std::string paper;
-  if (position_.paper_best)
-    paper = fmt::format(", by the paper's program's rule {:.2f} % in epoch {}",
-                        position_.paper_best->accuracy, position_.paper_best->epoch);
-  report_.log().line(
-      fmt::format("done: best top-1 {:.2f} % in epoch {}{}; weights, metrics and log are in {}",
-                  position_.best_accuracy, position_.best_epoch, paper, run_.folder.path.string()));
+  const bool early = position_.epoch < training_.loop.num_epochs;
+  const std::string end =
+      early ? fmt::format("stopped early after epoch {}, as none of the last {} was better (--patience)",
+                          position_.epoch, training_.loop.patience)
+            : "done";
+  report_.log().line(fmt::format("{}: {}; weights, metrics and log are in {}", end, words_of_best(position_),
+                                 run_.folder.path.string()));
   report_.log().write();
   return StopSignals::received() == 0 ? 0 : 128 + StopSignals::received();
 }
@@ -153,33 +197,41 @@ void TrainingLoop::account() {
 /// Evaluates, saves and goes to the next epoch; false if a signal came first.
 bool TrainingLoop::finish_epoch() {
   const double start = now_seconds();
-  const auto test = evaluate(training_.student, test_loader_, training_.step.dtype, [&](std::int64_t images) {
-    report_.show_evaluation(position_, images, training_.data.test.size());
-    return StopSignals::received() == 0;
-  });
-  if (!test) return false;
-  if (!test->not_finite.empty())
-    diverged(fmt::format("the logits of the test images became {}", test->not_finite), position_.step);
-  if (!std::isfinite(test->loss))
-    diverged(fmt::format("the test loss became {}", test->loss), position_.step);
+  const auto measures =
+      measuring_.measure(training_.student, training_.average, [&](std::int64_t images, std::int64_t all) {
+        report_.show_evaluation(position_, images, all);
+        return StopSignals::received() == 0;
+      });
+  if (!measures) return false;
+  if (const std::string fault = fault_of(*measures); !fault.empty()) diverged(fault, position_.step);
   Snapshot snapshot = finite_snapshot();
-  report_.add_epoch(position_, learning_rate(), *test, now_seconds() - start);
-
-  const bool best = position_.best_epoch == 0 || test->top1() > position_.best_accuracy;
+  report_.add_epoch(position_, learning_rate(), *measures, now_seconds() - start);
   ++position_.epoch;
   position_.step_in_epoch = 0;
-  if (best) {
-    position_.best_epoch = position_.epoch;
-    position_.best_accuracy = test->top1();
-    save_best(run_, snapshot.model);
-  }
-  if (position_.paper_best && test->paper_accuracy >= position_.paper_best->accuracy)
-    position_.paper_best = {.epoch = position_.epoch, .accuracy = test->paper_accuracy};
+  save_epoch(*measures, snapshot);
   const std::size_t terms = position_.sums.terms.size();
   position_.sums = {};
   position_.sums.terms.resize(terms);
   save(std::move(snapshot));
   return true;
+}
+
+/// The weights of the epoch that ended, where they are the best so far or to be kept.
+void TrainingLoop::save_epoch(const EpochMeasures& measures, const Snapshot& snapshot) {
+  const std::int64_t epoch = position_.epoch;
+  const RunFolder& folder = run_.folder;
+  const bool kept = training_.loop.save_every > 0 && epoch % training_.loop.save_every == 0;
+  if (improve(position_.best, epoch, measures.weights))
+    write_weights(folder.best_model(), snapshot.model, run_.origin);
+  if (kept) write_weights(folder.epoch_model(epoch), snapshot.model, run_.origin);
+  if (measures.average) {
+    if (improve(*position_.ema_best, epoch, *measures.average))
+      write_weights(folder.ema_best_model(), snapshot.average, run_.origin);
+    if (kept) write_weights(folder.ema_epoch_model(epoch), snapshot.average, run_.origin);
+  }
+  const double paper_accuracy = measures.weights.test.paper_accuracy;
+  if (position_.paper_best && paper_accuracy >= position_.paper_best->accuracy)
+    position_.paper_best = {.epoch = epoch, .accuracy = paper_accuracy};
 }
 
 /// Saves before the run's end and returns the exit code.
@@ -195,7 +247,9 @@ int TrainingLoop::stop() {
 }
 
 void TrainingLoop::save(Snapshot snapshot) const {
-  save_last(run_, snapshot.model);
+  write_weights(run_.folder.last_model(), snapshot.model, run_.origin);
+  if (training_.average != nullptr)
+    write_weights(run_.folder.ema_last_model(), snapshot.average, run_.origin);
   report_.write();
   save_state(run_, position_, report_.metrics_rows(), std::move(snapshot));
 }
@@ -204,8 +258,10 @@ void TrainingLoop::save(Snapshot snapshot) const {
 Snapshot TrainingLoop::finite_snapshot() const {
   Snapshot snapshot{.model = state_dict(training_.student),
                     .method = state_dict(training_.method),
-                    .optimizer = training_.optimizer.state()};
-  for (const NamedTensors* weights : {&snapshot.model, &snapshot.method})
+                    .optimizer = training_.optimizer.state(),
+                    .average = {}};
+  if (training_.average != nullptr) snapshot.average = training_.average->state();
+  for (const NamedTensors* weights : {&snapshot.model, &snapshot.method, &snapshot.average})
     if (const std::string what = not_finite_in(*weights); !what.empty()) diverged(what, position_.step);
   return snapshot;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "apps/training/batches.h"
+#include "apps/training/measuring.h"
 #include "apps/training/report.h"
 #include "apps/training/saving.h"
 #include "apps/training/teacher.h"
@@ -15,8 +16,12 @@ namespace generous {
 struct LoopSettings {
   std::int64_t num_epochs = 160;
   std::int64_t max_steps = 0;
+  std::int64_t save_every = 0;
+  std::int64_t patience = 0;
 
   void declare(Options& options);
+  /// Whether a run that is there is to stop early: so many epochs brought no better one.
+  bool out_of_patience(const Position& position) const;
 };
 
 /// What a training is made of. Networks, method and optimiser are on step.device; all but the small settings
@@ -31,6 +36,7 @@ struct Training {
   const Teacher& teacher;
   Method& method;
   Optimizer& optimizer;
+  WeightAverage* average = nullptr;  ///< of the student's weights
 };
 
 class TrainingLoop {
@@ -46,8 +52,8 @@ class TrainingLoop {
   /// Writes the training state of a run that has not begun, so that even its first epoch can be resumed. It
   /// holds no weights: the configuration gives them again.
   void save_start() const;
-  /// Until the last epoch, max_steps or a signal; returns the exit code. Throws Error when the loss or the
-  /// weights stop being finite, leaving all files as they are.
+  /// Until the last epoch, the end of patience, max_steps or a signal; returns the exit code. Throws Error
+  /// when the loss or the weights stop being finite, leaving all files as they are.
   int run();
 
  private:
@@ -59,6 +65,7 @@ class TrainingLoop {
   };
 
   void check_reachable(const Position& position, const std::string& source) const;
+  void report_teacher();
   int run_epochs();
   bool train_epoch();
   void train_step(const Batch& batch);
@@ -66,6 +73,7 @@ class TrainingLoop {
   TeacherFault teacher_fault(std::int64_t step_in_epoch);
   bool finish_epoch();
   int stop();
+  void save_epoch(const EpochMeasures& measures, const Snapshot& snapshot);
   void save(Snapshot snapshot) const;
   Snapshot finite_snapshot() const;
   [[noreturn]] void diverged(const std::string& what, std::int64_t step) const;
@@ -77,7 +85,7 @@ class TrainingLoop {
   Training training_;
   RunIdentity run_;
   Loader train_loader_;
-  Loader test_loader_;
+  Measuring measuring_;
   Report report_;
   TrainStep step_;
   Position position_;

@@ -12,7 +12,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!fuzz::accepted([&] { state = parse_training_state(fuzz::text_of(data, size), "input"); })) return 0;
   const Position& position = state.position;
   fuzz::check(position.epoch >= 0 && position.step_in_epoch >= 0 && position.step >= 0 &&
-                  position.best_epoch >= 0 && position.sums.images >= 0 && position.sums.correct >= 0 &&
+                  position.best.epoch >= 0 && position.sums.images >= 0 && position.sums.correct >= 0 &&
                   state.train_images >= 0,
               "no count is negative");
 
@@ -22,7 +22,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const TrainingState again = parse_training_state(written, path);
   fuzz::check(again.config == state.config, "the configuration reads back the same");
   fuzz::check(fuzz::same(again.model, state.model) && fuzz::same(again.method, state.method) &&
-                  fuzz::same(again.optimizer, state.optimizer),
+                  fuzz::same(again.optimizer, state.optimizer) && fuzz::same(again.average, state.average),
               "tensors read back the same");
   write_training_state(path, again);
   fuzz::check(read_file(path) == written, "a state that is read and written again is the same file");
