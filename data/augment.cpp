@@ -58,12 +58,12 @@ Placement placement_of(const Augmentation& augmentation, const ImageShape& shape
   return placement;
 }
 
-NormaliseTable make_normalise_table(const DatasetInfo& info) {
+NormaliseTable make_normalise_table(const Normalisation& normalisation) {
   NormaliseTable table{};
   for (std::size_t i = 0; i < table.size(); ++i) {
     const std::size_t channel = i / 256;
     const std::size_t byte = i % 256;
-    table[i] = (static_cast<float>(byte) / 255.0F - info.mean[channel]) / info.std[channel];
+    table[i] = (static_cast<float>(byte) / 255.0F - normalisation.mean[channel]) / normalisation.std[channel];
   }
   return table;
 }

@@ -32,6 +32,6 @@ std::int64_t fixed_point(double value);
 
 /// {3, 256}: by channel, every byte's value (byte / 255 - mean) / std. Black outside an image is a byte of 0.
 using NormaliseTable = std::array<float, 3 * 256>;
-NormaliseTable make_normalise_table(const DatasetInfo& info);
+NormaliseTable make_normalise_table(const Normalisation& normalisation);
 
 }  // namespace generous

@@ -24,42 +24,40 @@ fs::path fashion_mnist_folder() {
 // Statistics and augmentations: those of the method's published experiments. CIFAR-100 and class folders take
 // CIFAR-10's.
 std::vector<Registered> make_registry() {
-  const DatasetInfo cifar10{.name = "cifar10",
-                            .mean = {0.4914F, 0.4822F, 0.4465F},
-                            .std = {0.247F, 0.243F, 0.261F},
-                            .crop_padding = 4,
-                            .default_folder = "datasets/cifar10",
-                            .image = {32, 32, 3},
-                            .classes = 10,
-                            .train_images = 50000,
-                            .test_images = 10000};
+  const DatasetInfo cifar10{
+      .name = "cifar10",
+      .normalisation = {.mean = {0.4914F, 0.4822F, 0.4465F}, .std = {0.247F, 0.243F, 0.261F}},
+      .crop_padding = 4,
+      .default_folder = "datasets/cifar10",
+      .image = {32, 32, 3},
+      .classes = 10,
+      .train_images = 50000,
+      .test_images = 10000};
   DatasetInfo cifar100 = cifar10;
   cifar100.name = "cifar100";
   cifar100.default_folder = "datasets/cifar100";
   cifar100.classes = 100;
   const DatasetInfo class_folders{.name = "class_folders",
-                                  .mean = cifar10.mean,
-                                  .std = cifar10.std,
+                                  .normalisation = cifar10.normalisation,
                                   .crop_padding = cifar10.crop_padding,
                                   .default_folder = {}};
   const DatasetInfo fashion_mnist{.name = "fashion_mnist",
-                                  .mean = {0.2860F},
-                                  .std = {0.3530F},
+                                  .normalisation = {.mean = {0.2860F}, .std = {0.3530F}},
                                   .crop_padding = 2,
                                   .default_folder = fashion_mnist_folder(),
                                   .image = {28, 28, 1},
                                   .classes = 10,
                                   .train_images = 60000,
                                   .test_images = 10000};
-  const DatasetInfo tiny_imagenet{.name = "tiny_imagenet",
-                                  .mean = {0.4802F, 0.4481F, 0.3975F},
-                                  .std = {0.2302F, 0.2265F, 0.2262F},
-                                  .rotation_degrees = 20.0F,
-                                  .default_folder = "datasets/tiny-imagenet-200",
-                                  .image = {64, 64, 3},
-                                  .classes = 200,
-                                  .train_images = 100000,
-                                  .test_images = 10000};
+  const DatasetInfo tiny_imagenet{
+      .name = "tiny_imagenet",
+      .normalisation = {.mean = {0.4802F, 0.4481F, 0.3975F}, .std = {0.2302F, 0.2265F, 0.2262F}},
+      .rotation_degrees = 20.0F,
+      .default_folder = "datasets/tiny-imagenet-200",
+      .image = {64, 64, 3},
+      .classes = 200,
+      .train_images = 100000,
+      .test_images = 10000};
   return {
       {fashion_mnist, load_fashion_mnist},
       {cifar10,

@@ -1,12 +1,12 @@
 // Datasets: decoded once, kept as u8 in memory.
 #pragma once
 
-#include <array>
 #include <filesystem>
 #include <string>
 #include <vector>
 
 #include "core/tensor.h"
+#include "data/normalisation.h"
 
 namespace generous {
 
@@ -23,8 +23,7 @@ struct Dataset {
 /// What training on a dataset needs to know beyond its images.
 struct DatasetInfo {
   std::string name;
-  std::array<float, 3> mean{};  ///< per channel, of pixels scaled to [0, 1]; the first C are used
-  std::array<float, 3> std{};
+  Normalisation normalisation = {};
   std::int64_t crop_padding = 0;         ///< zero-pad by this much, then crop back at random; 0: no crop
   float rotation_degrees = 0.0F;         ///< rotate by up to this much; 0: none
   bool flip = true;                      ///< mirror horizontally with probability 1/2

@@ -47,8 +47,8 @@ void check(const Dataset& dataset, const DatasetInfo& info, const LoaderOptions&
   require(options.erasing >= 0.0 && options.erasing <= 1.0, "loader: erasing with probability {}",
           options.erasing);
   for (std::size_t c = 0; c < static_cast<std::size_t>(images.size(3)); ++c) {
-    require(info.std[c] > 0.0F, "loader: {} gives channel {} the standard deviation {}", info.name, c,
-            info.std[c]);
+    require(info.normalisation.std[c] > 0.0F, "loader: {} gives channel {} the standard deviation {}",
+            info.name, c, info.normalisation.std[c]);
   }
   require(std::ssize(dataset.labels) == images.size(0), "loader: {} labels for {} images",
           dataset.labels.size(), images.size(0));

@@ -25,7 +25,7 @@ ViewMaker::ViewMaker(const Dataset& dataset, const DatasetInfo& info, const Load
       info_(info),
       options_(options),
       shape_{dataset.images.size(1), dataset.images.size(2), dataset.images.size(3)},
-      table_(make_normalise_table(info)),
+      table_(make_normalise_table(info.normalisation)),
       ordinary_(options.seed, "augment"),
       second_(options.seed, "augment, second view"),
       strong_(options.seed, "strong view"),

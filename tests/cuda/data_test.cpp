@@ -57,8 +57,7 @@ TEST_CASE("a loader on the device delivers the host's batches: placed, by RandAu
       CAPTURE(channels);
       CAPTURE(degrees);
       const DatasetInfo info{.name = "test",
-                             .mean = {0.5F, 0.25F, 0.125F},
-                             .std = {0.5F, 0.25F, 0.2F},
+                             .normalisation = {.mean = {0.5F, 0.25F, 0.125F}, .std = {0.5F, 0.25F, 0.2F}},
                              .crop_padding = 2,
                              .rotation_degrees = degrees,
                              .flip = true,

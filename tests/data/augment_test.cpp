@@ -105,7 +105,7 @@ TEST_CASE("every shift, even beyond the image, and every number of channels") {
 
 TEST_CASE(
     "normalisation gives torchvision's ToTensor and Normalize, bit for bit; black outside is a byte of 0") {
-  const NormaliseTable table = make_normalise_table(dataset_info("cifar10"));
+  const NormaliseTable table = make_normalise_table(dataset_info("cifar10").normalisation);
   const std::map<std::size_t, std::array<float, 3>> expected{
       {0, {-0x1.fd4e26p+0F, -0x1.fbff28p+0F, -0x1.b5f244p+0F}},
       {1, {-0x1.f93da6p+0F, -0x1.f7dd86p+0F, -0x1.b21994p+0F}},
@@ -124,7 +124,7 @@ TEST_CASE(
 }
 
 TEST_CASE("what is erased is 0 behind the normalisation, wherever its pixels came from; so is nothing else") {
-  const NormaliseTable table = make_normalise_table(dataset_info("cifar10"));
+  const NormaliseTable table = make_normalise_table(dataset_info("cifar10").normalisation);
   const ImageShape shape{4, 5, 3};
   const Pixels pixels = counting(60);
   Placement placement = placement_of({.shift_x = 2, .flip = true}, shape, 0);

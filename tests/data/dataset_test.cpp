@@ -12,20 +12,20 @@ namespace {
 TEST_CASE("statistics and augmentations are the recipes'") {
   const DatasetInfo& cifar = dataset_info("cifar100");
   CHECK(cifar.name == "cifar100");
-  CHECK(cifar.mean == std::array{0.4914F, 0.4822F, 0.4465F});
-  CHECK(cifar.std == std::array{0.247F, 0.243F, 0.261F});
+  CHECK(cifar.normalisation.mean == std::array{0.4914F, 0.4822F, 0.4465F});
+  CHECK(cifar.normalisation.std == std::array{0.247F, 0.243F, 0.261F});
   CHECK(cifar.crop_padding == 4);
   CHECK(cifar.flip);
   CHECK(cifar.rotation_degrees == 0.0F);
   const DatasetInfo& tiny = dataset_info("tiny_imagenet");
-  CHECK(tiny.mean == std::array{0.4802F, 0.4481F, 0.3975F});
-  CHECK(tiny.std == std::array{0.2302F, 0.2265F, 0.2262F});
+  CHECK(tiny.normalisation.mean == std::array{0.4802F, 0.4481F, 0.3975F});
+  CHECK(tiny.normalisation.std == std::array{0.2302F, 0.2265F, 0.2262F});
   CHECK(tiny.crop_padding == 0);
   CHECK(tiny.flip);
   CHECK(tiny.rotation_degrees == 20.0F);
   const DatasetInfo& fashion = dataset_info("fashion_mnist");
-  CHECK(fashion.mean[0] == 0.2860F);
-  CHECK(fashion.std[0] == 0.3530F);
+  CHECK(fashion.normalisation.mean[0] == 0.2860F);
+  CHECK(fashion.normalisation.std[0] == 0.3530F);
   CHECK(fashion.crop_padding == 2);
 }
 

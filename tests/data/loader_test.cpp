@@ -33,8 +33,7 @@ Dataset make_dataset(std::int64_t count) {
 }
 
 const DatasetInfo info{.name = "test",
-                       .mean = {0.5F, 0.25F, 0.125F},
-                       .std = {0.5F, 0.25F, 0.2F},
+                       .normalisation = {.mean = {0.5F, 0.25F, 0.125F}, .std = {0.5F, 0.25F, 0.2F}},
                        .crop_padding = 2,
                        .rotation_degrees = 0.0F,
                        .flip = true,
@@ -72,7 +71,7 @@ TEST_CASE("in order and unaugmented: every image once, normalised, the last batc
   Loader loader(dataset, info, {.batch_size = 4, .workers = 1, .shuffle = false, .augment = false});
   CHECK(loader.batches() == 3);
   loader.start_epoch(0);
-  const NormaliseTable table = make_normalise_table(info);
+  const NormaliseTable table = make_normalise_table(info.normalisation);
   const auto pixels = dataset.images.data<std::uint8_t>();
   std::size_t n = 0;
   for (const std::int64_t size : {4, 4, 3}) {
@@ -109,8 +108,8 @@ TEST_CASE("a smaller last batch can be left out of every epoch") {
 // The sample numbers of an epoch, read off the first byte of the unaugmented images.
 std::vector<int> visited(const Dataset& dataset, std::uint64_t seed, std::int64_t epoch) {
   DatasetInfo plain = info;
-  plain.mean = {};
-  plain.std = {1.0F / 255.0F, 1.0F, 1.0F};
+  plain.normalisation.mean = {};
+  plain.normalisation.std = {1.0F / 255.0F, 1.0F, 1.0F};
   Loader loader(dataset, plain, {.batch_size = 4, .seed = seed, .augment = false});
   loader.start_epoch(epoch);
   std::vector<int> order;
@@ -142,7 +141,7 @@ std::vector<float> expected_view(const Dataset& dataset, std::uint64_t seed, std
               dataset.images.data<std::uint8_t>().subspan(sample * 90, 90), bytes);
   change({.shape = shape, .bytes = bytes});
   std::vector<float> image(90);
-  augment_image({}, shape, bytes, make_normalise_table(info), image);
+  augment_image({}, shape, bytes, make_normalise_table(info.normalisation), image);
   return image;
 }
 

@@ -1,0 +1,30 @@
+// How bytes become the floats that a network sees.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace generous {
+
+/// By channel (byte / 255 - mean) / std; of images of C channels the first C count.
+struct Normalisation {
+  std::array<float, 3> mean{};
+  std::array<float, 3> std{};
+};
+
+/// The means, and behind a slash the standard deviations, of so many channels: "0.286/0.353" of one. Texts
+/// are equal where the numbers are.
+std::string to_text(const Normalisation& normalisation, std::int64_t channels);
+
+struct ParsedNormalisation {
+  Normalisation values;
+  std::int64_t channels = 0;
+};
+/// The reverse; nothing for a text of another form or of impossible numbers: means from -10 to 10, standard
+/// deviations from 0.001 to 10.
+std::optional<ParsedNormalisation> parse_normalisation(std::string_view text);
+
+}  // namespace generous
