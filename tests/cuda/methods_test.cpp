@@ -10,15 +10,11 @@
 namespace generous {
 namespace {
 
+using testing::every_method;
 using testing::largest_of;
 using testing::MethodRun;
 using testing::MethodRunOptions;
 using testing::relative_error;
-
-/// Settings under which every part of a method counts in the first steps, and the epoch in its weights.
-const std::map<std::string, std::string> settings{
-    {"warmup", "3"},       {"curriculum", "3"},  {"decay_start", "0"},    {"decay_end", "3"},
-    {"weight_falls", "0"}, {"weight_gone", "3"}, {"regularisation", "1"}, {"weak_confidence", "0.2"}};
 
 /// Whether a method has one of these settings.
 bool has_setting(const std::string& method_name, const std::set<std::string>& keys) {
@@ -29,35 +25,19 @@ bool has_setting(const std::string& method_name, const std::set<std::string>& ke
                              [&](const SettingValue& setting) { return keys.contains(setting.key); });
 }
 
-struct Case {
-  std::string method;
-  std::string optimizer = "sgd";
-  bool logit_stand = false;
-
-  MethodRunOptions on(Device device) const {
-    MethodRunOptions options{.method = method,
-                             .settings = settings,
-                             .optimizer = optimizer,
-                             .step = {.device = device, .record = false, .batch_size = 3}};
-    options.settings["logit_stand"] = logit_stand ? "1" : "0";
-    return options;
-  }
-};
-
-/// Every method, with its own optimiser if it has one.
-std::vector<Case> cases() {
-  std::vector<Case> all{{.method = "dkd", .optimizer = "dot"}};
-  for (const MethodEntry& entry : methods())
-    all.push_back({.method = entry.name, .optimizer = entry.name == "deepkd" ? "deepkd" : "sgd"});
-  return all;
+/// On a device; on a GPU call by call.
+MethodRunOptions on(Device device, MethodRunOptions options) {
+  options.step.device = device;
+  options.step.record = false;
+  return options;
 }
 
-/// The same, and once more with standardised logits where a method can have them.
-std::vector<Case> cases_and_standardised_ones() {
-  std::vector<Case> all = cases();
-  for (Case& test : cases()) {
+/// The same methods, and those that can compare standardised logits once more.
+std::vector<MethodRunOptions> also_standardised() {
+  std::vector<MethodRunOptions> all = every_method();
+  for (MethodRunOptions& test : every_method()) {
     if (!has_setting(test.method, {"logit_stand"})) continue;
-    test.logit_stand = true;
+    test.settings["logit_stand"] = "1";
     all.push_back(test);
   }
   return all;
@@ -137,15 +117,15 @@ void check_close(const Quantities& found, const Quantities& wanted, const std::v
 }
 
 TEST_CASE("every method's loss, terms, gradients and state are the CPU's") {
-  for (const Case& test : cases_and_standardised_ones()) {
+  for (const MethodRunOptions& test : also_standardised()) {
     CAPTURE(test.method);
     CAPTURE(test.optimizer);
-    CAPTURE(test.logit_stand);
-    const std::array<Quantities, 2> wanted = two_steps(test.on(Device::cpu));
-    const std::array<Quantities, 2> found = two_steps(test.on(Device::cuda));
+    CAPTURE(test.settings.contains("logit_stand"));
+    const std::array<Quantities, 2> wanted = two_steps(on(Device::cpu, test));
+    const std::array<Quantities, 2> found = two_steps(on(Device::cuda, test));
     std::array<std::vector<Quantities>, 2> moved;
     for (const float noise : {1e-6F, -1e-6F}) {
-      MethodRunOptions options = test.on(Device::cpu);
+      MethodRunOptions options = on(Device::cpu, test);
       options.noise = noise;
       const std::array<Quantities, 2> both = two_steps(options);
       for (const std::size_t step : {0U, 1U}) moved[step].push_back(both[step]);
@@ -185,11 +165,11 @@ TEST_CASE("every method's first step in bf16 is the CPU's, within a few rounding
     MESSAGE("not tested here: " << missing);
     return;
   }
-  for (const Case& test : cases()) {
+  for (const MethodRunOptions& test : every_method()) {
     CAPTURE(test.method);
     std::vector<Quantities> steps;
     for (const Device device : {Device::cpu, Device::cuda}) {
-      MethodRunOptions options = test.on(device);
+      MethodRunOptions options = on(device, test);
       options.step.dtype = DType::bf16;
       MethodRun run(options);
       run.step->start_epoch(1);
@@ -222,20 +202,20 @@ bool same_bits(const Quantities& one, const Quantities& other) {
 }
 
 TEST_CASE("a method with a schedule does otherwise in another epoch: a step is not recorded for good") {
-  for (const Case& test : cases()) {
+  for (const MethodRunOptions& test : every_method()) {
     CAPTURE(test.method);
     const bool has_schedule = has_setting(test.method, {"warmup", "curriculum", "decay_end", "weight_gone"});
-    const MethodRunOptions options = test.on(Device::cpu);
+    const MethodRunOptions options = on(Device::cpu, test);
     CHECK(same_bits(two_steps(options, 0)[1], two_steps(options, 1)[1]) != has_schedule);
   }
 }
 
 TEST_CASE("every method's recorded step gives the same bits as its calls one by one") {
   backend(Device::cuda).choose_algorithms({.deterministic = true});
-  for (const Case& test : cases()) {
+  for (const MethodRunOptions& test : every_method()) {
     CAPTURE(test.method);
     CAPTURE(test.optimizer);
-    MethodRunOptions options = test.on(Device::cuda);
+    MethodRunOptions options = on(Device::cuda, test);
     const Quantities wanted = two_epochs(options);
     options.step.record = true;
     const Quantities found = two_epochs(options);
