@@ -29,7 +29,7 @@ void TrainingSettings::declare(Options& options, const TrainingStage& stage) {
   batches.declare(options);
   optimizer.declare(options);
   options.add("seed", seed,
-              {.help = "of the initial weights, the order, the augmentation and dropout",
+              {.help = "of all that is random: initial weights, order, augmentation, mixing, dropout",
                .min = 0,
                .max = largest_seed});
   options.add("init", init, {.help = "weights to start from (.safetensors)", .role = Role::flexible});

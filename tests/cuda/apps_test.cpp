@@ -61,13 +61,16 @@ TEST_CASE(
   };
   const std::vector<Stage> stages = {
       {"train_standard", {}},
+      {"train_standard",
+       {"--label_smoothing", "0.1", "--mixup", "0.4", "--cutmix", "1", "--ema_decay", "0.8", "--validation",
+        "6"}},
       {"train_generous",
        {"--adversarial_model", "resnet8", "--adversarial_resume", teacher, "--warmup", "0"}},
       {"train_kd", {"--teacher_model", "resnet8", "--teacher_resume", teacher}},
   };
   for (const Stage& stage : stages) {
     CAPTURE(stage.program);
-    const fs::path base = folder / stage.program;
+    const fs::path base = folder / std::to_string(&stage - stages.data());
     const auto run = [&](const std::string& name, const Arguments& device) {
       return small_run(folder / "images", fs::path(base.string() + name)) + stage.flags + one_epoch + device;
     };
@@ -80,6 +83,9 @@ TEST_CASE(
     for (const char* file : {"last_model.safetensors", "training_state.safetensors"})
       CHECK(read_file(fs::path(base.string() + "_gpu") / file) ==
             read_file(fs::path(base.string() + "_resumed") / file));
+    if (fs::exists(base.string() + "_gpu/ema_last_model.safetensors"))
+      CHECK(read_file(base.string() + "_gpu/ema_last_model.safetensors") ==
+            read_file(base.string() + "_resumed/ema_last_model.safetensors"));
     CHECK(csv_rows(base.string() + "_gpu/metrics.csv", time_columns) ==
           csv_rows(base.string() + "_resumed/metrics.csv", time_columns));
   }

@@ -118,7 +118,7 @@ Learning learning(const std::string& student, const std::string& method_name, De
 
 struct Training {
   std::vector<std::vector<float>> metrics;  ///< of every step: loss, terms, correct
-  std::vector<float> weights;               ///< in the end
+  std::vector<float> weights;               ///< in the end; with mixed images, their averages too
 };
 
 /// Ten steps in two epochs, the last batch of each smaller, with a learning rate that falls.
@@ -129,12 +129,14 @@ Training ten_steps(const std::string& method, Device device, bool record, bool a
   const Network& model = *learner.student;
   const auto optimizer = adam ? make_adam(model, {.weight_decay = 1e-3F})
                               : make_sgd(model, {.momentum = 0.9F, .weight_decay = 5e-4F, .nesterov = true});
+  WeightAverage average(model, 0.75);
   TrainStep step(learner.distillation(), *optimizer,
                  {.device = device,
                   .record = record,
                   .batch_size = batch_size,
                   .label_smoothing = mixing.on() ? 0.1 : 0.0,
-                  .mixing = mixing});
+                  .mixing = mixing},
+                 mixing.on() ? &average : nullptr);
   Training training;
   for (std::int64_t epoch = 0; epoch < 2; ++epoch) {
     step.start_epoch(epoch);
@@ -153,6 +155,11 @@ Training ten_steps(const std::string& method, Device device, bool record, bool a
     const Tensor host = entry.tensor.detach().to(Device::cpu);
     training.weights.insert(training.weights.end(), host.data<float>().begin(), host.data<float>().end());
   }
+  if (mixing.on())
+    for (const auto& [name, tensor] : average.state())
+      if (tensor.dtype() == DType::f32)
+        training.weights.insert(training.weights.end(), tensor.data<float>().begin(),
+                                tensor.data<float>().end());
   return training;
 }
 
@@ -187,7 +194,7 @@ TEST_CASE("ten steps of every stage are the CPU's, and the same bits recorded an
   backend(Device::cuda).choose_algorithms({});
 }
 
-TEST_CASE("steps on mixed images are the CPU's, and the same bits recorded and not") {
+TEST_CASE("steps on mixed images and averages of weights are the CPU's, and the same bits recorded and not") {
   backend(Device::cuda).choose_algorithms({.deterministic = true});
   const MixingOptions both{.mixup = 1.0, .cutmix = 1.0};
   for (const char* method : {"none", "kd"}) {
