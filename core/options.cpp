@@ -67,7 +67,17 @@ void Options::defaults(const std::map<std::string, std::string>& values) {
   defaults_.insert(values.begin(), values.end());
 }
 
+void Options::prefix(std::string prefix, std::vector<std::string> left_out) {
+  prefix_ = std::move(prefix);
+  left_out_ = std::move(left_out);
+}
+
 void Options::declare(std::string name, Target target, About about) {
+  if (std::ranges::find(left_out_, name) != left_out_.end()) return;
+  if (!prefix_.empty()) {
+    name = fmt::format("{}.{}", prefix_, name);
+    if (!about.alias.empty()) about.alias = fmt::format("{}.{}", prefix_, about.alias);
+  }
   if (const auto found = defaults_.find(name); found != defaults_.end())
     read_value(target, about, {FoundValue::Origin::recipe, found->second, name});
   Declared setting{std::move(name), group_, target, std::move(about), {}, {}};

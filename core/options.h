@@ -43,6 +43,10 @@ class Options {
   /// The heading in --help of what is declared from here on.
   void group(std::string name) { group_ = std::move(name); }
 
+  /// Puts `prefix` and a dot before the names of what is declared from here on, and leaves out what is called
+  /// one of `left_out`, which keeps its default; "" ends that.
+  void prefix(std::string prefix, std::vector<std::string> left_out = {});
+
   /// Declares a setting and reads it into `value` (a text, int64, double or bool, or a list of int64 or
   /// texts), which must outlive this object. Two parts may declare the same name: both get what is given.
   /// Throws UsageError for a flag with a wrong value, Error for one in the file.
@@ -91,6 +95,8 @@ class Options {
 
   std::string program_;
   std::string group_;
+  std::string prefix_;
+  std::vector<std::string> left_out_;
   bool help_ = false;
   std::map<std::string, std::optional<std::string>, std::less<>> flags_;  ///< nothing: without a value
   std::optional<std::string> source_;                                     ///< names the file in messages

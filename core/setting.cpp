@@ -49,7 +49,7 @@ class Reader {
   void operator()(std::string* out) const {
     if (!value_.is_string()) reject();
     *out = value_.get<std::string>();
-    check_choice(*out);
+    check_choices(*out);
   }
 
   void operator()(std::vector<std::string>* out) const {
@@ -115,6 +115,14 @@ class Reader {
     return parts;
   }
 
+  void check_choices(const std::string& value) const {
+    const std::vector<std::string> all = about_.several ? split(value) : std::vector{value};
+    for (const std::string& one : all) {
+      check_choice(one);
+      if (std::ranges::count(all, one) > 1) reject(fmt::format(" ('{}' more than once)", one));
+    }
+  }
+
   void check_choice(const std::string& value) const {
     const std::vector<std::string>& choices = about_.choices;
     if (!choices.empty() && std::ranges::find(choices, value) == choices.end())
@@ -137,7 +145,10 @@ void read_value(const Target& target, const About& about, const FoundValue& foun
 std::string expected_value(const Target& target, const About& about) {
   const bool is_list = std::holds_alternative<std::vector<std::string>*>(target);
   if (!about.choices.empty())
-    return fmt::format("{} {}", is_list ? "some, with commas between, of" : "one of",
+    return fmt::format("{} {}",
+                       is_list         ? "some, with commas between, of"
+                       : about.several ? "one, or several with commas between, of"
+                                       : "one of",
                        fmt::join(about.choices, ", "));
   if (is_list) return "names with commas between";
   if (std::holds_alternative<std::string*>(target)) return "text";

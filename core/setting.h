@@ -26,6 +26,7 @@ struct About {
   std::vector<std::string> choices = {};  ///< text and lists of it: the accepted values; empty for any
   Role role = Role::setting;
   std::string alias = {};  ///< another name that is understood
+  bool several = false;    ///< text: more than one choice is accepted, with commas between, each once
   bool required = false;   ///< it has no default, and must not be empty
   bool left_out = false;   ///< of params.json while it has its default: most people never hear of it
 };

@@ -38,7 +38,11 @@ void TrainingSettings::declare(Options& options, const TrainingStage& stage) {
   options.group("method");
   method_name = stage.method.empty() ? "kd" : stage.method;
   if (stage.method.empty())
-    options.add("method", method_name, {.help = "the distillation method", .choices = student_methods()});
+    options.add(
+        "method", method_name,
+        {.help = "the distillation method, or several whose terms are added up, beside one cross-entropy",
+         .choices = student_methods(),
+         .several = true});
   teacher.declare(options, stage);
   method = make_method(method_name);
   method->declare(options);

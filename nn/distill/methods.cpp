@@ -17,6 +17,7 @@
 #include "nn/distill/kd.h"
 #include "nn/distill/lskd.h"
 #include "nn/distill/lumi.h"
+#include "nn/distill/method_sum.h"
 #include "nn/distill/mgd.h"
 #include "nn/distill/mlkd.h"
 #include "nn/distill/nd.h"
@@ -90,13 +91,29 @@ const std::vector<MethodEntry>& methods() {
   return all;
 }
 
-std::unique_ptr<Method> make_method(const std::string& name) {
+namespace {
+
+std::unique_ptr<Method> make_one(const std::string& name) {
   std::vector<std::string> names;
   for (const MethodEntry& method : methods()) {
     if (method.name == name) return method.make();
     names.push_back(method.name);
   }
   fail("unknown method '{}'; did you mean '{}'?", name, nearest(name, names));
+}
+
+}  // namespace
+
+std::unique_ptr<Method> make_method(const std::string& name) {
+  if (name.find(',') == std::string::npos) return make_one(name);
+  std::vector<MethodPart> parts;
+  for (std::size_t begin = 0; begin <= name.size();) {
+    const std::size_t comma = std::min(name.find(',', begin), name.size());
+    const std::string part = name.substr(begin, comma - begin);
+    parts.push_back({part, make_one(part)});
+    begin = comma + 1;
+  }
+  return std::make_unique<MethodSum>(std::move(parts));
 }
 
 }  // namespace generous

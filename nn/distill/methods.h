@@ -19,7 +19,8 @@ struct MethodEntry {
 /// The explicit list: a method is a line in it.
 const std::vector<MethodEntry>& methods();
 
-/// Throws Error that names the nearest for an unknown name.
+/// A method by its name, or the MethodSum of several, with commas between. Throws Error that names the
+/// nearest for an unknown name.
 std::unique_ptr<Method> make_method(const std::string& name);
 
 }  // namespace generous

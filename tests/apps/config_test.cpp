@@ -327,7 +327,7 @@ TEST_CASE("missing settings are named") {
     CHECK(contains(finished.err, flag));
   }
   const std::string unknown = message(student_stage, complete({"--method", "kt"}));
-  CHECK(contains(unknown, "--method must be one of generous, kd, "));
+  CHECK(contains(unknown, "--method must be one, or several with commas between, of generous, kd, "));
   CHECK(contains(unknown, ", not 'kt'"));
 }
 

@@ -148,6 +148,51 @@ TEST_CASE("an alias is the same setting, in the file and as a flag") {
                  "p.json: place and location are the same setting"));
 }
 
+TEST_CASE("a part behind a prefix is given by its whole names, and what is left out is no setting of it") {
+  Options options("program", {"--small.count", "5", "--small.location", "there", "--count", "7"});
+  options.params(R"({"small.steps": [9]})", "p.json");
+  Part part;
+  options.prefix("small", {"rate", "old"});
+  part.declare(options);
+  options.prefix("");
+  std::int64_t count = 1;
+  options.add("count", count, {.help = "how many", .min = 1, .max = 9});
+  options.finish();
+  CHECK(part.count == 5);
+  CHECK(part.place == "there");
+  CHECK(part.steps == std::vector<std::int64_t>{9});
+  CHECK(count == 7);
+  std::vector<std::string> keys;
+  for (const SettingValue& setting : options.settings()) keys.push_back(setting.key);
+  CHECK(keys == std::vector<std::string>{"small.place", "small.kind", "small.count", "small.loud",
+                                         "small.steps", "small.names", "count"});
+  Options wrong("program", {"--small.rate", "1"});
+  wrong.prefix("small", {"rate"});
+  part.declare(wrong);
+  CHECK_THROWS_AS(wrong.finish(), UsageError);
+}
+
+TEST_CASE("a text that may be several choices") {
+  const auto read = [](const std::string& text) {
+    std::string kinds = "plain";
+    Options options("program", {"--kinds", text});
+    options.add("kinds", kinds, {.help = "kinds", .choices = {"plain", "fancy", "odd"}, .several = true});
+    options.finish();
+    return kinds;
+  };
+  CHECK(read("odd") == "odd");
+  CHECK(read("odd,plain") == "odd,plain");
+  const auto refused = [&](const std::string& text, const std::string& end) {
+    CAPTURE(text);
+    const std::string message =
+        "--kinds must be one, or several with commas between, of plain, fancy, odd, not '" + text + "'" + end;
+    CHECK_THROWS_WITH_AS(read(text), message.c_str(), UsageError);
+  };
+  refused("odd,odd", " ('odd' more than once)");
+  refused("odd,fanci", " (did you mean 'fancy'?)");
+  refused("odd,", " (did you mean 'odd'?)");
+}
+
 TEST_CASE("two parts that declare the same name both get what is given, and it is listed once") {
   Options options("program", {"--count", "5"});
   Part one;
