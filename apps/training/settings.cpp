@@ -45,6 +45,7 @@ void TrainingSettings::declare(Options& options, const TrainingStage& stage) {
          .several = true});
   teacher.declare(options, stage);
   method = make_method(method_name);
+  options.defaults(method_recipe(method_name, images.dataset));
   method->declare(options);
 
   paper_model.declare(options);

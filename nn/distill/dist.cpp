@@ -45,9 +45,9 @@ class Dist : public Method {
   void declare(Options& options) override {
     options.add("temperature", options_.temperature,
                 {.help = "temperature of both networks' probabilities", .min = 0.001, .max = 1000});
-    options.add("beta", options_.beta,
+    options.add("inter_weight", options_.beta,
                 {.help = "weight of the relation between the classes of an image", .min = 0, .max = 1000});
-    options.add("gamma", options_.gamma,
+    options.add("intra_weight", options_.gamma,
                 {.help = "weight of the relation between the images of a class", .min = 0, .max = 1000});
     declare_logit_stand(options, options_.logit_stand);
   }

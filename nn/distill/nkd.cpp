@@ -28,7 +28,7 @@ namespace {
 class Nkd : public Method {
  public:
   void declare(Options& options) override {
-    options.add("gamma", options_.gamma,
+    options.add("non_target_weight", options_.gamma,
                 {.help = "weight of what the teacher says of the other classes", .min = 0, .max = 1000});
     options.add("temperature", options_.temperature,
                 {.help = "temperature of both networks' probabilities of these", .min = 0.001, .max = 1000});

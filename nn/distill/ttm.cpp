@@ -27,7 +27,7 @@ class Ttm : public Method {
  public:
   explicit Ttm(const TtmOptions& options) : options_(options) {}
   void declare(Options& options) override {
-    options.add("gamma", options_.gamma,
+    options.add("power", options_.gamma,
                 {.help = "power of the teacher's probabilities", .min = 0.001, .max = 1000});
     options.add("weight", options_.weight, {.help = "of the distillation term", .min = 0, .max = 1e6});
     declare_logit_stand(options, options_.logit_stand);

@@ -331,6 +331,20 @@ TEST_CASE("missing settings are named") {
   CHECK(contains(unknown, ", not 'kt'"));
 }
 
+TEST_CASE("no setting of a method has the name of one of the training, which would get its value too") {
+  Options training("train_standard", {"--save_path", "r", "--model_name", "resnet8", "--dataset", "cifar10"});
+  TrainingSettings settings;
+  settings.declare(training, standard_stage);
+  for (const MethodEntry& entry : methods()) {
+    CAPTURE(entry.name);
+    Options own(entry.name);
+    const std::unique_ptr<Method> method = entry.make();
+    method->declare(own);
+    for (const SettingValue& setting : own.settings())
+      for (const SettingValue& other : training.settings()) CHECK(setting.key != other.key);
+  }
+}
+
 TEST_CASE("what is written back reads back to the same settings") {
   const Run first(paper_params);
   const Config config = first.read(standard_stage, {"--seed", "9007199254740991", "--learning_rate", "0.1"});

@@ -8,6 +8,8 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "apps/stages.h"
+#include "apps/training/settings.h"
 #include "core/safetensors.h"
 #include "nn/models/registry.h"
 #include "nn/state_dict.h"
@@ -43,8 +45,8 @@ std::string cifar_records(std::size_t count, const std::vector<int>& labels) {
   return records;
 }
 
-struct Data {
-  explicit Data(const fs::path& folder) : root(folder) {
+struct SmallData {
+  explicit SmallData(const fs::path& folder) : root(folder) {
     const std::string tens = cifar_records(10000, {9});
     for (const char* file :
          {"data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"})
@@ -92,48 +94,84 @@ std::vector<double> losses(const fs::path& run) {
   return values;
 }
 
+/// Two steps of a run by its params.json, from a teacher that has just been initialised.
+void check_runs(const TemporaryFolder& folder, const SmallData& data, const fs::path& run) {
+  CAPTURE(run.string());
+  const json params = json::parse(read_file(folder / run / "params.json"));
+  const auto dataset = params.at("dataset").get<std::string>();
+  const std::string program = program_of(run.string());
+  fs::path teacher;
+  if (program != "train_standard") {
+    const std::string kind = program == "train_kd" ? "teacher" : "adversarial";
+    teacher = folder / fs::path(params.at(fmt::format("{}_resume", kind)).get<std::string>()).parent_path() /
+              "best_model.safetensors";
+    fs::create_directories(teacher.parent_path());
+    write_safetensors(teacher,
+                      state_dict(*make_model(params.at(fmt::format("{}_model", kind)).get<std::string>(),
+                                             SmallData::options(dataset))));
+  }
+  const Finished finished =
+      run_app(program,
+              {"--save_path", run.string(), "--data_dir", (data.root / dataset).string(), "--batch_size", "2",
+               "--max_steps", "2", "--log_steps", "1", "--num_workers", "0", "--device", "cpu"},
+              {.working_folder = folder / ""});
+  CAPTURE(finished.out);
+  CAPTURE(finished.err);
+  REQUIRE(finished.exit_code == 0);
+  const std::vector<double> found = losses(folder / run);
+  CHECK(found.size() == 2);
+  for (const double loss : found) CHECK(std::isfinite(loss));
+  // Half a gigabyte for the largest.
+  fs::remove_all(folder / run);
+  if (!teacher.empty()) fs::remove(teacher);
+}
+
+/// The folders of a tree that have a params.json, below its "experiments".
+std::vector<fs::path> runs_in(const fs::path& tree) {
+  std::vector<fs::path> runs;
+  for (const auto& entry : fs::recursive_directory_iterator(tree))
+    if (entry.path().filename() == "params.json")
+      runs.push_back("experiments" / fs::relative(entry.path().parent_path(), tree));
+  return runs;
+}
+
 }  // namespace
 
 TEST_CASE("each of the paper's 30 configurations runs") {
   const TemporaryFolder folder;
-  const Data data(folder / "data");
-  const fs::path shipped = fs::path(GENEROUS_SOURCE_DIR) / "apps/experiments";
-  int count = 0;
-  for (const auto& entry : fs::recursive_directory_iterator(shipped)) {
-    if (entry.path().filename() != "params.json") continue;
-    const fs::path run = fs::path("experiments") / fs::relative(entry.path(), shipped).parent_path();
-    CAPTURE(run.string());
-    const json params = json::parse(read_file(entry.path()));
-    const auto dataset = params.at("dataset").get<std::string>();
-    write_text(folder / run / "params.json", params.dump());
+  const SmallData data(folder / "data");
+  fs::copy(fs::path(GENEROUS_SOURCE_DIR) / "apps/experiments", folder / "experiments",
+           fs::copy_options::recursive);
+  const std::vector<fs::path> runs = runs_in(folder / "experiments");
+  CHECK(runs.size() == 30);
+  for (const fs::path& run : runs) check_runs(folder, data, run);
+}
 
-    const std::string program = program_of(run.string());
-    fs::path teacher;
-    if (program != "train_standard") {
-      const std::string kind = program == "train_kd" ? "teacher" : "adversarial";
-      teacher = folder /
-                fs::path(params.at(fmt::format("{}_resume", kind)).get<std::string>()).parent_path() /
-                "best_model.safetensors";
-      fs::create_directories(teacher.parent_path());
-      write_safetensors(teacher,
-                        state_dict(*make_model(params.at(fmt::format("{}_model", kind)).get<std::string>(),
-                                               Data::options(dataset))));
-    }
-    const Finished finished =
-        run_app(program,
-                {"--save_path", run.string(), "--data_dir", (data.root / dataset).string(), "--batch_size",
-                 "2", "--max_steps", "2", "--log_steps", "1", "--num_workers", "0", "--device", "cpu"},
-                {.working_folder = folder / ""});
-    CAPTURE(finished.out);
-    CAPTURE(finished.err);
-    REQUIRE(finished.exit_code == 0);
-    const std::vector<double> found = losses(folder / run);
-    CHECK(found.size() == 2);
-    for (const double loss : found) CHECK(std::isfinite(loss));
-    // Half a gigabyte for the largest.
-    fs::remove_all(folder / run);
-    if (!teacher.empty()) fs::remove(teacher);
-    ++count;
+TEST_CASE("each configuration that field.sh writes is understood, and those of one pair run") {
+  const TemporaryFolder folder;
+  const SmallData data(folder / "data");
+  const std::string script = (fs::path(GENEROUS_SOURCE_DIR) / "apps/experiments/field.sh").string();
+  const std::string root = (folder / "").string();
+  REQUIRE(run_app("/bin/bash", {script, root}).exit_code == 0);
+  const std::vector<fs::path> runs = runs_in(folder / "experiments");
+  // Of 12 and 2 pairs: 8 + 2 teachers of two kinds, 7 + 1 other students, 7 methods from both teachers.
+  CHECK(runs.size() == 222);
+  for (const fs::path& run : runs) {
+    CAPTURE(run.string());
+    const auto stage = std::ranges::find(stages, program_of(run.string()), &TrainingStage::program);
+    REQUIRE(stage != stages.end());
+    Options options(stage->program, {"--save_path", (folder / run).string()});
+    TrainingSettings settings;
+    settings.declare(options, *stage);
+    CHECK(options.finish());
   }
-  CHECK(count == 30);
+  const fs::path pairs = "experiments/CIFAR100_240";
+  for (const char* run : {"baseline/wrn_16_2", "kd_generous_wrn_40_2/generous_wrn_40_2",
+                          "kd_standard_wrn_40_2/wrn_16_2/dkd", "kd_generous_wrn_40_2/wrn_16_2/crd"})
+    check_runs(folder, data, pairs / run);
+  // What is there is left as it is.
+  const std::string changed = "{\"model_name\": \"resnet8\"}";
+  write_text(folder / pairs / "baseline/vgg8/params.json", changed);
+  REQUIRE(run_app("/bin/bash", {script, root}).exit_code == 0);
+  CHECK(read_file(folder / pairs / "baseline/vgg8/params.json") == changed);
 }
