@@ -18,6 +18,10 @@ void TeacherSettings::declare(Options& options, const TrainingStage& stage) {
               {.help = "the teacher's weights (.safetensors)",
                .alias = stage.teacher_weights_alias,
                .required = true});
+  options.add("teacher_accuracy", accuracy,
+              {.help = "measure the teacher on the test images before training starts",
+               .role = Role::flexible,
+               .left_out = true});
 }
 
 Teacher TeacherSettings::load(const WeightFinder& finder, const TrainingStage& stage,
@@ -29,7 +33,8 @@ Teacher TeacherSettings::load(const WeightFinder& finder, const TrainingStage& s
   Teacher teacher{.model = std::move(trained.network),
                   .weights = std::move(trained.weights),
                   .name = model.name,
-                  .path = weights};
+                  .path = weights,
+                  .measured = accuracy};
   if (!trains) teacher.model->freeze();
   return teacher;
 }

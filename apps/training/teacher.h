@@ -21,8 +21,9 @@ TeacherFault fault_of_teacher(const Tensor& logits);
 struct Teacher {
   std::unique_ptr<Network> model;  ///< frozen unless it is in training mode; null where a stage has none
   LoadedWeights weights;
-  std::string name;  ///< of its network
-  std::string path;  ///< of its weights, as it was given
+  std::string name;      ///< of its network
+  std::string path;      ///< of its weights, as it was given
+  bool measured = true;  ///< its accuracy is to be told before training starts
 
   /// For a batch {B, H, W, C} in the dtype to compute in; nothing is wrong with a teacher that is not there.
   TeacherFault examine(const Tensor& images) const;
@@ -32,6 +33,7 @@ struct Teacher {
 struct TeacherSettings {
   ModelSettings model;
   std::string weights;
+  bool accuracy = true;
 
   void declare(Options& options, const TrainingStage& stage);
   /// `options` are those of the student, `classes` the dataset's: a teacher sees the same images and tells

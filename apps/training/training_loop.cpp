@@ -101,7 +101,7 @@ int TrainingLoop::run() {
 
 /// What the teacher knows, in one line.
 void TrainingLoop::report_teacher() {
-  if (training_.teacher.model == nullptr) return;
+  if (training_.teacher.model == nullptr || !training_.teacher.measured) return;
   Network& teacher = *training_.teacher.model;
   const bool trains = teacher.training();
   const auto test = measuring_.test(teacher, [&](std::int64_t images, std::int64_t all) {

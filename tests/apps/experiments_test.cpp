@@ -110,10 +110,12 @@ void check_runs(const TemporaryFolder& folder, const SmallData& data, const fs::
                       state_dict(*make_model(params.at(fmt::format("{}_model", kind)).get<std::string>(),
                                              SmallData::options(dataset))));
   }
+  const Arguments teacher_flags = teacher.empty() ? Arguments{} : Arguments{"--teacher_accuracy", "0"};
   const Finished finished =
       run_app(program,
-              {"--save_path", run.string(), "--data_dir", (data.root / dataset).string(), "--batch_size", "2",
-               "--max_steps", "2", "--log_steps", "1", "--num_workers", "0", "--device", "cpu"},
+              teacher_flags + Arguments{"--save_path", run.string(), "--data_dir",
+                                        (data.root / dataset).string(), "--batch_size", "2", "--max_steps",
+                                        "2", "--log_steps", "1", "--num_workers", "0", "--device", "cpu"},
               {.working_folder = folder / ""});
   CAPTURE(finished.out);
   CAPTURE(finished.err);
