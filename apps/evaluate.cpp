@@ -21,7 +21,7 @@ struct Settings {
   ModelSettings model;
   PaperModelSettings paper_model;
   std::string weights;
-  ImageSettings images;
+  ImageSettings images{.normalisation = from_weights};
   std::string split = "test";
   BatchSettings batches{.batch_size = evaluation_batch};
   bool paper_metrics = false;
@@ -53,11 +53,17 @@ int evaluate_weights(Options& options) {
   const std::filesystem::path file = finder.find("weights", settings.weights);
   const Dataset dataset =
       load_images(settings.images, settings.split == "train" ? Split::train : Split::test);
-  const auto [model, weights] =
-      load_network(settings.model, model_options(dataset, 0, device), file, dataset.classes);
+  const std::int64_t channels = dataset.images.size(3);
+  DatasetInfo info = settings.images.info(channels);
+  WeightsOrigin wanted{.classes = dataset.classes};
+  if (settings.images.normalisation != from_weights)
+    wanted.normalisation = to_text(info.normalisation, channels);
+  const auto [model, weights, learned] =
+      load_network(settings.model, model_options(dataset, 0, device), file, wanted);
+  if (const auto parsed = parse_normalisation(learned)) info.normalisation = parsed->values;
   model->freeze();
 
-  Loader loader(dataset, dataset_info(settings.images.dataset), settings.batches.loader_options(device));
+  Loader loader(dataset, info, settings.batches.loader_options(device));
   Display display;
   ProgressBar bar(display);
   const double start = now_seconds();
@@ -76,6 +82,9 @@ int evaluate_weights(Options& options) {
   print_line(fmt::format("model    {} ({} parameters)", settings.model.name, model->parameter_count()));
   print_line(fmt::format("weights  {}", settings.weights));
   if (!weights.note.empty()) print_line(fmt::format("note     {}", weights.note));
+  if (const std::string used = to_text(info.normalisation, channels);
+      used != to_text(dataset_info(info.name).normalisation, channels))
+    print_line(fmt::format("note     images normalised by {} (means/standard deviations)", used));
   print_line(fmt::format("dataset  {} {}, {}, {} classes", settings.images.dataset, settings.split,
                          settings.images.data_dir, dataset.classes.size()));
   print_line(fmt::format("device   {}, {}", backend(device).description(), settings.dtype.dtype));

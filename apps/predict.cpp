@@ -91,13 +91,12 @@ int predict(Options& options) {
   const Device device = set_up_device(settings.device);
   const DType dtype = choose_dtype(settings.dtype.dtype, device);
   const Tensor images = read_images(settings.input);
-  const std::unique_ptr<Network> model =
+  const auto [model, loaded, normalisation] =
       load_network(settings.model,
                    {.classes = settings.classes,
                     .image = {images.size(1), images.size(2), images.size(3)},
                     .device = device},
-                   weights, {})
-          .network;
+                   weights, {});
   model->freeze();
 
   const NoGrad no_grad;
@@ -114,6 +113,9 @@ int predict(Options& options) {
   write_safetensors(settings.output, {{"logits", logits}});
   print_line(
       fmt::format("{}: logits of {} images, {} classes", settings.output, images.size(0), settings.classes));
+  if (!normalisation.empty())
+    print_line(fmt::format("{}: for images normalised by {} (means/standard deviations)", settings.weights,
+                           normalisation));
   return 0;
 }
 

@@ -50,6 +50,7 @@ class Reader {
     if (!value_.is_string()) reject();
     *out = value_.get<std::string>();
     check_choices(*out);
+    if (about_.fits && !about_.fits(*out)) reject();
   }
 
   void operator()(std::vector<std::string>* out) const {
@@ -151,7 +152,7 @@ std::string expected_value(const Target& target, const About& about) {
                                        : "one of",
                        fmt::join(about.choices, ", "));
   if (is_list) return "names with commas between";
-  if (std::holds_alternative<std::string*>(target)) return "text";
+  if (std::holds_alternative<std::string*>(target)) return about.form.empty() ? "text" : about.form;
   if (std::holds_alternative<bool*>(target)) return "0 or 1";
   if (std::holds_alternative<double*>(target))
     return fmt::format("a number from {} to {}", about.min, about.max);

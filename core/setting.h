@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -24,6 +25,8 @@ struct About {
   double max = 0.0;
   std::size_t count = 0;  ///< lists of integers: exactly so many, equal ones too; 0: any number, each once
   std::vector<std::string> choices = {};  ///< text and lists of it: the accepted values; empty for any
+  std::string form = {};  ///< text of a form of its own: what is expected, for messages and help
+  std::function<bool(const std::string&)> fits = {};  ///< whether a text is of that form
   Role role = Role::setting;
   std::string alias = {};  ///< another name that is understood
   bool several = false;    ///< text: more than one choice is accepted, with commas between, each once

@@ -37,6 +37,7 @@ std::vector<Registered> make_registry() {
   cifar100.name = "cifar100";
   cifar100.default_folder = "datasets/cifar100";
   cifar100.classes = 100;
+  cifar100.field_normalisation = {.mean = {0.5071F, 0.4867F, 0.4408F}, .std = {0.2675F, 0.2565F, 0.2761F}};
   const DatasetInfo class_folders{.name = "class_folders",
                                   .normalisation = cifar10.normalisation,
                                   .crop_padding = cifar10.crop_padding,

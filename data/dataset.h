@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,8 @@ struct DatasetInfo {
   std::int64_t classes = 0;
   std::int64_t train_images = 0;
   std::int64_t test_images = 0;
+  /// What most publications about the dataset take, where that is another one.
+  std::optional<Normalisation> field_normalisation = {};
 };
 
 /// fashion_mnist, cifar10, cifar100, tiny_imagenet, class_folders. Throws Error that names the nearest for

@@ -84,7 +84,7 @@ int benchmark(Options& options) {
   settings.declare(options);
   if (!options.finish()) return 0;
   const Dataset dataset = load_images(settings.images, Split::train);
-  Loader loader(dataset, dataset_info(settings.images.dataset),
+  Loader loader(dataset, settings.images.info(dataset.images.size(3)),
                 {.batch_size = settings.batches.batch_size,
                  .workers = static_cast<int>(settings.batches.num_workers),
                  .second_view = settings.second_view});

@@ -2,12 +2,42 @@
 
 #include <fmt/format.h>
 
+#include "core/error.h"
+
 namespace generous {
 
 void ImageSettings::declare(Options& options) {
   options.group("data");
   options.add("dataset", dataset, {.help = "the images", .choices = dataset_names(), .required = true});
   options.add("data_dir", data_dir, {.help = "the dataset's folder", .role = Role::flexible});
+  const bool of_weights = normalisation == from_weights;
+  const bool has_field = !dataset.empty() && dataset_info(dataset).field_normalisation.has_value();
+  const auto words = [&](const char* weights, const char* own, const char* field) {
+    return fmt::format("{}{}{}", of_weights ? weights : "", own, has_field ? field : "");
+  };
+  options.add("normalisation", normalisation,
+              {.help = "of the images, " + words("weights: as these were trained, else the dataset's; ",
+                                                 "dataset: its own", "; field: most publications'"),
+               .form = words("weights, ", "dataset, ", "field, ") +
+                       "or means/standard deviations by channel such as 0.5,0.5,0.5/0.25,0.25,0.25",
+               .fits =
+                   [=](const std::string& text) {
+                     return text == "dataset" || (has_field && text == "field") ||
+                            (of_weights && text == from_weights) || parse_normalisation(text).has_value();
+                   },
+               .left_out = true});
+}
+
+DatasetInfo ImageSettings::info(std::int64_t channels) const {
+  DatasetInfo info = dataset_info(dataset);
+  if (normalisation == "field") info.normalisation = info.field_normalisation.value();
+  if (const auto given = parse_normalisation(normalisation)) {
+    require(given->channels == channels,
+            "normalisation: {} is for images of {} channels, those of {} have {}", normalisation,
+            given->channels, dataset, channels);
+    info.normalisation = given->values;
+  }
+  return info;
 }
 
 Dataset load_images(ImageSettings& settings, Split split) {

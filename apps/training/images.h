@@ -9,11 +9,19 @@
 
 namespace generous {
 
+/// The normalisation that evaluates weights as they were trained.
+inline constexpr const char* from_weights = "weights";
+
 struct ImageSettings {
-  std::string dataset;
-  std::string data_dir;  ///< empty: the dataset's default folder
+  std::string dataset = {};
+  std::string data_dir = {};  ///< empty: the dataset's default folder
+  /// "dataset", "field", or numbers; from_weights only where that is the default
+  std::string normalisation = "dataset";
 
   void declare(Options& options);
+  /// Of the dataset, for images of so many channels, normalised as asked for; from_weights leaves it the
+  /// dataset's own. Throws Error for numbers of another number of channels.
+  DatasetInfo info(std::int64_t channels) const;
 };
 
 /// Reads one split. Fills in the dataset's default folder if settings.data_dir is empty; throws UsageError if

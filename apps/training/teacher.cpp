@@ -25,11 +25,11 @@ void TeacherSettings::declare(Options& options, const TrainingStage& stage) {
 }
 
 Teacher TeacherSettings::load(const WeightFinder& finder, const TrainingStage& stage,
-                              const ModelOptions& options, const std::vector<std::string>& classes,
-                              bool trains) const {
+                              const ModelOptions& options, const WeightsOrigin& student, bool trains) const {
   if (stage.teacher_model.empty()) return {};
   const std::filesystem::path file = finder.find(stage.teacher_weights, weights);
-  TrainedNetwork trained = load_network(model, options, file, classes);
+  TrainedNetwork trained = load_network(model, options, file,
+                                        {.classes = student.classes, .normalisation = student.normalisation});
   Teacher teacher{.model = std::move(trained.network),
                   .weights = std::move(trained.weights),
                   .name = model.name,

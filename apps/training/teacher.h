@@ -36,11 +36,12 @@ struct TeacherSettings {
   bool accuracy = true;
 
   void declare(Options& options, const TrainingStage& stage);
-  /// `options` are those of the student, `classes` the dataset's: a teacher sees the same images and tells
-  /// apart the same classes. It is frozen unless it `trains`: in training mode its batch norms use the
-  /// batch's statistics. Throws Error for an unknown model, and like find_weights and load_weights.
+  /// `options` are those of the student, `student` what its weights will say of themselves: a teacher sees
+  /// the same images, normalised in the same way, and tells apart the same classes. It is frozen unless it
+  /// `trains`: in training mode its batch norms use the batch's statistics. Throws Error for an unknown
+  /// model, and like find_weights and load_weights.
   Teacher load(const WeightFinder& finder, const TrainingStage& stage, const ModelOptions& options,
-               const std::vector<std::string>& classes, bool trains) const;
+               const WeightsOrigin& student, bool trains) const;
 };
 
 }  // namespace generous

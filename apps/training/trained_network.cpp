@@ -49,7 +49,7 @@ std::string head_of(const Network& network) {
 }
 
 TrainedNetwork load_network(const ModelSettings& model, const ModelOptions& options,
-                            const std::filesystem::path& file, const std::vector<std::string>& classes) {
+                            const std::filesystem::path& file, WeightsOrigin wanted) {
   const WeightsFile weights = read_weights(file);
   std::unique_ptr<Network> network = model.make(options);
   if (!weights.head.empty()) {
@@ -57,8 +57,9 @@ TrainedNetwork load_network(const ModelSettings& model, const ModelOptions& opti
                                                  head_from(weights.head, options.classes, file.string()));
     network->to(options.device);
   }
-  LoadedWeights loaded = load_weights(*network, weights, {.model_name = model.name, .classes = classes});
-  return {std::move(network), std::move(loaded)};
+  wanted.model_name = model.name;
+  LoadedWeights loaded = load_weights(*network, weights, wanted);
+  return {std::move(network), std::move(loaded), normalisation_of(weights, options.image[2])};
 }
 
 }  // namespace generous

@@ -18,10 +18,12 @@ std::string head_of(const Network& network);
 struct TrainedNetwork {
   std::unique_ptr<Network> network;
   LoadedWeights weights;
+  std::string normalisation;  ///< of the images that it learned from; "" if nothing tells
 };
 /// The network whose weights are in a file: the model of these settings, with the head that the file tells
-/// of. `classes`: what the outputs are to stand for. Throws Error like ModelSettings::make and load_weights.
+/// of. Classes and normalisation are to be those of `wanted`, where these are not empty. Throws Error like
+/// ModelSettings::make and load_weights.
 TrainedNetwork load_network(const ModelSettings& model, const ModelOptions& options,
-                            const std::filesystem::path& file, const std::vector<std::string>& classes);
+                            const std::filesystem::path& file, WeightsOrigin wanted);
 
 }  // namespace generous

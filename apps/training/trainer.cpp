@@ -80,17 +80,20 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
   check_batches(settings.batches, settings.model, model_options, data.train.size());
   const WeightFinder finder{folder.path, [&](const auto& run) { return program_of_run(stages, run); }};
   Method& method = *settings.method;
+  WeightsOrigin origin{.model_name = settings.model.name,
+                       .dataset = settings.images.dataset,
+                       .classes = classes,
+                       .normalisation = normalisation_of(data)};
   const Teacher teacher =
-      settings.teacher.load(finder, stage, model_options, classes, method.needs().teacher_trains);
+      settings.teacher.load(finder, stage, model_options, origin, method.needs().teacher_trains);
   std::vector<std::string> notes = {teacher.weights.note};
   std::unique_ptr<Network> model = settings.model.make(model_options);
   const bool begun = state && state->position.step > 0;
   if (!begun && !settings.init.empty())
-    notes.push_back(load_weights(*model, read_weights(finder.find("init", settings.init)),
-                                 {.model_name = settings.model.name, .classes = classes})
-                        .note);
+    notes.push_back(load_weights(*model, read_weights(finder.find("init", settings.init)), origin).note);
   model =
       student_for(method, std::move(model), teacher.model.get(), model_options.image, settings.step, seed);
+  origin.head = head_of(*model);
   connect({*model, teacher.model.get(), method},
           {.shape = image_shape(data.train),
            .labels = data.train.labels,
@@ -117,7 +120,7 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
                      .optimizer = *optimizer,
                      .average = average.get()},
                     {.folder = folder,
-                     .origin = {settings.model.name, settings.images.dataset, classes, head_of(*model)},
+                     .origin = origin,
                      .config = options.to_json(),
                      .train_images = data.train.size(),
                      .inputs = inputs_of(data, teacher)},

@@ -35,7 +35,7 @@ void PartSettings::declare(Options& options) {
 }
 
 Data load_data(ImageSettings& settings, const PartSettings& parts, std::uint64_t seed) {
-  Data data{.info = dataset_info(settings.dataset),
+  Data data{.info = {},
             .train = load_images(settings, Split::train),
             .validation = {},
             .test = load_images(settings, Split::test)};
@@ -45,6 +45,7 @@ Data load_data(ImageSettings& settings, const PartSettings& parts, std::uint64_t
   const Shape test = image_shape(data.test);
   require(train == test, "{}: training images are {}, test images {}", settings.data_dir, train.str(),
           test.str());
+  data.info = settings.info(train[2]);
   const auto classes = static_cast<std::int64_t>(data.train.classes.size());
   if (parts.validation > 0) {
     const auto held_out = held_out_images(data.train.labels, classes, parts.validation, seed);
@@ -55,6 +56,10 @@ Data load_data(ImageSettings& settings, const PartSettings& parts, std::uint64_t
     data.train =
         select_images(data.train, subset_images(data.train.labels, classes, parts.subset_percent, seed));
   return data;
+}
+
+std::string normalisation_of(const Data& data) {
+  return to_text(data.info.normalisation, data.train.images.size(3));
 }
 
 std::map<std::string, std::string> hashes_of(const Data& data) {

@@ -21,7 +21,7 @@ struct PartSettings {
 
 /// The images of a dataset. Indices of training images are those within `train`.
 struct Data {
-  const DatasetInfo& info;
+  DatasetInfo info;  ///< normalised as asked for
   Dataset train;
   std::optional<Dataset> validation;  ///< held out of the training images
   Dataset test;
@@ -29,8 +29,11 @@ struct Data {
 
 /// Reads both splits; `seed` decides which images are held out and left out (data/subset.h). Fills in the
 /// default folder like load_images; throws Error if the splits do not fit together, or if there are too few
-/// images to hold so many out.
+/// images to hold so many out, or like ImageSettings::info.
 Data load_data(ImageSettings& settings, const PartSettings& parts, std::uint64_t seed);
+
+/// How the images are normalised, as text.
+std::string normalisation_of(const Data& data);
 
 /// Of images and labels, by what they are: for Inputs::hashes.
 std::map<std::string, std::string> hashes_of(const Data& data);

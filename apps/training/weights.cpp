@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "core/error.h"
 #include "core/files.h"
 #include "core/finite.h"
 #include "core/hash.h"
 #include "core/json.h"
+#include "data/dataset.h"
 #include "nn/state_dict.h"
 
 namespace generous {
@@ -23,6 +25,12 @@ constexpr const char* model_key = "model_name";
 constexpr const char* dataset_key = "dataset";
 constexpr const char* classes_key = "classes";
 constexpr const char* head_key = "head";
+constexpr const char* normalisation_key = "normalisation";
+
+bool is_dataset(const std::string& name) {
+  const std::vector<std::string> names = dataset_names();
+  return std::ranges::find(names, name) != names.end();
+}
 
 std::string hash_of(const NamedTensors& tensors) {
   Hash hash;
@@ -115,6 +123,7 @@ void write_weights(const fs::path& path, const NamedTensors& weights, const Weig
                                               {model_key, origin.model_name},
                                               {dataset_key, origin.dataset},
                                               {classes_key, list_to_json(origin.classes)}};
+  if (!origin.normalisation.empty()) metadata.emplace(normalisation_key, origin.normalisation);
   if (!origin.head.empty()) metadata.emplace(head_key, origin.head);
   write_safetensors(path, weights, metadata);
 }
@@ -125,6 +134,38 @@ WeightsFile read_weights(const fs::path& path) {
     file.head = head->second;
   return file;
 }
+
+std::string normalisation_of(const WeightsFile& file, std::int64_t channels) {
+  const auto& metadata = file.content.metadata;
+  const auto dataset = metadata.find(dataset_key);
+  if (dataset == metadata.end()) return {};  // this program did not write it
+  const auto text = metadata.find(normalisation_key);
+  if (text == metadata.end())
+    return is_dataset(dataset->second) ? to_text(dataset_info(dataset->second).normalisation, channels)
+                                       : std::string();
+  const auto parsed = parse_normalisation(text->second);
+  require(parsed.has_value(), "{}: normalisation: expected the form 0.5,0.5,0.5/0.25,0.25,0.25, found '{}'",
+          file.source, text->second);
+  return to_text(parsed->values, parsed->channels);
+}
+
+namespace {
+
+/// Throws Error for weights of a network that learned from images normalised in another way than `wanted`; ""
+/// is any.
+void check_normalisation(const WeightsFile& file, const std::string& wanted) {
+  const std::optional<ParsedNormalisation> parsed = parse_normalisation(wanted);
+  if (!parsed) return;
+  const std::string found = normalisation_of(file, parsed->channels);
+  if (found.empty() || found == wanted) return;
+  fail(
+      "{}: trained on images normalised by {} (means/standard deviations), here they are normalised by {}: "
+      "give "
+      "--normalisation {}, or other weights",
+      file.source, found, wanted, found);
+}
+
+}  // namespace
 
 LoadedWeights load_weights(Module& model, const WeightsFile& weights, const WeightsOrigin& wanted) {
   const SafetensorsFile& file = weights.content;
@@ -142,6 +183,7 @@ LoadedWeights load_weights(Module& model, const WeightsFile& weights, const Weig
   const auto held = file.metadata.find(model_key);
   if (held == file.metadata.end() || held->second == wanted.model_name) {
     load_state_dict(model, file.tensors, source);
+    check_normalisation(weights, wanted.normalisation);
     return loaded;
   }
   std::string difference = "of the same names and shapes";

@@ -35,10 +35,11 @@ struct WeightFinder {
 
 /// What a file of weights says of itself.
 struct WeightsOrigin {
-  std::string model_name;
+  std::string model_name = {};
   std::string dataset = {};
-  std::vector<std::string> classes;  ///< by index; empty: not known
-  std::string head = {};             ///< head_of(network)
+  std::vector<std::string> classes = {};  ///< by index; empty: not known
+  std::string normalisation = {};         ///< of the images (data/normalisation.h); empty: not known
+  std::string head = {};                  ///< head_of(network)
 };
 
 /// A run's weights as a file that other programs read, PyTorch's included.
@@ -59,11 +60,15 @@ struct WeightsFile {
 };
 /// Throws Error for a file that is missing or damaged.
 WeightsFile read_weights(const std::filesystem::path& path);
+/// WeightsOrigin::normalisation, of images of so many channels. A file from before there was a choice has its
+/// dataset's own.
+std::string normalisation_of(const WeightsFile& file, std::int64_t channels);
 
 /// Loads a file into the model of this name, whose outputs are to stand for `wanted.classes`, in this order.
-/// Throws Error if it has another model's weights or some that are not finite, or if
-/// its outputs stand for these classes in another order. A file that this program did not write says nothing
-/// of its model and classes, and is taken as it is.
+/// Throws Error if it has another model's weights or some that are not finite, if its outputs stand for these
+/// classes in another order, or if it was trained on images normalised in another way than
+/// `wanted.normalisation`, unless that is empty. A file that this program did not write says nothing of all
+/// this, and is taken as it is.
 LoadedWeights load_weights(Module& model, const WeightsFile& file, const WeightsOrigin& wanted);
 
 }  // namespace generous

@@ -263,6 +263,26 @@ TEST_CASE("a list of so many integers, which may be equal, takes no more and no 
   CHECK(read(std::move(file)) == Pair{3, 4});
 }
 
+TEST_CASE("a text of a form of its own is what that form takes, and named by it") {
+  const auto read = [](Options options) {
+    std::string text = "none";
+    options.add("text", text,
+                {.help = "a text", .form = "a word of four letters", .fits = [](const std::string& value) {
+                   return value.size() == 4;
+                 }});
+    return text;
+  };
+  CHECK(read(Options("test")) == "none");
+  CHECK(read(Options("test", {"--text", "word"})) == "word");
+  CHECK(usage_error([&] {
+          read(Options("test", {"--text", "words"}));
+        }) == "--text must be a word of four letters, not 'words'");
+  Options file("test");
+  file.params(R"({"text": "wo"})", "p.json");
+  CHECK(file_error([&] { read(std::move(file)); }) ==
+        "p.json: text must be a word of four letters, not \"wo\"");
+}
+
 TEST_CASE("a wrong value in the file is an error that names file and key, even where a flag replaces it") {
   const std::vector<std::pair<std::string, std::string>> cases = {
       {"[1]", R"(p.json: expected a JSON object such as {"model_name": "resnet18"}, found [1])"},

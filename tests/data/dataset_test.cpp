@@ -14,6 +14,9 @@ TEST_CASE("statistics and augmentations are the recipes'") {
   CHECK(cifar.name == "cifar100");
   CHECK(cifar.normalisation.mean == std::array{0.4914F, 0.4822F, 0.4465F});
   CHECK(cifar.normalisation.std == std::array{0.247F, 0.243F, 0.261F});
+  REQUIRE(cifar.field_normalisation);
+  CHECK(to_text(*cifar.field_normalisation, 3) == "0.5071,0.4867,0.4408/0.2675,0.2565,0.2761");
+  CHECK_FALSE(dataset_info("cifar10").field_normalisation);
   CHECK(cifar.crop_padding == 4);
   CHECK(cifar.flip);
   CHECK(cifar.rotation_degrees == 0.0F);
