@@ -77,7 +77,7 @@ class Backend {
   // Broadcast and reduction: the smaller shape, right-aligned, has extent 1 (or no axis) where the larger
   // varies
 
-  /// y {larger} = x {smaller} repeated.
+  /// y {larger} = x {smaller}, of either dtype, repeated.
   virtual void broadcast(const Tensor& x, Tensor& y) = 0;
   /// y {smaller} = x {larger}, of either dtype, summed over the axes in which they differ; y is f32.
   virtual void sum_to(const Tensor& x, Tensor& y) = 0;

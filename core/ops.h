@@ -9,8 +9,8 @@
 
 namespace generous {
 
-// Elementwise (core/ops/elementwise.cpp). Two operands broadcast: right-aligned, an extent of 1 or a missing
-// axis stretches to the other operand's.
+// Elementwise, of either dtype (core/ops/elementwise.cpp). Two operands, of the same dtype, broadcast:
+// right-aligned, an extent of 1 or a missing axis stretches to the other operand's.
 
 Tensor operator+(const Tensor& a, const Tensor& b);
 Tensor operator-(const Tensor& a, const Tensor& b);
@@ -43,7 +43,7 @@ Tensor dropout(const Tensor& x, const DropoutParams& params);
 /// f32 <-> bf16 (differentiable), u8 -> f32.
 Tensor cast(const Tensor& x, DType dtype);
 
-// Shapes and reductions (core/ops/reduce.cpp)
+// Shapes and reductions (core/ops/reduce.cpp), of either dtype; what sums is f32
 
 /// The same elements under another shape.
 Tensor reshape(const Tensor& x, const Shape& shape);

@@ -30,11 +30,12 @@ __device__ std::int64_t smaller_index(const Fold& folded, std::int64_t large) {
   return small;
 }
 
+template <class T>
 __global__ void broadcast_kernel(const __grid_constant__ Fold folded, std::int64_t count,
-                                 const float* __restrict__ x, float* __restrict__ y) {
-  for_each_vector<vector_width<float>>(count, [&]<int width>(Width<width>, std::int64_t i) {
+                                 const T* __restrict__ x, T* __restrict__ y) {
+  for_each_vector<vector_width<T>>(count, [&]<int width>(Width<width>, std::int64_t i) {
     Floats<width> values;
-    for (int k = 0; k < width; ++k) values[k] = x[smaller_index(folded, i + k)];
+    for (int k = 0; k < width; ++k) values[k] = static_cast<float>(x[smaller_index(folded, i + k)]);
     store(y + i, values);
   });
 }
@@ -119,9 +120,11 @@ __global__ void __launch_bounds__(most_threads)
 }  // namespace
 
 void CudaBackend::broadcast(const Tensor& x, Tensor& y) {
-  constexpr int width = vector_width<float>;
-  run("broadcast", grid_of((y.numel() + width - 1) / width), broadcast_kernel, fold(x.shape(), y.shape()),
-      y.numel(), x.raw(), y.raw());
+  visit_floating(x.dtype(), [&]<class T>(T) {
+    constexpr int width = vector_width<T>;
+    run("broadcast", grid_of((y.numel() + width - 1) / width), broadcast_kernel<T>,
+        fold(x.shape(), y.shape()), y.numel(), x.raw(), y.raw());
+  });
 }
 
 void CudaBackend::sum_to(const Tensor& x, Tensor& y) {

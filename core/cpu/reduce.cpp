@@ -91,14 +91,16 @@ void sum_columns(const T* x, std::int64_t rows, std::int64_t columns, float* y) 
 void EigenBackend::broadcast(const Tensor& x, Tensor& y) {
   const Fold folded = fold(x.shape(), y.shape());
   const bool stay = runs_stay(folded);
-  const float* in = x.data<float>().data();
-  float* out = y.data<float>().data();
-  parallel_ranges(y.numel(), elementwise_grain, [&](std::int64_t begin, std::int64_t end, int) {
-    for_each_run(folded, begin, end, [=](std::int64_t large, std::int64_t small, std::int64_t count) {
-      if (stay)
-        std::fill_n(out + large, count, in[small]);
-      else
-        std::copy_n(in + small, count, out + large);
+  visit_floating(x.dtype(), [&]<class T>(T) {
+    const T* in = x.data<T>().data();
+    T* out = y.data<T>().data();
+    parallel_ranges(y.numel(), elementwise_grain, [&](std::int64_t begin, std::int64_t end, int) {
+      for_each_run(folded, begin, end, [=](std::int64_t large, std::int64_t small, std::int64_t count) {
+        if (stay)
+          std::fill_n(out + large, count, in[small]);
+        else
+          std::copy_n(in + small, count, out + large);
+      });
     });
   });
 }

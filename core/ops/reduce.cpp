@@ -1,4 +1,5 @@
-// Shapes, broadcasting and reductions. Broadcasting and summing are each other's gradients.
+// Shapes, broadcasting and reductions. Broadcasting and summing are each other's gradients. A sum is f32, of
+// whatever it is taken.
 
 #include "core/ops.h"
 #include "core/ops/check.h"
@@ -28,22 +29,23 @@ Tensor reshape(const Tensor& x, const Shape& shape) {
 Tensor broadcast_to(const Tensor& x, const Shape& shape) {
   check_floating("broadcast_to", {&x});
   if (x.shape() == shape) return x;
-  check_f32("broadcast_to", {&x});
   check_broadcasts("broadcast_to", x.shape(), shape);
   Tensor y = empty_beside(x, shape);
   backend_of(x).broadcast(x, y);
-  return record("broadcast_to", y, {x},
-                [from = x.shape()](const Tensor& dy) -> Gradients { return {sum_to(dy, from)}; });
+  return record("broadcast_to", y, {x}, [from = x.shape()](const Tensor& dy) -> Gradients {
+    return {cast(sum_to(dy, from), dy.dtype())};
+  });
 }
 
 Tensor sum_to(const Tensor& x, const Shape& shape) {
-  check_f32("sum_to", {&x});
-  if (x.shape() == shape) return x;
+  check_floating("sum_to", {&x});
+  if (x.shape() == shape) return cast(x, DType::f32);
   check_broadcasts("sum_to", shape, x.shape());
-  Tensor y = empty_beside(x, shape);
+  Tensor y = Tensor::empty(shape, DType::f32, x.device());
   backend_of(x).sum_to(x, y);
-  return record("sum_to", y, {x},
-                [from = x.shape()](const Tensor& dy) -> Gradients { return {broadcast_to(dy, from)}; });
+  return record("sum_to", y, {x}, [from = x.shape(), dtype = x.dtype()](const Tensor& dy) -> Gradients {
+    return {broadcast_to(cast(dy, dtype), from)};
+  });
 }
 
 Tensor sum(const Tensor& x) { return sum_to(x, {}); }

@@ -134,6 +134,24 @@ TEST_CASE("elementwise ops") {
   });
 }
 
+TEST_CASE("broadcasts keep bf16, sums are f32") {
+  const Operand images{representable({3, 5, 7, 19}, "images"), true};
+  const Operand channels{representable({19}, "channels"), true};
+  const Operand maps{representable({3, 5, 7, 1}, "maps"), true};
+  on_every_bf16_implementation([&] {
+    check({"broadcast channels", {channels}, [&](const auto& in) {
+             return broadcast_to(in[0], {3, 5, 7, 19});
+           }});
+    check({"broadcast maps", {maps}, [](const auto& in) { return broadcast_to(in[0], {3, 5, 7, 19}); }});
+    check({"images + channels", {images, channels}, [](const auto& in) { return in[0] + in[1]; }});
+    for (const Shape& shape : {Shape{}, Shape{19}, Shape{3, 5, 7, 1}, Shape{3, 1, 1, 19}, Shape{3, 5, 7, 19}})
+      check({.name = "sum to " + shape.str(),
+             .operands = {images},
+             .op = [&](const auto& in) { return sum_to(in[0], shape); },
+             .output_dtype = DType::f32});
+  });
+}
+
 TEST_CASE("a gradient from several uses is summed in bf16") {
   const OpCase test{.name = "x * x + x",
                     .operands = {{representable({3, 1001}, "x"), true}},
@@ -309,10 +327,10 @@ TEST_CASE("what does not compute in bf16, or mixes dtypes, says so") {
   };
   refuses([&] { return log_softmax(x); }, "log_softmax");
   refuses([&] { return matmul(x, x, true); }, "matmul");
-  refuses([&] { return sum(x); }, "sum_to");
   refuses([&] { return x + f32; }, "add");
   refuses([&] { return f32 * x; }, "multiply");
-  refuses([&] { return x + to_bf16(random_tensor({6}, "row")); }, "broadcast_to");
+  refuses([&] { return x + random_tensor({6}, "row"); }, "add");
+  refuses([&] { return std_rows(x); }, "subtract");
   const Tensor images = to_bf16(random_tensor({2, 4, 4, 3}, "images"));
   refuses([&] { return conv2d(images, to_bf16(random_tensor({5, 3, 3, 3}, "w")), {}, {}); }, "conv2d");
   const Tensor row = Tensor::full({6}, 1.0F);

@@ -120,17 +120,22 @@ inline std::vector<OpCase> reduction_cases() {
                                           {{5, 4}, {5, 4}}};
   for (const auto& [from, to] : sums) {
     const std::string name = "sum_to " + from.str() + " " + to.str();
-    cases.push_back({name, {random_tensor(from, name)}, [target = to](const auto& in) {
-                       return std::vector{square(sum_to(in[0], target))};
-                     }});
+    cases.push_back({name,
+                     {random_tensor(from, name)},
+                     [target = to](const auto& in) { return std::vector{square(sum_to(in[0], target))}; },
+                     true,
+                     1});
     cases.push_back(
         {"broadcast " + to.str() + " " + from.str(),
          {random_tensor(to, name + " broadcast")},
-         [target = from](const auto& in) { return std::vector{square(broadcast_to(in[0], target))}; }});
+         [target = from](const auto& in) { return std::vector{square(broadcast_to(in[0], target))}; },
+         true,
+         1});
   }
   const Tensor rows = random_tensor({6, 11}, "rows");
-  cases.push_back({"mean", {rows}, [](const auto& in) { return std::vector{mean(in[0])}; }});
-  cases.push_back({"mean_rows", {rows}, [](const auto& in) { return std::vector{mean_rows(in[0])}; }});
+  cases.push_back({"mean", {rows}, [](const auto& in) { return std::vector{mean(in[0])}; }, true, 1});
+  cases.push_back(
+      {"mean_rows", {rows}, [](const auto& in) { return std::vector{mean_rows(in[0])}; }, true, 1});
   cases.push_back({"std_rows", {rows}, [](const auto& in) { return std::vector{std_rows(in[0])}; }});
   cases.push_back({"reshape", {rows}, [](const auto& in) {
                      return std::vector{square(reshape(in[0], {3, 22}))};
