@@ -8,8 +8,7 @@ FeaturePairs pairs_from_the_end(const std::vector<Tensor>& student, const std::v
   const std::size_t count = std::min(student.size(), teacher.size()) - 1;
   FeaturePairs pairs;
   for (std::size_t i = count; i > 0; --i)
-    pairs.push_back({cast(student[student.size() - i], DType::f32),
-                     cast(teacher[teacher.size() - i].detach(), DType::f32)});
+    pairs.push_back({student[student.size() - i], teacher[teacher.size() - i].detach()});
   return pairs;
 }
 
@@ -36,6 +35,10 @@ Loss FeatureMethod::loss(const DistillBatch& batch) {
   return {.task = ce_weight_ == 1.0F ? ce : ce_weight_ * ce,
           .distillation = static_cast<float>(weight_) * term,
           .terms = {ce, term}};
+}
+
+FeaturePair in_f32(const FeaturePair& pair) {
+  return {cast(pair.student, DType::f32), cast(pair.teacher, DType::f32)};
 }
 
 FeaturePairs stage_pairs(std::string_view method, const Outputs& student, const Outputs& teacher) {
@@ -66,7 +69,7 @@ FeaturePair pooled_pair(std::string_view method, const Outputs& student, const O
           method);
   require(t.defined() && t.shape().rank() == 2, "{}: the teacher shows no vector before its classifier",
           method);
-  return {cast(s, DType::f32), cast(t.detach(), DType::f32)};
+  return in_f32({s, t.detach()});
 }
 
 FeaturePair pool_to_smaller(const FeaturePair& pair) {

@@ -1,5 +1,6 @@
-// What methods that compare features share. Features are {N, H, W, C}, or {N, C} where they are pooled; the
-// arithmetic is in f32.
+// What methods that compare features share. Features are {N, H, W, C} in the dtype that the networks compute
+// in, as is what connectors make of them, or {N, C} and f32 where they are pooled. Sums are f32, and all that
+// is computed from them.
 #pragma once
 
 #include <string>
@@ -30,12 +31,15 @@ class FeatureMethod : public Method {
   float ce_weight_ = 1.0F;
 };
 
-/// The same feature of both networks, f32.
+/// The same feature of both networks.
 struct FeaturePair {
   Tensor student;
   Tensor teacher;
 };
 using FeaturePairs = std::vector<FeaturePair>;
+
+/// Both in f32.
+FeaturePair in_f32(const FeaturePair& pair);
 
 /// The stages without the stem, one pair each. Where one network has more stages, its first ones are left
 /// out. Throws Error with the method's name for a network that shows no stages of images.
@@ -44,7 +48,7 @@ FeaturePairs stage_pairs(std::string_view method, const Outputs& student, const 
 FeaturePairs before_relu_pairs(std::string_view method, const Outputs& student, const Outputs& teacher);
 /// The last stage.
 FeaturePair last_pair(std::string_view method, const Outputs& student, const Outputs& teacher);
-/// What the classifiers see.
+/// What the classifiers see, in f32.
 FeaturePair pooled_pair(std::string_view method, const Outputs& student, const Outputs& teacher);
 
 /// {N, H, W, C}, f32: what the average before the classifier is taken of; with `before_relu` where a network

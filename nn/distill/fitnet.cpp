@@ -28,8 +28,7 @@ class FitNet : public FeatureMethod {
 
  protected:
   Tensor knowledge(const DistillBatch& batch) override {
-    const Tensor hint = cast(hint_of(batch.teacher[0]).detach(), DType::f32);
-    return mean_squared_error((*regressor_)(cast(hint_of(batch.student[0]), DType::f32)), hint);
+    return mean_squared_error((*regressor_)(hint_of(batch.student[0])), hint_of(batch.teacher[0]).detach());
   }
 
  private:

@@ -24,7 +24,7 @@ class Mgd : public FeatureMethod {
         Tensor::full({same.teacher.size(0), 1, 1, same.teacher.size(3)}, 1.0F, same.teacher.device());
     const auto share = static_cast<float>(lambda_);
     const Tensor kept = (1.0F - share) * dropout(ones, {.p = share, .key = key(), .step = step()});
-    return mgd_loss(generator_->forward(same.student, kept), same.teacher);
+    return mgd_loss(generator_->forward(same.student, cast(kept, same.student.dtype())), same.teacher);
   }
 
  private:

@@ -35,7 +35,7 @@ class Nst : public FeatureMethod {
   Tensor knowledge(const DistillBatch& batch) override {
     Tensor sum;
     for (const FeaturePair& stage : stage_pairs("nst", batch.student[0], batch.teacher[0])) {
-      const FeaturePair same = pool_to_smaller(stage);
+      const FeaturePair same = in_f32(pool_to_smaller(stage));
       const Tensor term = nst_loss(same.student, same.teacher);
       sum = sum.defined() ? sum + term : term;
     }

@@ -35,7 +35,8 @@ class Ofd : public FeatureMethod {
       const std::vector<float> margins = ofd_margins(values(affine[0].tensor), values(affine[1].tensor));
       const FeaturePair& stage = stages[i];
       const std::int64_t width = stage.teacher.size(3);
-      margins_.push_back(Tensor::from(margins, {width}).to(stage.teacher.device()));
+      margins_.push_back(
+          cast(Tensor::from(margins, {width}).to(stage.teacher.device()), stage.teacher.dtype()));
       Sequential& connector = add<Sequential>("connectors." + std::to_string(i));
       connector.append<Conv2d>(Conv2dOptions{.in = stage.student.size(3),
                                              .out = width,

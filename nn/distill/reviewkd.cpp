@@ -6,15 +6,18 @@
 namespace generous {
 namespace {
 
-/// {N, C} -> {N, 1, 1, C}
-Tensor as_images(const Tensor& x) { return reshape(x, {x.size(0), 1, 1, x.size(1)}); }
+/// {N, C} -> {N, 1, 1, C} in the dtype of `images`.
+Tensor as_images(const Tensor& x, const Tensor& images) {
+  return cast(reshape(x, {x.size(0), 1, 1, x.size(1)}), images.dtype());
+}
 
 /// From the last to the first; the student's stages as they are, the teacher's before their ReLU.
 FeaturePairs levels_of(const Outputs& student, const Outputs& teacher) {
   const FeaturePair pooled = pooled_pair("reviewkd", student, teacher);
   const FeaturePairs before_relu = before_relu_pairs("reviewkd", student, teacher);
   const FeaturePairs stages = stage_pairs("reviewkd", student, teacher);
-  FeaturePairs levels{{as_images(pooled.student), as_images(pooled.teacher)}};
+  FeaturePairs levels{
+      {as_images(pooled.student, stages.back().student), as_images(pooled.teacher, stages.back().teacher)}};
   for (std::size_t i = stages.size(); i > 0; --i)
     levels.push_back({stages[i - 1].student, before_relu[i - 1].teacher});
   return levels;

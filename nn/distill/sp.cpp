@@ -20,7 +20,7 @@ class Sp : public FeatureMethod {
 
  protected:
   Tensor knowledge(const DistillBatch& batch) override {
-    const FeaturePair last = last_pair("sp", batch.student[0], batch.teacher[0]);
+    const FeaturePair last = in_f32(last_pair("sp", batch.student[0], batch.teacher[0]));
     return sp_loss(last.student, last.teacher);
   }
 };

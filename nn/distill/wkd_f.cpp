@@ -45,8 +45,9 @@ class WkdF : public FeatureMethod {
  protected:
   Tensor knowledge(const DistillBatch& batch) override {
     const FeaturePair last = last_pair("wkd_f", batch.student[0], batch.teacher[0]);
+    const FeaturePair same = in_f32({(*regressor_)(last.student), last.teacher});
     return decay(batch.epoch) *
-           wkd_f_loss((*regressor_)(last.student), last.teacher,
+           wkd_f_loss(same.student, same.teacher,
                       {.ratio = static_cast<float>(ratio_), .eps = static_cast<float>(eps_), .grid = grid_});
   }
 
