@@ -23,13 +23,14 @@ struct MethodRunOptions {
   float noise = 0.0F;  ///< this times standard normal values is added to the images
 };
 
-/// Every method, with the optimiser that is its own; with settings under which every part of it counts in the
-/// first steps, and the epoch in its weights.
+/// Every method, with the optimiser that is its own, and a sum of some; with settings under which every part
+/// of it counts in the first steps, and the epoch in its weights.
 inline std::vector<MethodRunOptions> every_method() {
   const std::map<std::string, std::string> settings{
       {"warmup", "3"},       {"curriculum", "3"},  {"decay_start", "0"},    {"decay_end", "3"},
       {"weight_falls", "0"}, {"weight_gone", "3"}, {"regularisation", "1"}, {"weak_confidence", "0.2"}};
-  std::vector<MethodRunOptions> all{{.method = "dkd", .settings = settings, .optimizer = "dot"}};
+  std::vector<MethodRunOptions> all{{.method = "dkd", .settings = settings, .optimizer = "dot"},
+                                    {.method = "kd,crd,at", .settings = settings}};
   for (const MethodEntry& entry : methods())
     all.push_back(
         {.method = entry.name, .settings = settings, .optimizer = entry.name == "deepkd" ? "deepkd" : "sgd"});
