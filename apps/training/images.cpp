@@ -16,8 +16,9 @@ void ImageSettings::declare(Options& options) {
     return fmt::format("{}{}{}", of_weights ? weights : "", own, has_field ? field : "");
   };
   options.add("normalisation", normalisation,
-              {.help = "of the images, " + words("weights: as these were trained, else the dataset's; ",
-                                                 "dataset: its own", "; field: most publications'"),
+              {.help = "how images are normalised: " + words("as the weights were trained (weights), or ",
+                                                             "by the dataset's own numbers (dataset)",
+                                                             ", by most publications' (field)"),
                .form = words("weights, ", "dataset, ", "field, ") +
                        "or means/standard deviations by channel such as 0.5,0.5,0.5/0.25,0.25,0.25",
                .fits =

@@ -58,7 +58,7 @@ struct Needs {
   bool features = false;
   bool before_relu = false;  ///< with features
   bool classifiers = false;
-  int views = 1;                ///< of each image, augmented differently: 1 or 2
+  int views = 1;                ///< of each image; 2: also a strong one (data/rand_augment.h)
   bool teacher_trains = false;  ///< its batch norms use the batch's statistics, as in training
   bool class_means = false;     ///< with a teacher: TrainingSet::class_means
   bool one_label = false;       ///< what it adds to the task goes by each image's one label, or by its index
