@@ -60,6 +60,7 @@ TEST_CASE("every stage: stopped inside an epoch and resumed equals uninterrupted
       {"train_generous",
        {"--adversarial_model", "resnet8", "--adversarial_resume", teacher, "--warmup", "3"}},
       {"train_kd", {"--teacher_model", "resnet8", "--teacher_resume", teacher, "--temperature", "2"}},
+      {"train_kd", {"--teacher_model", "resnet8", "--teacher_resume", teacher, "--method", "mlkd"}},
   };
   int number = 0;
   for (const Stage& stage : stages) {
