@@ -67,6 +67,11 @@ TEST_CASE(
       {"train_generous",
        {"--adversarial_model", "resnet8", "--adversarial_resume", teacher, "--warmup", "0"}},
       {"train_kd", {"--teacher_model", "resnet8", "--teacher_resume", teacher}},
+      {"train_kd",
+       {"--teacher_model", "resnet8", "--teacher_resume", teacher, "--method", "mlkd,crd,nd,mgd"}},
+      {"train_kd",
+       {"--teacher_model", "resnet8", "--teacher_resume", teacher, "--method", "deepkd", "--optimizer",
+        "deepkd"}},
   };
   for (const Stage& stage : stages) {
     CAPTURE(stage.program);
