@@ -155,6 +155,12 @@ class Backend {
   /// dx[m] = the sum of dy[i] over all i with indices[i] = m, in the order of i.
   virtual void gather_rows_backward(const Tensor& indices, const Tensor& dy, Tensor& dx) = 0;
 
+  // Contrastive methods: labels {B} of i64
+
+  /// y {B, N} of f32: how often each image is drawn, as core/negatives.h has it. A label outside the classes
+  /// is an error on the CPU, a row of zeros on a GPU.
+  virtual void draw_negatives(const Tensor& labels, const NegativeDraws& draws, Tensor& y) = 0;
+
   // Batch norm of either dtype over all axes but the last, fused with an optional residual and activation:
   // y = activation(gamma * (x - mean) * inverse_std + beta [+ residual]). x may be given in parts, each with
   // some of its channels.

@@ -104,6 +104,12 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
 /// Error for an index outside, on the CPU; on a GPU it gives zeros.
 Tensor gather_rows(const Tensor& x, const Tensor& indices);
 
+// Contrastive methods (core/ops/negatives.cpp)
+
+/// {B, N}, no gradient: how often each of N images is drawn for each label of labels {B} of i64, as an image
+/// of another class.
+Tensor draw_negatives(const Tensor& labels, const NegativeDraws& draws);
+
 // Convolution, pooling, batch norm (core/ops/conv.cpp, pool.cpp, resample.cpp, batch_norm.cpp)
 
 /// x {N, H, W, C}, weight {K, R, S, C/groups}, bias {K} or undefined -> {N, P, Q, K} with

@@ -85,6 +85,15 @@ struct DropoutParams {
   Tensor step{};          ///< {} of i64 on the device of x: a fresh mask every step; undefined: step 0
 };
 
+/// How many images of other classes are drawn for each image of a batch, from N images of known classes.
+struct NegativeDraws {
+  std::int64_t count = 1;  ///< without replacement; of fewer, each is drawn equally often, or once more
+  std::uint64_t key = 0;   ///< of the random stream (core/random.h)
+  Tensor sorted;           ///< i64 {N}: the images sorted by class
+  Tensor begin;            ///< i64 {classes + 1}: where each class begins among these
+  Tensor step{};           ///< {} of i64: other draws in every step; undefined: step 0
+};
+
 struct BatchNormParams {
   bool training = true;
   Activation activation = Activation::none;

@@ -162,6 +162,10 @@ class ProfileScope::Recorder final : public Backend {
     run("gather_rows_backward", dx, &Backend::gather_rows_backward, indices, dy, dx);
   }
 
+  void draw_negatives(const Tensor& labels, const NegativeDraws& draws, Tensor& y) override {
+    run("draw_negatives", y, &Backend::draw_negatives, labels, draws, y);
+  }
+
   void batch_norm_train(const BatchNormParams& params, const BatchNormInputs& in,
                         BatchNormStatistics& running, Tensor& mean, Tensor& inverse_std, Tensor& y) override {
     run("batch_norm_train", y, &Backend::batch_norm_train, params, in, running, mean, inverse_std, y);

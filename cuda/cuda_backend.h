@@ -89,6 +89,9 @@ class CudaBackend final : public Backend {
   void gather_rows(const Tensor& x, const Tensor& indices, Tensor& y) override;
   void gather_rows_backward(const Tensor& indices, const Tensor& dy, Tensor& dx) override;
 
+  // negatives.cu
+  void draw_negatives(const Tensor& labels, const NegativeDraws& draws, Tensor& y) override;
+
   // batch_norm.cu
   void batch_norm_train(const BatchNormParams& params, const BatchNormInputs& in,
                         BatchNormStatistics& running, Tensor& mean, Tensor& inverse_std, Tensor& y) override;

@@ -67,6 +67,8 @@ class EigenBackend : public Backend {
   void gather_rows(const Tensor& x, const Tensor& indices, Tensor& y) override;
   void gather_rows_backward(const Tensor& indices, const Tensor& dy, Tensor& dx) override;
 
+  void draw_negatives(const Tensor& labels, const NegativeDraws& draws, Tensor& y) override;
+
   void batch_norm_train(const BatchNormParams& params, const BatchNormInputs& in,
                         BatchNormStatistics& running, Tensor& mean, Tensor& inverse_std, Tensor& y) override;
   void batch_norm_eval(const BatchNormParams& params, const BatchNormInputs& in,

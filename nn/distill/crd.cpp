@@ -1,20 +1,25 @@
 #include "nn/distill/crd.h"
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "core/backend.h"
 
 namespace generous {
 namespace {
 
-/// {classes, N}: 1 where an image has another class than the row's, otherwise 0.
-Tensor others_of_classes(const TrainingSet& train) {
-  const auto images = train.labels.size();
-  Tensor others = Tensor::full({train.classes, static_cast<std::int64_t>(images)}, 1.0F);
-  const std::span<float> values = others.data<float>();
-  for (std::size_t n = 0; n < images; ++n)
-    values[static_cast<std::size_t>(train.labels[n]) * images + n] = 0.0F;
-  return others;
+/// The images by class, for NegativeDraws.
+void sort_by_class(const TrainingSet& train, NegativeDraws& draws) {
+  std::vector<std::int64_t> sorted(train.labels.size());
+  std::iota(sorted.begin(), sorted.end(), 0);
+  const auto label_of = [&](std::int64_t image) { return train.labels[static_cast<std::size_t>(image)]; };
+  std::ranges::stable_sort(sorted, {}, label_of);
+  std::vector<std::int64_t> begin;
+  for (std::int64_t label = 0; label <= train.classes; ++label)
+    begin.push_back(std::ranges::lower_bound(sorted, label, {}, label_of) - sorted.begin());
+  draws.sorted = Tensor::from(sorted, {std::ssize(sorted)});
+  draws.begin = Tensor::from(begin, {std::ssize(begin)});
 }
 
 }  // namespace
@@ -46,18 +51,17 @@ void Crd::connect(const Outputs& student, const Outputs& teacher, const Training
   bank_t_ = add_buffer("memory_v2", {images, dim_}, DType::f32, start);
   z_s_ = add_buffer("Z_v1", {}, DType::f32, Init::constant(0.0F));
   z_t_ = add_buffer("Z_v2", {}, DType::f32, Init::constant(0.0F));
-  others_ = others_of_classes(train).to(pooled.student.device());
-  // Of the other classes' images, as many as there are.
-  const std::int64_t most = std::max<std::int64_t>(1, images - images / train.classes);
-  drawn_ = static_cast<float>(std::min(negatives_, most));
-  rate_ = drawn_ / static_cast<float>(most);
+  sort_by_class(train, draws_);
+  draws_.sorted = draws_.sorted.to(pooled.student.device());
+  draws_.begin = draws_.begin.to(pooled.student.device());
 }
 
 Tensor Crd::knowledge(const DistillBatch& batch) {
-  // Each image of another class with the same probability, anew in every step, so that `negatives` are drawn
-  // on average; published: exactly so many, and once an epoch.
-  const Tensor others = gather_rows(others_, batch.labels.classes);
-  const Tensor drawn = generous::step(dropout(others, {.p = 1.0F - rate_, .key = key(), .step = batch.step}));
+  // Anew in every step, and so in every epoch for an image: as published.
+  draws_.count = negatives_;
+  draws_.key = key();
+  draws_.step = batch.step;
+  const Tensor drawn = draw_negatives(batch.labels.classes, draws_);
   return contrast(pooled_pair("crd", batch.student[0], batch.teacher[0]), batch.indices, drawn);
 }
 
@@ -65,7 +69,7 @@ Tensor Crd::contrast(const FeaturePair& pooled, const Tensor& indices, const Ten
   const Tensor s = l2_rows((*embed_s_)(pooled.student));
   const Tensor t = l2_rows((*embed_t_)(pooled.teacher));
   const Tensor seen = one_hot(indices, bank_s_.size(0)) + negatives;
-  const float c = drawn_ / static_cast<float>(bank_s_.size(0));
+  const float c = static_cast<float>(negatives_) / static_cast<float>(bank_s_.size(0));
   const Tensor loss = contrastive_loss(score(s, bank_t_, z_s_, indices, seen), seen, c) +
                       contrastive_loss(score(t, bank_s_, z_t_, indices, seen), seen, c);
   move(bank_s_, s.detach(), indices);

@@ -19,7 +19,8 @@ Tensor contrastive_loss(const Scores& scores, const Tensor& seen, float c);
 
 /// CE + weight * the contrastive losses of both embeddings, each against a bank of the other network's: the
 /// student's embedding of an image is to be close to the teacher's of the same image, and far from those of
-/// images of other classes. The banks hold the embeddings of all training images and move with every batch.
+/// images of other classes, of which `negatives` are drawn for each image. The banks hold the embeddings of
+/// all training images and move with every batch.
 class Crd : public FeatureMethod {
  public:
   Crd() : FeatureMethod("crd", 0.8) {}
@@ -47,9 +48,7 @@ class Crd : public FeatureMethod {
   Tensor bank_t_;  ///< the teachers'
   Tensor z_s_;     ///< {}: what the student's scores are divided by, from the first batch; 0 before that
   Tensor z_t_;
-  Tensor others_;       ///< {classes, N}: which images have another class
-  float drawn_ = 1.0F;  ///< how many of these are drawn on average
-  float rate_ = 1.0F;   ///< probability of each to be drawn
+  NegativeDraws draws_;
 };
 
 std::unique_ptr<Method> make_crd();
