@@ -24,11 +24,13 @@ void sort_by_class(const TrainingSet& train, NegativeDraws& draws) {
 
 }  // namespace
 
+// log((o + c + e) / c) = log(1 + e / c) + log(1 + o / (c + e)): no difference of large numbers.
 Tensor contrastive_loss(const Scores& scores, const Tensor& seen, float c) {
+  constexpr float e = 1e-7F;
   const auto batch = static_cast<float>(seen.size(0));
-  const Tensor all = sum(seen * log(scores.o + (c + 1e-7F)));
-  const Tensor negatives = sum(seen) - batch;
-  return (all - sum(scores.log_positive) - std::log(c) * negatives) / batch;
+  const Tensor all = sum(seen * softplus(scores.log_o - std::log(c + e)));
+  const Tensor shift = std::log1p(e / c) * sum(seen);
+  return (all + shift - sum(scores.log_positive)) / batch + std::log(c);
 }
 
 void Crd::declare(Options& options) {
@@ -72,6 +74,7 @@ Tensor Crd::contrast(const FeaturePair& pooled, const Tensor& indices, const Ten
   const float c = static_cast<float>(negatives_) / static_cast<float>(bank_s_.size(0));
   const Tensor loss = contrastive_loss(score(s, bank_t_, z_s_, indices, seen), seen, c) +
                       contrastive_loss(score(t, bank_s_, z_t_, indices, seen), seen, c);
+  settled_ = true;
   move(bank_s_, s.detach(), indices);
   move(bank_t_, t.detach(), indices);
   return loss;
@@ -81,18 +84,20 @@ Scores Crd::score(const Tensor& embedding, const Tensor& bank, Tensor& z, const 
                   const Tensor& seen) const {
   const auto tau = static_cast<float>(tau_);
   // A copy of the bank, which moves before the gradient is computed.
-  const Tensor o = exp(matmul(embedding, bank.clone(), false, true) / tau);
+  const Tensor scores = matmul(embedding, bank.clone(), false, true) / tau;
   const Tensor positive = sum_rows(embedding * gather_rows(bank, indices)) / tau;
-  {
-    // Z is N times the mean over what the first batch is compared with, and stays.
-    const NoGrad no_grad;
-    const Tensor estimate = sum(seen * o.detach()) / sum(seen) * static_cast<float>(bank.size(0));
-    const Tensor decided = generous::step(z);
-    const Tensor settled = z * decided + estimate * (-decided + 1.0F);
-    backend(z.device()).copy(settled, z);
-  }
-  const Tensor constant = z.clone();
-  return {.o = o / constant, .log_positive = positive - log(constant)};
+  if (!settled_) settle(z, scores, seen);
+  const Tensor log_z = log(z.clone());
+  return {.log_o = scores - log_z, .log_positive = positive - log_z};
+}
+
+/// Z is N times the mean over what the first batch is compared with, and stays: where it is there, it is
+/// kept.
+void Crd::settle(Tensor& z, const Tensor& scores, const Tensor& seen) {
+  const NoGrad no_grad;
+  const Tensor estimate = sum(seen * exp(scores.detach())) / sum(seen) * static_cast<float>(scores.size(1));
+  const Tensor decided = generous::step(z);
+  backend(z.device()).copy(z * decided + estimate * (-decided + 1.0F), z);
 }
 
 /// bank[i] <- l2(momentum * bank[i] + (1 - momentum) * embedding) for the images `indices`.

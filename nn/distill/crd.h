@@ -9,8 +9,8 @@ namespace generous {
 
 /// How the embeddings of a batch score in the other network's bank of N images.
 struct Scores {
-  Tensor o;             ///< {B, N}: exp(<s_b, m_n> / tau) / Z
-  Tensor log_positive;  ///< {B, 1}: log o of the image itself
+  Tensor log_o;         ///< {B, N}: log o, o = exp(<s_b, m_n> / tau) / Z
+  Tensor log_positive;  ///< {B, 1}: of the image itself
 };
 /// Noise-contrastive estimation: -1/B sum_b [log(o / (o + c + e)) of the image itself + the sum over the
 /// negatives of log(c / (o + c + e))], c the negatives of an image over N, e = 1e-7. seen {B, N}: how often
@@ -36,6 +36,7 @@ class Crd : public FeatureMethod {
  private:
   Scores score(const Tensor& embedding, const Tensor& bank, Tensor& z, const Tensor& indices,
                const Tensor& seen) const;
+  static void settle(Tensor& z, const Tensor& scores, const Tensor& seen);
   void move(Tensor& bank, const Tensor& embedding, const Tensor& indices) const;
 
   std::int64_t dim_ = 128;
@@ -49,6 +50,7 @@ class Crd : public FeatureMethod {
   Tensor z_s_;     ///< {}: what the student's scores are divided by, from the first batch; 0 before that
   Tensor z_t_;
   NegativeDraws draws_;
+  bool settled_ = false;  ///< whether a batch has been seen since the start or a resume
 };
 
 std::unique_ptr<Method> make_crd();
