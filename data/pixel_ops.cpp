@@ -199,9 +199,10 @@ void fill(const Rectangle& rectangle, const std::array<std::uint8_t, 3>& colour,
   const std::array<std::uint8_t, 1> grey = {luminance(colour.data())};
   const std::span<const std::uint8_t> pixel =
       shape.channels == 1 ? std::span<const std::uint8_t>(grey) : std::span<const std::uint8_t>(colour);
-  for (std::int64_t y = rectangle.top; y < rectangle.top + rectangle.height; ++y)
-    for (std::int64_t x = rectangle.left; x < rectangle.left + rectangle.width; ++x)
-      std::ranges::copy(pixel, image.bytes.begin() + (y * shape.width + x) * shape.channels);
+  for (std::int64_t y = 0; y < shape.height; ++y)
+    for (std::int64_t x = 0; x < shape.width; ++x)
+      if (rectangle.contains(y, x))
+        std::ranges::copy(pixel, image.bytes.begin() + (y * shape.width + x) * shape.channels);
 }
 
 }  // namespace generous

@@ -46,7 +46,7 @@ struct PixelOperation {
 /// Changes the image. Throws Error unless it has 1 or 3 channels and as many bytes as its shape says.
 void operate(const PixelOperation& operation, const Pixels& image);
 
-/// Fills a rectangle inside the image with one colour, of which grey images take the luminance.
+/// Fills what of a rectangle lies inside the image with one colour, of which grey images take the luminance.
 void fill(const Rectangle& rectangle, const std::array<std::uint8_t, 3>& colour, const Pixels& image);
 
 }  // namespace generous
