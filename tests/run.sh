@@ -14,4 +14,4 @@ ctest --test-dir "$build" --parallel 2 --output-on-failure "${on_gpu[@]}"
 [[ " $* " == *" -DGENEROUS_CUDA=OFF "* ]] && exit
 echo "== the CUDA backend on its emulation"
 bash apps/setup.sh "$build/emulated" cuda_suites "$@" -DGENEROUS_CUDA=EMULATED
-ctest --test-dir "$build/emulated" --output-on-failure --label-regex '^(cuda|emulation)$'
+ctest --test-dir "$build/emulated" --parallel 2 --output-on-failure --label-regex '^(cuda|emulation)$'
