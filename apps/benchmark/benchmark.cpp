@@ -25,6 +25,8 @@ struct Settings {
   std::vector<std::string> models = {"preresnet20"};
   std::vector<std::string> stages = {"standard"};
   std::vector<std::string> dtypes = {"f32"};
+  std::string teacher;
+  std::int64_t classes = 10;
   std::int64_t batch = 128;
   std::int64_t steps = 10;
   bool limit = false;
@@ -38,6 +40,8 @@ struct Settings {
     options.add("models", models, {.help = "networks, such as resnet18,preresnet20"});
     options.add("stages", stages, {.help = "what to measure", .choices = stage_names()});
     options.add("dtypes", dtypes, {.help = "types to compute in", .choices = {"f32", "bf16"}});
+    options.add("teacher", teacher, {.help = "the network to learn from, by default the same"});
+    options.add("classes", classes, {.help = "how many classes there are", .min = 2, .max = 1000});
     options.add("batch", batch, {.help = "images per step", .min = 1, .max = 65536});
     options.add("steps", steps, {.help = "steps to take the median of", .min = 1, .max = 1e6});
     options.add("limit", limit, {.help = "also time the convolutions alone"});
@@ -177,6 +181,8 @@ int benchmark(Options& options) {
         code = std::max(code, in_own_process(settings, {.model = model,
                                                         .stage = stage,
                                                         .dtype = dtype == "bf16" ? DType::bf16 : DType::f32,
+                                                        .teacher = settings.teacher,
+                                                        .classes = settings.classes,
                                                         .batch = settings.batch,
                                                         .record = settings.step.record}));
   return code;

@@ -6,7 +6,7 @@
 
 The yardstick is a script that measures PyTorch's training steps and prints one JSON object a line with
 images_per_s, layout, mode and peak_rss_mib, for --models, --stages, --dtypes, --layouts, --modes, --batch, --steps
-and --threads. For every model and dtype it first runs all of PyTorch's variants once, of the first training stage asked
+and --threads, and --teacher and --classes where these are given. For every model and dtype it first runs all of PyTorch's variants once, of the first training stage asked
 for and of inference ("variants" in the output); the fastest one then takes turns with ours, each run in a process of its
 own. Cells already in the output file are skipped: an interrupted comparison goes on. The ratio is the median over the turns, ours over PyTorch's, with the smallest and the largest.
 """
@@ -43,19 +43,23 @@ class Comparison:
             self.fastest[kind] = self.pytorch(cell, "nchw,nhwc", "eager,compile")
         return self.fastest[kind]
 
+    def teacher(self):
+        o = self.options
+        return (["--teacher", o.teacher] if o.teacher else []) + (["--classes", str(o.classes)] if o.classes else [])
+
     def ours(self, cell, *more):
         model, stage, dtype = cell
         o = self.options
         return json_lines([BENCHMARK, "--models", model, "--stages", stage, "--dtypes", dtype, "--batch", str(o.batch),
                            "--steps", str(o.steps), "--threads", str(o.threads), "--device", "cpu", "--json", "1",
-                           *more])[0]
+                           *self.teacher(), *more])[0]
 
     def pytorch(self, cell, layouts, modes):
         model, stage, dtype = cell
         o = self.options
         lines = json_lines([o.python, o.yardstick, "--models", model, "--stages", stage, "--dtypes", dtype,
                             "--layouts", layouts, "--modes", modes, "--batch", str(o.batch), "--steps", str(o.steps),
-                            "--threads", str(o.threads)])
+                            "--threads", str(o.threads), *self.teacher()])
         return [line for line in lines if "best" not in line and "error" not in line]
 
     def run(self, cell):
@@ -68,7 +72,7 @@ class Comparison:
             turns.append({"ours": ours, "pytorch": theirs})
         ratios = [t["ours"]["images_per_s"] / t["pytorch"]["images_per_s"] for t in turns]
         result = {
-            "model": cell[0], "stage": cell[1], "dtype": cell[2], "batch": self.options.batch,
+            "model": cell[0], "teacher": self.options.teacher or cell[0], "stage": cell[1], "dtype": cell[2], "batch": self.options.batch,
             "threads": self.options.threads, "variant": f"{best['mode']} {best['layout']}",
             "variants": {f"{v['mode']} {v['layout']}": v["images_per_s"] for v in variants},
             "ratio": statistics.median(ratios), "least": min(ratios), "most": max(ratios),
@@ -122,6 +126,8 @@ def main():
     parser.add_argument("--models", default=MODELS)
     parser.add_argument("--stages", default="standard,generous")
     parser.add_argument("--dtypes", default="f32,bf16")
+    parser.add_argument("--teacher", help="the network to learn from, by default the same")
+    parser.add_argument("--classes", type=int)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)

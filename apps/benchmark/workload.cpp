@@ -1,5 +1,6 @@
 #include "apps/benchmark/workload.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include "core/backend.h"
@@ -9,23 +10,23 @@
 namespace generous {
 namespace {
 
-constexpr std::int64_t classes = 10;
+constexpr std::int64_t least_train_images = 50000;
 constexpr float learning_rate = 0.1F;
 constexpr std::int64_t warm_epoch = 100;  ///< behind every warm-up
 
-Tensor random_images(std::int64_t batch) {
+Tensor random_images(std::int64_t batch, const char* view) {
   Tensor images = Tensor::empty({batch, 32, 32, 3});
-  const Random random(0, "benchmark/images");
+  const Random random(0, view);
   const std::span<float> pixels = images.data<float>();
   for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = random.normal(0, 0, i);
   return images;
 }
 
-Tensor random_labels(std::int64_t batch) {
-  Tensor labels = Tensor::empty({batch}, DType::i64);
+std::vector<std::int64_t> random_labels(std::int64_t batch, std::int64_t classes) {
+  std::vector<std::int64_t> labels(static_cast<std::size_t>(std::max(batch, least_train_images)));
   const Random random(0, "benchmark/labels");
-  const std::span<std::int64_t> values = labels.data<std::int64_t>();
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = random.below(classes, 0, 0, i);
+  for (std::size_t i = 0; i < labels.size(); ++i)
+    labels[i] = random.below(static_cast<std::uint32_t>(classes), 0, 0, i);
   return labels;
 }
 
@@ -50,9 +51,8 @@ std::vector<std::string> stage_names() {
 
 Workload::Workload(const WorkloadOptions& options)
     : options_(options),
-      model_(make_model(options.model, {.classes = classes, .device = options.device})),
-      batch_{random_images(options.batch).to(options.device), random_labels(options.batch).to(options.device),
-             first_indices(options.batch).to(options.device)} {
+      model_(make_model(options.model, {.classes = options.classes, .device = options.device})),
+      batch_{.images = random_images(options.batch, "benchmark/images").to(options.device), .labels = {}} {
   if (options.stage == "infer") {
     model_->freeze();
     batch_.images = cast(batch_.images, options.dtype);
@@ -60,16 +60,23 @@ Workload::Workload(const WorkloadOptions& options)
   }
   method_ = make_method(method_of(options.stage));
   if (method_->needs().teacher) {
-    teacher_ = make_model(options.model, {.classes = classes, .seed = 1, .device = options.device});
+    teacher_ = make_model(options.teacher.empty() ? options.model : options.teacher,
+                          {.classes = options.classes, .seed = 1, .device = options.device});
     if (!method_->needs().teacher_trains) teacher_->freeze();
   }
-  const Tensor labels = batch_.labels.to(Device::cpu);
+  const std::vector<std::int64_t> labels = random_labels(options.batch, options.classes);
+  batch_.labels =
+      Tensor::from(std::span(labels).first(static_cast<std::size_t>(options.batch)), {options.batch})
+          .to(options.device);
+  batch_.indices = first_indices(options.batch).to(options.device);
+  if (method_->needs().views == 2)
+    batch_.second_view = random_images(options.batch, "benchmark/second view").to(options.device);
   const TrainStepOptions step_options{.dtype = options.dtype, .device = options.device};
   model_ = student_for(*method_, std::move(model_), teacher_.get(), {32, 32, 3}, step_options, 0);
   connect({*model_, teacher_.get(), *method_},
           {.shape = {32, 32, 3},
-           .labels = labels.data<std::int64_t>(),
-           .classes = classes,
+           .labels = labels,
+           .classes = options.classes,
            .for_each_batch = [this](const auto& use) { use(batch_); }},
           step_options, 0);
   optimizer_ = make_sgd(parameters_of(*model_, *method_), {.momentum = 0.9F, .weight_decay = 5e-4F});

@@ -14,6 +14,8 @@ struct WorkloadOptions {
   std::string model;
   std::string stage;  ///< standard, a method's name, or infer
   DType dtype = DType::f32;
+  std::string teacher = {};  ///< its network; empty: the same
+  std::int64_t classes = 10;
   std::int64_t batch = 128;
   Device device = Device::cpu;
   bool record = true;  ///< on a GPU: record the step and replay it
@@ -24,8 +26,8 @@ std::vector<std::string> stage_names();
 
 class Workload {
  public:
-  /// Ten classes, 32x32x3; the teacher is a frozen network of the same kind, as the yardstick has it.
-  /// Throws Error for an unknown model.
+  /// Images of 32x32x3, the first of at least 50000 to train on; the teacher is frozen unless the method trains it.
+  /// Throws Error for an unknown model, and for networks that the method cannot join.
   explicit Workload(const WorkloadOptions& options);
 
   /// A step with SGD (momentum 0.9, weight decay 5e-4) up to the loss being read back, or for `infer` the
