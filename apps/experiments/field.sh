@@ -74,7 +74,7 @@ write_pairs() {  # FOLDER RECIPE TEACHER_LR PAIRS
   echo "$runs/experiments/$root: $(wc -l <"$commands") runs, in order in commands.txt"
 }
 
-write_pairs CIFAR100_240 '"dataset": "cifar100", "batch_size": 64, "num_epochs": 240,
+write_pairs CIFAR100_240 '"dataset": "cifar100", "normalisation": "field", "batch_size": 64, "num_epochs": 240,
  "schedule": [150, 180, 210], "gamma": 0.1, "momentum": 0.9, "weight_decay": 0.0005' 0.05 "$cifar100_pairs"
 write_pairs TinyImageNet_field '"dataset": "tiny_imagenet", "batch_size": 128, "num_epochs": 200,
  "schedule": [60, 120, 160], "gamma": 0.2, "momentum": 0.9, "weight_decay": 0.0005' 0.1 "$tiny_imagenet_pairs"
