@@ -26,8 +26,8 @@ std::vector<std::string> stage_names();
 
 class Workload {
  public:
-  /// Images of 32x32x3, the first of at least 50000 to train on; the teacher is frozen unless the method trains it.
-  /// Throws Error for an unknown model, and for networks that the method cannot join.
+  /// Images of 32x32x3, the first of at least 50000 to train on; the teacher is frozen unless the method
+  /// trains it. Throws Error for an unknown model, and for networks that the method cannot join.
   explicit Workload(const WorkloadOptions& options);
 
   /// A step with SGD (momentum 0.9, weight decay 5e-4) up to the loss being read back, or for `infer` the
