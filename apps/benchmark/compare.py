@@ -60,7 +60,11 @@ class Comparison:
         lines = json_lines([o.python, o.yardstick, "--models", model, "--stages", stage, "--dtypes", dtype,
                             "--layouts", layouts, "--modes", modes, "--batch", str(o.batch), "--steps", str(o.steps),
                             "--threads", str(o.threads), *self.teacher()])
-        return [line for line in lines if "best" not in line and "error" not in line]
+        measured = [line for line in lines if "best" not in line and "error" not in line]
+        if not measured:
+            why = "; ".join(line["error"] for line in lines if "error" in line)
+            sys.exit(f"compare.py: the yardstick measured nothing of {model} {stage} {dtype}: {why or 'no line of JSON'}")
+        return measured
 
     def run(self, cell):
         variants = self.variants(cell)

@@ -1,7 +1,10 @@
 // Pooling and matrix products by oneDNN.
 
+#include <atomic>
+
 #include "core/cpu/cpu_backend.h"
 #include "core/cpu/onednn_backend.h"
+#include "core/cpu/parallel.h"
 
 namespace generous {
 namespace onednn {
@@ -94,20 +97,28 @@ void OneDnnBackend::avg_pool_backward(const Pool2dParams& params, const Tensor& 
 
 void OneDnnBackend::gemm(const GemmParams& params, const Tensor& a, const Tensor& b, Tensor& c) {
   require_address_space();
-  settle_threads();
-  const std::int64_t count = c.shape().rank() == 3 ? c.size(0) : 1;
+  const std::int64_t depth = a.size(params.transpose_a ? -2 : -1);
   /// The first element of matrix i of x.
   const auto matrix = [](auto& x, std::int64_t i) {
     return x.template data<float>().data() + i * x.size(-2) * x.size(-1);
   };
-  for (std::int64_t i = 0; i < count; ++i) {
-    const auto status =
-        dnnl::sgemm(params.transpose_a ? 'T' : 'N', params.transpose_b ? 'T' : 'N', c.size(-2), c.size(-1),
-                    a.size(params.transpose_a ? -2 : -1), params.alpha, matrix(a, i), a.size(-1),
-                    matrix(b, i), b.size(-1), params.beta, matrix(c, i), c.size(-1));
-    require(status == dnnl::status::success, "gemm: oneDNN refused {} times {}", a.shape().str(),
-            b.shape().str());
+  const auto multiply = [&](std::int64_t i) {
+    return dnnl::sgemm(params.transpose_a ? 'T' : 'N', params.transpose_b ? 'T' : 'N', c.size(-2), c.size(-1),
+                       depth, params.alpha, matrix(a, i), a.size(-1), matrix(b, i), b.size(-1), params.beta,
+                       matrix(c, i), c.size(-1)) == dnnl::status::success;
+  };
+  const std::int64_t count = c.shape().rank() == 3 ? c.size(0) : 1;
+  std::atomic<bool> done = true;
+  if (count < settle_threads()) {
+    for (std::int64_t i = 0; i < count; ++i)
+      if (!multiply(i)) done = false;
+  } else {  // each product by one thread: sharing out small ones costs more than it gains
+    const std::int64_t products = std::max<std::int64_t>(1, c.size(-2) * c.size(-1) * depth);
+    parallel_for(count, 1 + elementwise_grain / products, [&](std::int64_t i) {
+      if (!multiply(i)) done = false;
+    });
   }
+  require(done, "gemm: oneDNN refused {} times {}", a.shape().str(), b.shape().str());
 }
 
 std::string OneDnnBackend::description() const {

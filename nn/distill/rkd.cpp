@@ -5,15 +5,10 @@
 namespace generous {
 namespace {
 
-/// {B, B, D}: x_j - x_i at [i, j], exactly 0 where i = j.
-Tensor differences(const Tensor& x) {
-  return reshape(x, {1, x.size(0), x.size(1)}) - reshape(x, {x.size(0), 1, x.size(1)});
-}
-
 /// {B, B}, 0 on the diagonal, 1 on average beside it.
-Tensor relative_distances(const Tensor& x, bool squared, float eps) {
-  const std::int64_t batch = x.size(0);
-  const Tensor squares = reshape(sum_to(square(differences(x)), {batch, batch, 1}), {batch, batch});
+Tensor relative_distances(const Pairs& pairs, bool squared, float eps) {
+  const std::int64_t batch = pairs.squares.size(0);
+  const Tensor squares = reshape(pairs.squares, {batch, batch});
   const Tensor held = at_least(squares, eps);
   const Tensor distances = step(squares.detach()) * (squared ? held : sqrt(held));
   const Tensor average = sum(distances) / static_cast<float>(batch * (batch - 1));
@@ -21,9 +16,10 @@ Tensor relative_distances(const Tensor& x, bool squared, float eps) {
 }
 
 /// {B, B, B}: the cosines, 0 where two samples are the same.
-Tensor angles(const Tensor& x) {
-  const std::int64_t batch = x.size(0);
-  const Tensor directions = l2_normalise(differences(x), {batch, batch, 1});
+Tensor angles(const Pairs& pairs) {
+  constexpr float smallest = 1e-24F;
+  const Tensor apart = step(pairs.squares.detach() - smallest);
+  const Tensor directions = pairs.differences * (apart / sqrt(at_least(pairs.squares, smallest)));
   return batched_matmul(directions, directions, false, true);
 }
 
@@ -44,7 +40,9 @@ class Rkd : public FeatureMethod {
 
  protected:
   Tensor knowledge(const DistillBatch& batch) override {
-    const auto [student, teacher] = pooled_pair("rkd", batch.student[0], batch.teacher[0]);
+    const FeaturePair pooled = pooled_pair("rkd", batch.student[0], batch.teacher[0]);
+    const Pairs student(pooled.student);
+    const Pairs teacher(pooled.teacher);
     return static_cast<float>(distance_weight_) *
                rkd_distance_loss(student, teacher, squared_, static_cast<float>(eps_)) +
            static_cast<float>(angle_weight_) * rkd_angle_loss(student, teacher);
@@ -59,13 +57,17 @@ class Rkd : public FeatureMethod {
 
 }  // namespace
 
-Tensor rkd_distance_loss(const Tensor& student, const Tensor& teacher, bool squared, float eps) {
-  if (student.size(0) == 1) return 0.0F * sum(student);  // no pair, no distance
+Pairs::Pairs(const Tensor& x)
+    : differences(reshape(x, {1, x.size(0), x.size(1)}) - reshape(x, {x.size(0), 1, x.size(1)})),
+      squares(sum_to(square(differences), {x.size(0), x.size(0), 1})) {}
+
+Tensor rkd_distance_loss(const Pairs& student, const Pairs& teacher, bool squared, float eps) {
+  if (student.squares.size(0) == 1) return sum(student.squares);  // no pair, no distance
   return mean(
       smooth_l1(relative_distances(student, squared, eps) - relative_distances(teacher, squared, eps)));
 }
 
-Tensor rkd_angle_loss(const Tensor& student, const Tensor& teacher) {
+Tensor rkd_angle_loss(const Pairs& student, const Pairs& teacher) {
   return mean(smooth_l1(angles(student) - angles(teacher)));
 }
 
