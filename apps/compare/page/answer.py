@@ -1,0 +1,153 @@
+"""The beginning of the page: the answer in a sentence, and what it rests on."""
+from dataclasses import dataclass, field
+
+from page import dots, theme
+from page.section import Cell, Figure, Table, count, minus, number, text
+from page.study import Comparison, Configuration, Study
+from summary import Gain, counterpart, estimate, gain_of
+
+TABLE_ROWS = 40
+
+
+@dataclass(frozen=True)
+class Answer:
+    word: str            # "Yes", "No", "Cannot tell", "It depends"
+    sentence: str
+    notes: list[str] = field(default_factory=list)
+    table: Table | None = None
+    figures: list[Figure] = field(default_factory=list)
+
+
+def answer(study: Study) -> Answer:
+    compared = [(comparison, gain) for comparison in study.comparisons
+                if (gain := study.generous_gain(comparison)) is not None]
+    table = comparison_table(study)
+    if not compared:
+        return Answer("Cannot tell", _why_not(study), table=table)
+    word, sentence = verdict_of_all([gain for _, gain in compared], mean_gain(study, [each for each, _ in compared]))
+    return Answer(word, sentence, _notes(study, [gain for _, gain in compared]), table, gain_figures(study, compared))
+
+
+def _why_not(study: Study) -> str:
+    kinds = {each.role for each in study.configurations}
+    lacking = [role for role in ("student of standard", "student of generous") if role not in kinds]
+    if lacking:
+        return (f"there is no {' and no '.join(lacking)} teacher among these {count(len(study.runs), 'run')}, so that "
+                "nothing can be compared.")
+    return "no student of the one teacher has the same settings and seed as a student of the other."
+
+
+def verdict(gain: Gain) -> str:
+    """In the table."""
+    if not gain.clear:
+        return "one seed: cannot tell" if gain.count == 1 else "cannot tell"
+    return "generous better" if gain.mean > 0 else "standard better"
+
+
+def verdict_of_all(gains: list[Gain], mean: Gain | None) -> tuple[str, str]:
+    """A word and a sentence. mean: over all comparisons, if there are several with common seeds."""
+    better = sum(gain.clear and gain.mean > 0 for gain in gains)
+    worse = sum(gain.clear and gain.mean < 0 for gain in gains)
+    if len(gains) == 1:
+        return _verdict_of_one(gains[0])
+    unclear = len(gains) - better - worse
+    on_average = f" On average over all of them the gain is {describe(mean)}." if mean else ""
+    parts = [f"in {better} the student of the generous teacher is better"] if better else []
+    parts += [f"in {worse} that of the standard teacher"] if worse and better else []
+    parts += [f"in {worse} the student of the standard teacher is better"] if worse and not better else []
+    parts += [f"in {unclear} the seeds do not tell"] if unclear else []
+    if not better and not worse:
+        return "Cannot tell", f"in none of {len(gains)} comparisons is the difference larger than chance.{on_average}"
+    word = "Yes" if better == len(gains) else "No" if worse == len(gains) else "It depends"
+    return word, f"of {len(gains)} comparisons, {', '.join(parts)}.{on_average}"
+
+
+def _verdict_of_one(gain: Gain) -> tuple[str, str]:
+    seeds = count(gain.count, "seed")
+    if gain.count == 1:
+        return "Cannot tell", (f"the student of the generous teacher differs by {points(gain.mean)} from that of the "
+                               "standard one, but a single seed says nothing about chance.")
+    words = f"{describe(gain)}, {seeds}"
+    if not gain.clear:
+        return "Cannot tell", f"the gain of the student is {words}: zero is inside."
+    if gain.mean > 0:
+        return "Yes", f"the student of the generous teacher gains {words}."
+    return "No", f"the student of the generous teacher is worse, by a gain of {words}."
+
+
+def points(value: float) -> str:
+    return minus(f"{value:+.2f}") + " points"
+
+
+def describe(gain: Gain) -> str:
+    """"+0.31 points (95 % interval +0.05 to +0.57)"."""
+    if gain.low is None:
+        return f"{points(gain.mean)} (one seed: no interval)"
+    return f"{points(gain.mean)} (95 % interval {minus(f'{gain.low:+.2f} to {gain.high:+.2f}')})"
+
+
+def mean_gain(study: Study, comparisons: list[Comparison]) -> Gain | None:
+    """Over the seeds: each seed's mean gain over all comparisons. None unless there are several comparisons that
+    share seeds."""
+    by_seed = [seed_gains(study, comparison) for comparison in comparisons]
+    common = sorted(set.intersection(*(set(gains) for gains in by_seed)))
+    if len(by_seed) < 2 or not common:
+        return None
+    return gain_of([sum(gains[seed] for gains in by_seed) / len(by_seed) for seed in common])
+
+
+def seed_gains(study: Study, comparison: Comparison) -> dict[int, float]:
+    """Of the generous teacher's student over the standard one's, by seed, in points."""
+    pairs = [(run, counterpart(run, study.runs)) for run in comparison.generous.runs]
+    return {run.seed: study.accuracy(run) - study.accuracy(other) for run, other in pairs if other}
+
+
+def _notes(study: Study, gains: list[Gain]) -> list[str]:
+    notes = [f"Every number is the {study.accuracy_words}, in percent, as mean ± standard deviation over seeds; a gain "
+             "is the mean of the differences seed by seed, with its 95 % interval by Student's t."]
+    if len(gains) > 1:
+        notes.append("Where true gains are zero, one of 20 such intervals leaves zero out all the same.")
+    if min(gain.count for gain in gains) < 3:
+        notes.append("Fewer than three seeds make intervals that hardly say anything.")
+    return notes
+
+
+def comparison_table(study: Study) -> Table | None:
+    """A row for each comparison; None if there are none."""
+    rows = []
+    for comparison in study.comparisons[:TABLE_ROWS]:
+        gain = study.generous_gain(comparison)
+        rows.append([text(comparison.name, heading=True), *(_estimate(study, each) for each in
+                     (comparison.alone, comparison.standard, comparison.generous)), *_gain_cells(gain)])
+    left_out = len(study.comparisons) - len(rows)
+    caption = "Students by their teachers" + (f"; {left_out} further ones are left out" if left_out else "")
+    columns = ["student", "alone", "of the standard teacher", "of the generous teacher", "gain", "95 % interval",
+               "seeds", "what it says"]
+    return Table(caption, columns, rows) if rows else None
+
+
+def _estimate(study: Study, configuration: Configuration | None) -> Cell:
+    if not configuration:
+        return number(None)
+    found = estimate([study.accuracy(run) for run in configuration.runs])
+    spread = f" ± {found.deviation:.2f}" if found.deviation is not None else ""
+    return Cell(f"{found.mean:.2f}{spread}", number=True)
+
+
+def _gain_cells(gain: Gain | None) -> list[Cell]:
+    if gain is None:
+        return [number(None), number(None), number(None), text("nothing to compare")]
+    interval = minus(f"{gain.low:+.2f} to {gain.high:+.2f}") if gain.low is not None else "–"
+    return [number(gain.mean, "{:+.2f}"), Cell(interval, number=True), number(gain.count, "{:d}"),
+            text(verdict(gain), mark="clear" if gain.clear else "")]
+
+
+def gain_figures(study: Study, compared: list[tuple[Comparison, Gain]]) -> list[Figure]:
+    groups = []
+    for comparison, gain in compared:
+        bar = (gain.low, gain.high) if gain.low is not None else None
+        groups.append(dots.Group(theme.shortened(comparison.name),
+                                 [dots.Row("student of generous", list(seed_gains(study, comparison).values()), bar)]))
+    return dots.figures(groups, "gain of the generous teacher's student [points]",
+                        "Gain of the generous over the standard teacher's student, in points",
+                        reference=(0.0, "no difference"))

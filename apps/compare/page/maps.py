@@ -1,0 +1,136 @@
+"""Maps of classes by classes: differences of class logits, and of confusions."""
+import numpy
+from matplotlib.colors import TwoSlopeNorm
+
+from page import theme
+from page.reports import Report, reports_of
+from page.section import Figure, Section, count, listing, minus
+from page.study import Configuration, Study
+
+PANELS = 12
+NUMBERED = 12    # up to so many classes, the values are written into the map
+NAMED = 24       # up to so many, every class has its name beside the map
+
+
+def differences(study: Study) -> Section:
+    """Class logits of generous teachers less their standard one, of students less their teacher."""
+    made = Section(
+        "class-logits", "Where do the logits differ?",
+        "Rows are the images' classes, columns the outputs; each field is a difference of mean logits, of a generous "
+        "teacher less its standard one or of a student less its own teacher, as the mean over seeds. Orange is more, "
+        "purple less; all maps share one scale. The diagonal is the labels' own output: there a student that is less "
+        "sure than its teacher is purple.")
+    maps = [*_teacher_maps(study), *_student_maps(study)]
+    shown = maps[:PANELS]
+    if shown:
+        limit = _limit([values for _, _, values in shown])
+        made.figures = [draw(title, values, classes, limit, "logits", f"Difference of class logits, {title}")
+                        for title, classes, values in shown]
+    _leave_out(made, [title for title, _, _ in maps[PANELS:]])
+    if study.without_report():
+        made.missing.append(study.without_report())
+    elif not maps:
+        made.missing.append("No report was made beside a teacher, and no generous teacher beside its standard one.")
+    return made
+
+
+def _teacher_maps(study: Study) -> list[tuple[str, list[str], numpy.ndarray]]:
+    maps = []
+    for generous in study.of_role("generous teacher"):
+        pairs = [(Report(run.report), Report(run.teacher.report)) for run in generous.reported
+                 if run.teacher and run.teacher.report]
+        values = [one.class_logits - other.class_logits for one, other in pairs if one.classes == other.classes]
+        if values:
+            maps.append((f"{generous.name} − its standard teacher", pairs[0][0].classes, numpy.mean(values, axis=0)))
+    return maps
+
+
+def _student_maps(study: Study) -> list[tuple[str, list[str], numpy.ndarray]]:
+    maps = []
+    for comparison in study.comparisons:
+        for student in (comparison.standard, comparison.generous):
+            reports = reports_of(student.runs) if student else []
+            values = [found for report in reports if (found := report.class_logit_differences) is not None]
+            if values:
+                maps.append((f"{student.name} − teacher", reports[0].classes, numpy.mean(values, axis=0)))
+    return maps
+
+
+def confusions(study: Study) -> Section:
+    """Of the generous teacher's student less the standard one's."""
+    made = Section(
+        "confusions", "Which mistakes does the generous teacher's student make more or less often?",
+        "Rows are labels, columns answers; each field is a share of the label's images in points: the generous "
+        "teacher's student less the standard one's, as the mean over seeds. On the diagonal orange is better, "
+        "elsewhere purple is. All maps share one scale.")
+    maps = []
+    for comparison in study.comparisons:
+        both = [_mean_confusion(each) for each in (comparison.generous, comparison.standard)]
+        if all(found is not None for found in both) and both[0].shape == both[1].shape:
+            maps.append((comparison.name, reports_of(comparison.generous.runs)[0].classes, both[0] - both[1]))
+    shown = maps[:PANELS]
+    if shown:
+        limit = _limit([values for _, _, values in shown])
+        made.figures = [draw(title, values, classes, limit, "points", f"Difference of confusions, {title}")
+                        for title, classes, values in shown]
+    _leave_out(made, [title for title, _, _ in maps[PANELS:]])
+    if study.without_report():
+        made.missing.append(study.without_report())
+    elif not maps:
+        made.missing.append("There is no pair of students of both teachers with reports.")
+    return made
+
+
+def _mean_confusion(configuration: Configuration | None) -> numpy.ndarray | None:
+    reports = reports_of(configuration.runs) if configuration else []
+    return numpy.mean([report.confusion for report in reports], axis=0) if reports else None
+
+
+def _limit(maps: list[numpy.ndarray]) -> float:
+    """Of the shared scale: few fields of many classes lie beyond it."""
+    sizes = numpy.concatenate([numpy.abs(values[numpy.isfinite(values)]) for values in maps])
+    largest = float(sizes.max()) if sizes.size else 0.0
+    return (float(numpy.quantile(sizes, 0.999)) if sizes.size > 1000 else largest) or 1.0
+
+
+def _leave_out(made: Section, titles: list[str]) -> None:
+    if titles:
+        rest = listing(titles[:8] + (["others"] if len(titles) > 8 else []))
+        made.notes.append(f"{count(len(titles), 'further map')} left out: {rest}.")
+
+
+def draw(title: str, values: numpy.ndarray, classes: list[str], limit: float, unit: str, alt: str) -> Figure:
+    """values: {classes, classes}, nan where there is none; limit: where the scale's colours end."""
+    k = len(classes)
+    wide = k > 60
+    width = min(1120, 5 * k + 130) if wide else theme.PANEL
+    with theme.panel(round(width * 0.93), width) as (canvas, axes):
+        image = axes.imshow(values, cmap=theme.DIFFERENCES, norm=TwoSlopeNorm(0, -limit, limit), interpolation="nearest")
+        step = 1 if k <= NAMED else 5 if k <= 60 else 10
+        ticks = range(0, k, step)
+        names = [theme.shortened(name, 12) for name in classes] if k <= NAMED else list(map(str, range(k)))
+        small = {"fontsize": 7.5 if k <= 12 else 6.5}
+        axes.set_xticks(ticks, [names[i] for i in ticks], rotation=90 if k <= NAMED else 0, **small)
+        axes.set_yticks(ticks, [names[i] for i in ticks], **small)
+        axes.tick_params(length=0)
+        if k <= NUMBERED:
+            _write_numbers(axes, values, limit)
+        canvas.colorbar(image, ax=axes, shrink=0.8, pad=0.02, label=unit).outline.set_visible(False)
+        axes.set_title(theme.shortened(title, 52), x=0 if wide else -0.2)
+        return theme.figure(canvas, f"{alt}: {_extremes(values, classes, unit)}", wide=wide)
+
+
+def _write_numbers(axes, values: numpy.ndarray, limit: float) -> None:
+    """The sign tells orange from purple where print has no colours."""
+    digits = 1 if limit >= 0.95 else 2
+    for (row, column), value in numpy.ndenumerate(values):
+        if numpy.isfinite(value):
+            axes.text(column, row, minus(f"{value:.{digits}f}"), ha="center", va="center", fontsize=5.6,
+                      color="white" if abs(value) > 0.6 * limit else "#222222")
+
+
+def _extremes(values: numpy.ndarray, classes: list[str], unit: str) -> str:
+    def at(index: int) -> str:
+        row, column = numpy.unravel_index(index, values.shape)
+        return f"{minus(f'{values[row, column]:+.2f}')} {unit} for images of {classes[row]} at output {classes[column]}"
+    return f"from {at(int(numpy.nanargmin(values)))} to {at(int(numpy.nanargmax(values)))}"
