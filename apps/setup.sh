@@ -17,6 +17,9 @@ required=(g++ cmake ninja-build libeigen3-dev libdnnl-dev libfmt-dev nlohmann-js
 optional=(dataset-fashion-mnist curl)  # for the demo and tests; not every distribution has the first
 [[ " $* " == *" -DGENEROUS_FUZZ=ON "* ]] && required+=(clang libclang-rt-dev libomp-dev)
 [[ " $targets " == *" failing_calls "* ]] && required+=(python3)
+grids=(snakemake python3-yaml python3-pandas python3-scipy python3-matplotlib python3-jinja2 python3-sklearn)  # apps/compare
+[[ " $targets " == *" compare "* ]] && required+=("${grids[@]}")
+[[ " $targets " == *" all "* ]] && optional+=("${grids[@]}")  # for its tests
 
 missing_of() {  # PACKAGE...: those that are not installed
   for package in "$@"; do

@@ -7,7 +7,7 @@ from typing import Callable, Mapping, NamedTuple, Sequence
 import numpy
 import scipy.stats
 
-from runs import PLACES, Run
+from runs import PLACES, Run, cell
 
 CONFIDENCE = 0.95
 Measure = Callable[[Run], float]
@@ -95,3 +95,23 @@ def gain_over(runs: Sequence[Run], reference: Callable[[Run], Run | None], measu
     """Of a cell's runs over the run that `reference` gives for each, by `measure`."""
     pairs = [(run, reference(run)) for run in runs if run.epochs]
     return gain_of([measure(run) - measure(other) for run, other in pairs if other is not None and other.epochs])
+
+
+def last_accuracy(run: Run) -> float:
+    """Of a run with at least one epoch."""
+    return float(run.metrics["test_accuracy"].iloc[-1])
+
+
+def best_accuracy(run: Run) -> float:
+    """Of a run with at least one epoch. Optimistic where the test images chose the epoch: see Run.validated."""
+    best = run.best()
+    return best.accuracy if best else float("nan")
+
+
+def by_cell(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """The runs of each cell that have finished an epoch, sorted by seed; cells in the order of the runs."""
+    cells: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.epochs:
+            cells.setdefault(cell(run), []).append(run)
+    return {name: sorted(group, key=lambda run: run.seed) for name, group in cells.items()}

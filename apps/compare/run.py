@@ -1,0 +1,288 @@
+#!/usr/bin/env python3
+"""Runs a grid to its end, however often it is interrupted; run.sh does the set-up and calls this.
+
+    python3 apps/compare/run.py GRID.yaml [--runs FOLDER] [--cores N] [--dry-run | --status] [-- SNAKEMAKE_ARGUMENT ...]
+
+Exit codes: 0 everything is done, 1 something failed, 2 wrong usage or grid, 128 and the signal if one stopped it."""
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO, Iterator, Sequence
+
+import results
+from grid import Grid, read_grid
+from places import GridError
+from plan import PlannedRun, Planner, write_plan
+from programs import Programs
+from runs import RunError
+from status import State, duration, failure, now, running_lines, states_of, summary_line, table
+from train import FAILURE, MARKER, SIGNALS
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+COMPARE = Path(__file__).resolve().parent
+SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_BETWEEN_LINES = 60.0
+CLUSTER_FLAGS = ("--slurm", "--cluster", "--drmaa", "--executor", "--profile", "--kubernetes", "--tes", "--flux")
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    own, further = list(arguments), []
+    if "--" in own:
+        at = own.index("--")
+        own, further = own[:at], own[at + 1:]
+    parser = argparse.ArgumentParser(prog="run.sh", description="Runs a grid of trainings, and goes on where it "
+                                     "stopped.", epilog="What follows -- goes to Snakemake.", allow_abbrev=False)
+    parser.add_argument("grid", type=Path, help="the grid's file, such as apps/compare/grids/tiny.yaml")
+    parser.add_argument("--runs", type=Path, default=CHECKOUT / "runs", help="where the grid gets a folder of its name "
+                        "(default: runs in the checkout)")
+    parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)),
+                        help="cores to share out among runs (default: all, here %(default)s)")
+    parser.add_argument("--build", type=Path, default=CHECKOUT / "build", help="the build's folder (default: build)")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--dry-run", action="store_true", help="say what would be done")
+    mode.add_argument("--status", action="store_true", help="say what is done, running and left")
+    parsed = parser.parse_args(own)
+    parsed.snakemake = further
+    parsed.runs, parsed.build = parsed.runs.resolve(), parsed.build.resolve()
+    return parsed
+
+
+def on_cluster(further: Sequence[str]) -> bool:
+    """Whether Snakemake's arguments give the jobs to something else than this machine."""
+    return any(argument.split("=")[0] in CLUSTER_FLAGS for argument in further)
+
+
+def check_threads(grid: Grid, cores: int, further: Sequence[str]) -> None:
+    if cores < 1:
+        raise GridError(f"--cores must be at least 1, not {cores}")
+    if grid.threads > cores and not on_cluster(further):
+        raise GridError(f"{grid.file}: threads: each run has {grid.threads}, but there are {cores} cores to share out: "
+                        f"give --cores {grid.threads}, or fewer threads (another number gives other bits)")
+
+
+@contextlib.contextmanager
+def lock_of(folder: Path) -> Iterator[int]:
+    """One start at a time in a grid's folder; Snakemake holds it as well, as long as it lives."""
+    with open(folder / ".grid_lock", "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise GridError(f"{folder} is in use by {file.read().strip() or 'another start'}: wait until that ends, or "
+                            "stop it; --status shows how far it is") from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on host {socket.gethostname()}\n")
+        file.flush()
+        yield file.fileno()
+
+
+def snakemake_command(folder: Path, cores: int, further: Sequence[str]) -> list[str]:
+    program = shutil.which("snakemake")
+    if program is None:
+        raise GridError("snakemake is missing: sudo apt-get install snakemake")
+    command = [program, "--snakefile", str(COMPARE / "Snakefile"), "--directory", str(folder), "--config",
+               f"plan={folder / 'plan.json'}", "--keep-going", "--rerun-incomplete", "--rerun-triggers", "mtime",
+               "--scheduler", "greedy"]
+    if not on_cluster(further):
+        command += ["--cores", str(cores)]
+    return command + list(further)
+
+
+def forget(runs: Sequence[PlannedRun], folder: Path) -> None:
+    """Removes the markers of runs that were evaluated otherwise: their jobs then evaluate again, and train nothing.
+    Earlier failures are forgotten as well."""
+    for run in runs:
+        (folder / run.folder / FAILURE).unlink(missing_ok=True)
+        marker = folder / run.folder / MARKER
+        if marker.is_file() and marker.read_text(encoding="utf-8") != json.dumps(run.evaluate) + "\n":
+            marker.unlink()
+
+
+class Start:
+    """One start of a grid: Snakemake at work, and what is said of it."""
+
+    def __init__(self, grid: Grid, runs: Sequence[PlannedRun], folder: Path, at_once: int):
+        self.grid = grid
+        self.runs = runs
+        self.folder = folder
+        self.at_once = at_once
+        self.signal = 0
+        self.process: subprocess.Popen[bytes] | None = None
+        for number in SIGNALS:
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, lambda received, _: self.stop(received))
+
+    def stop(self, number: int) -> None:
+        """Snakemake then begins nothing more; each run saves. Another signal ends the runs at once, unsaved."""
+        self.signal = self.signal or number
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
+        print(f"{now()}  stopping: runs save and end; the same command goes on", flush=True)
+
+    def run(self, command: list[str], lock: int, log: IO[bytes]) -> int:
+        """Until Snakemake ends; its exit code."""
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(lock,),
+                                        start_new_session=True)
+        if self.signal:
+            os.killpg(self.process.pid, signal.SIGTERM)
+        before = states_of(self.runs, self.folder)
+        said = 0.0
+        while self.process.poll() is None:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            states = states_of(self.runs, self.folder)
+            if self.say_changes(before, states):
+                results.write(self.grid.name, self.folder, self.runs)
+            if any(state.kind == "running" for state in states) and time.monotonic() - said > SECONDS_BETWEEN_LINES:
+                said = time.monotonic()
+                print("\n".join([f"{now()}  {summary_line(states, self.at_once)}", *running_lines(states)]), flush=True)
+            before = states
+        self.say_changes(before, states_of(self.runs, self.folder))
+        return self.process.returncode
+
+    def say_changes(self, before: Sequence[State], states: Sequence[State]) -> bool:
+        """A line for each run that ended since; whether one is done."""
+        one_done = False
+        done = sum(state.kind == "done" for state in before)
+        for earlier, state in zip(before, states):
+            if state.kind == earlier.kind or state.kind not in ("done", "failed"):
+                continue
+            one_done = one_done or state.kind == "done"
+            done += state.kind == "done"
+            text = results.words_of(self.folder / state.run.folder) if state.kind == "done" else \
+                failure(state, self.folder)
+            print(f"{now()}  {state.kind} ({done} of {len(states)})  {state.run.folder}  {text}", flush=True)
+        return one_done
+
+
+def say_end(start: Start) -> None:
+    """What is missing, why, and how to go on."""
+    states = states_of(start.runs, start.folder)
+    failed = [state for state in states if state.kind == "failed"]
+    missing = [state for state in states if state.kind != "done"]
+    print(f"{now()}  {summary_line(states, start.at_once)}")
+    for state in failed:
+        print(f"  failed  {state.run.folder}: {failure(state, start.folder)}\n"
+              f"          its log: {start.folder / state.run.folder / 'job.log'}")
+    if failed:
+        print("  When the cause is mended, the same command goes on with them from their last saved epochs; one whose "
+              "folder is removed begins anew.")
+    elif missing and not start.signal:
+        print(f"  {len(missing)} runs did not come to their end; Snakemake's log says why: "
+              f"{start.folder / 'snakemake.log'}")
+    if missing:
+        print("  To go on: the same command.")
+
+
+def write_page(folder: Path, runs: Sequence[PlannedRun]) -> None:
+    """The page of tables and plots: of the grid's folder, or of its runs alone where it holds those of an earlier
+    version of the grid as well."""
+    planned = {folder / run.folder for run in runs}
+    found = {path.parent for path in folder.glob("*/*/seed*/params.json")}
+    roots = [folder] if found <= planned else sorted(found & planned)
+    page = folder / "page.html"
+    done = subprocess.run([sys.executable, str(COMPARE / "report.py"), *map(str, roots), "--output", str(page)],
+                          check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                          text=True)
+    said = done.stderr.strip().splitlines()
+    print(f"Page:    {page}" if done.returncode == 0 else f"No page: {said[-1] if said else done.returncode}")
+
+
+def run_grid(arguments: argparse.Namespace) -> int:
+    grid = read_grid(arguments.grid)
+    check_threads(grid, arguments.cores, arguments.snakemake)
+    programs = Programs(arguments.build / "apps")
+    planner = Planner(grid, programs, CHECKOUT)
+    runs = planner.runs()
+    if not planner.data.is_dir() and not arguments.dry_run:
+        fetch_images(grid, planner.data)
+    folder = arguments.runs / grid.name
+    at_once = max(1, arguments.cores // grid.threads)
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock_of(folder) as lock:
+        write_plan(folder / "plan.json", grid, programs, runs)
+        command = snakemake_command(folder, arguments.cores, arguments.snakemake)
+        unlock(command, folder)
+        if arguments.dry_run:
+            print("\n".join(table(states_of(runs, folder), folder)), flush=True)
+            return subprocess.run([*command, "--dry-run", "--quiet"], check=False).returncode
+        forget(runs, folder)
+        return work(Start(grid, runs, folder, at_once), command, lock)
+
+
+def fetch_images(grid: Grid, folder: Path) -> None:
+    if grid.data_dir is not None:
+        raise GridError(f"{grid.file}: data_dir: there is no folder {folder}")
+    if subprocess.run(["bash", "data/download.sh", grid.dataset], cwd=CHECKOUT, check=False).returncode != 0:
+        raise GridError(f"the images of {grid.dataset} are missing: bash data/download.sh {grid.dataset}")
+
+
+def unlock(command: list[str], folder: Path) -> None:
+    """Snakemake's own lock may be one of a start that was killed: nobody else is at work here, as we hold ours."""
+    if any((folder / ".snakemake" / "locks").glob("*")):
+        subprocess.run([*command, "--unlock"], check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL)
+
+
+def work(start: Start, command: list[str], lock: int) -> int:
+    begin = time.monotonic()
+    states = states_of(start.runs, start.folder)
+    print(f"{now()}  {start.grid.name}: {summary_line(states, start.at_once)}; everything is in {start.folder}",
+          flush=True)
+    code = 0
+    if any(state.kind != "done" for state in states):
+        with open(start.folder / "snakemake.log", "wb") as log:
+            code = start.run(command, lock, log)
+    say_end(start)
+    results.write(start.grid.name, start.folder, start.runs)
+    if start.signal:
+        return 128 + start.signal
+    print(f"\n{(start.folder / 'table.md').read_text(encoding='utf-8')}")
+    print(f"Results: {start.folder}/results.csv, table.md, table.tex; in {duration(time.monotonic() - begin)}")
+    write_page(start.folder, start.runs)
+    done = all(state.kind == "done" for state in states_of(start.runs, start.folder))
+    return 0 if done and code == 0 else 1
+
+
+def show_status(arguments: argparse.Namespace) -> int:
+    """From the plan of the last start: it may be at work right now."""
+    grid = read_grid(arguments.grid)
+    folder = arguments.runs / grid.name
+    path = folder / "plan.json"
+    if not path.is_file():
+        print(f"{grid.name} was not started yet: there is no {path}")
+        return 0
+    plan = json.loads(path.read_text(encoding="utf-8"))
+    runs = [PlannedRun(**run) for run in plan["runs"]]
+    states = states_of(runs, folder)
+    print("\n".join([*table(states, folder), summary_line(states, max(1, arguments.cores // plan["threads"]))]))
+    return 0
+
+
+def main() -> int:
+    arguments = parse(sys.argv[1:])
+    try:
+        return show_status(arguments) if arguments.status else run_grid(arguments)
+    except GridError as error:
+        print(f"run.sh: {error}", file=sys.stderr)
+        return 2
+    except RunError as error:
+        print(f"run.sh: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"run.sh: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
