@@ -2,7 +2,6 @@
 // where the time goes.
 #include <fmt/format.h>
 #include <omp.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 #include "apps/benchmark/report.h"
 #include "apps/training/device.h"
 #include "apps/training/log.h"
+#include "apps/training/memory.h"
 #include "apps/training/program.h"
 #include "core/console.h"
 #include "core/files.h"
@@ -70,12 +70,6 @@ double timed_step(Workload& workload) {
   return now_seconds() - begin;
 }
 
-std::int64_t peak_rss_mib() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_maxrss / 1024;
-}
-
 Measurement measure(const Settings& settings, Workload& workload, double start) {
   Measurement m;
   m.set_up_s = now_seconds() - start;
@@ -89,7 +83,7 @@ Measurement measure(const Settings& settings, Workload& workload, double start) 
   std::vector<double> seconds;
   for (std::int64_t step = 0; step < settings.steps; ++step) seconds.push_back(timed_step(workload));
   m.system_allocations = system_allocations() - allocations;
-  m.peak_rss_mib = peak_rss_mib();
+  m.peak_rss_mib = peak_memory_mib();
   std::ranges::sort(seconds);
   m.median_s = seconds[seconds.size() / 2];
   m.min_s = seconds.front();

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "apps/training/memory.h"
 #include "apps/training/signals.h"
 #include "nn/state_dict.h"
 
@@ -131,8 +132,8 @@ int TrainingLoop::run_epochs() {
       early ? fmt::format("stopped early after epoch {}, as none of the last {} was better (--patience)",
                           position_.epoch, training_.loop.patience)
             : "done";
-  report_.log().line(fmt::format("{}: {}; weights, metrics and log are in {}", end, words_of_best(position_),
-                                 run_.folder.path.string()));
+  report_.log().line(fmt::format("{}: {}; weights, metrics and log are in {}; at most {} MiB of memory", end,
+                                 words_of_best(position_), run_.folder.path.string(), peak_memory_mib()));
   report_.log().write();
   return StopSignals::received() == 0 ? 0 : 128 + StopSignals::received();
 }
