@@ -2,7 +2,10 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <optional>
 
+#include "apps/evaluation/evaluation_report.h"
+#include "apps/evaluation/feature_sample.h"
 #include "apps/stages.h"
 #include "apps/training/batches.h"
 #include "apps/training/device.h"
@@ -25,6 +28,7 @@ struct Settings {
   std::string split = "test";
   BatchSettings batches{.batch_size = evaluation_batch};
   bool paper_metrics = false;
+  EvaluationReportSettings report;
   DeviceSettings device;
   DTypeSettings dtype;
 
@@ -36,6 +40,7 @@ struct Settings {
     options.add("split", split, {.help = "which images", .choices = {"test", "train"}});
     batches.declare(options, "images at a time");
     declare_paper_metrics(options, paper_metrics);
+    report.declare(options);
     paper_model.declare(options);
     device.declare(options);
     dtype.declare(options);
@@ -43,59 +48,128 @@ struct Settings {
   }
 };
 
-int evaluate_weights(Options& options) {
-  Settings settings;
-  settings.declare(options);
-  if (!options.finish()) return 0;
+/// Networks, and the images that they are measured on.
+struct Subject {
+  Device device;
+  DType dtype;
+  Dataset dataset;
+  DatasetInfo info;  ///< normalises the images as the network is used to
+  TrainedNetwork trained;
+  Teacher teacher;
+
+  std::int64_t channels() const { return dataset.images.size(3); }
+  std::string normalisation() const { return to_text(info.normalisation, channels()); }
+};
+
+Subject load(Settings& settings) {
   const Device device = set_up_device(settings.device);
-  const DType dtype = choose_dtype(settings.dtype.dtype, device);
+  Subject subject{.device = device,
+                  .dtype = choose_dtype(settings.dtype.dtype, device),
+                  .dataset = {},
+                  .info = {},
+                  .trained = {},
+                  .teacher = {}};
   const WeightFinder finder{{}, [](const auto& run) { return program_of_run(stages, run); }};
   const std::filesystem::path file = finder.find("weights", settings.weights);
-  const Dataset dataset =
-      load_images(settings.images, settings.split == "train" ? Split::train : Split::test);
-  const std::int64_t channels = dataset.images.size(3);
-  DatasetInfo info = settings.images.info(channels);
-  WeightsOrigin wanted{.classes = dataset.classes};
-  if (settings.images.normalisation != from_weights)
-    wanted.normalisation = to_text(info.normalisation, channels);
-  const auto [model, weights, learned] =
-      load_network(settings.model, model_options(dataset, 0, device), file, wanted);
-  if (const auto parsed = parse_normalisation(learned)) info.normalisation = parsed->values;
-  model->freeze();
+  subject.dataset = load_images(settings.images, settings.split == "train" ? Split::train : Split::test);
+  subject.info = settings.images.info(subject.channels());
+  const ModelOptions options = model_options(subject.dataset, 0, device);
+  WeightsOrigin wanted{.classes = subject.dataset.classes};
+  if (settings.images.normalisation != from_weights) wanted.normalisation = subject.normalisation();
+  subject.trained = load_network(settings.model, options, file, wanted);
+  if (const auto parsed = parse_normalisation(subject.trained.normalisation))
+    subject.info.normalisation = parsed->values;
+  subject.trained.network->freeze();
+  if (settings.report.has_teacher()) {
+    wanted.normalisation = subject.normalisation();
+    subject.teacher = settings.report.teacher.load(finder, student_stage, options, wanted, false);
+  }
+  return subject;
+}
 
-  Loader loader(dataset, info, settings.batches.loader_options(device));
+/// Throws Error if the network gives no finite numbers.
+Evaluation measure(const Subject& subject, const Settings& settings, const SeeLogits& see) {
+  Loader loader(subject.dataset, subject.info, settings.batches.loader_options(subject.device));
   Display display;
   ProgressBar bar(display);
-  const double start = now_seconds();
-  const auto result = evaluate(*model, loader, dtype, [&](std::int64_t images) {
-    bar.update(static_cast<double>(images) / static_cast<double>(dataset.size()), "evaluating");
+  const auto go_on = [&](std::int64_t images) {
+    bar.update(static_cast<double>(images) / static_cast<double>(subject.dataset.size()), "evaluating");
     return true;
-  });
-  const double seconds = now_seconds() - start;
+  };
+  const auto result = evaluate(*subject.trained.network, loader, subject.dtype, go_on, see);
   bar.clear();
   display.flush();
   if (!result->not_finite.empty())
     fail("{}: no accuracy: a logit is {} ({}, counted from 0)", settings.weights, result->not_finite,
          settings.split);
   if (!std::isfinite(result->loss)) fail("{}: the loss is {}", settings.weights, result->loss);
+  return *result;
+}
 
-  print_line(fmt::format("model    {} ({} parameters)", settings.model.name, model->parameter_count()));
+void print(const Subject& subject, const Settings& settings, const Evaluation& result) {
+  print_line(fmt::format("model    {} ({} parameters)", settings.model.name,
+                         subject.trained.network->parameter_count()));
   print_line(fmt::format("weights  {}", settings.weights));
-  if (!weights.note.empty()) print_line(fmt::format("note     {}", weights.note));
-  if (const std::string used = to_text(info.normalisation, channels);
-      used != to_text(dataset_info(info.name).normalisation, channels))
+  for (const std::string& note : {subject.trained.weights.note, subject.teacher.weights.note})
+    if (!note.empty()) print_line(fmt::format("note     {}", note));
+  if (const std::string used = subject.normalisation();
+      used != to_text(dataset_info(subject.info.name).normalisation, subject.channels()))
     print_line(fmt::format("note     images normalised by {} (means/standard deviations)", used));
   print_line(fmt::format("dataset  {} {}, {}, {} classes", settings.images.dataset, settings.split,
-                         settings.images.data_dir, dataset.classes.size()));
-  print_line(fmt::format("device   {}, {}", backend(device).description(), settings.dtype.dtype));
-  print_line(fmt::format("images   {}", result->images));
-  print_line(fmt::format("loss     {:.6f}", result->loss));
-  print_line(fmt::format("top-1    {:.4f} % ({} of {})", result->top1(), result->correct, result->images));
+                         settings.images.data_dir, subject.dataset.classes.size()));
+  print_line(fmt::format("device   {}, {}", backend(subject.device).description(), settings.dtype.dtype));
+  print_line(fmt::format("images   {}", result.images));
+  print_line(fmt::format("loss     {:.6f}", result.loss));
+  print_line(fmt::format("top-1    {:.4f} % ({} of {})", result.top1(), result.correct, result.images));
   if (settings.paper_metrics)
     print_line(
-        fmt::format("paper    {:.4f} % (top-1 as the mean over batches of 128)", result->paper_accuracy));
-  print_line(fmt::format("top-5    {:.4f} % ({} of {})", result->top5(), result->correct5, result->images));
-  print_line(fmt::format("speed    {:.0f} images/s", static_cast<double>(result->images) / seconds));
+        fmt::format("paper    {:.4f} % (top-1 as the mean over batches of 128)", result.paper_accuracy));
+  print_line(fmt::format("top-5    {:.4f} % ({} of {})", result.top5(), result.correct5, result.images));
+}
+
+void write(const EvaluationReport& report, const Subject& subject, const Settings& settings,
+           const Evaluation& result) {
+  Network& network = *subject.trained.network;
+  std::optional<FeatureSample> features;
+  if (settings.report.features > 0)
+    features =
+        pooled_features(network, subject.dataset, subject.info,
+                        spread_over_classes(subject.dataset.labels, std::ssize(subject.dataset.classes),
+                                            settings.report.features),
+                        settings.batches.loader_options(subject.device), subject.dtype);
+  report.write({.model = settings.model.name,
+                .parameters = network.parameter_count(),
+                .weights = settings.weights,
+                .dataset = settings.images.dataset,
+                .split = settings.split,
+                .dtype = settings.dtype.dtype,
+                .normalisation = subject.normalisation(),
+                .classes = subject.dataset.classes},
+               result, features, settings.report.worst);
+}
+
+int evaluate_weights(Options& options) {
+  Settings settings;
+  settings.declare(options);
+  if (!options.finish()) return 0;
+  settings.report.check(options);
+  const Subject subject = load(settings);
+  std::optional<EvaluationReport> report;
+  SeeLogits see;
+  if (!settings.report.folder.empty()) {
+    report.emplace(settings.report.folder, subject.dataset, subject.teacher, subject.dtype);
+    see = [&](const Batch& batch, const Tensor& logits) { report->add(batch, logits); };
+  }
+  const double start = now_seconds();
+  const Evaluation result = measure(subject, settings, see);
+  const double seconds = now_seconds() - start;
+  if (report) write(*report, subject, settings, result);
+  print(subject, settings, result);
+  print_line(fmt::format("speed    {:.0f} images/s", static_cast<double>(result.images) / seconds));
+  if (!report) return 0;
+  if (const std::string words = report->words_of_teacher(); !words.empty())
+    print_line(fmt::format("teacher  {}", words));
+  print_line(fmt::format("report   {}", settings.report.folder));
   return 0;
 }
 

@@ -53,7 +53,8 @@ double PaperAccuracy::percent() const {
 }
 
 std::optional<Evaluation> evaluate(Module& model, Loader& loader, DType dtype,
-                                   const std::function<bool(std::int64_t images)>& go_on) {
+                                   const std::function<bool(std::int64_t images)>& go_on,
+                                   const SeeLogits& see) {
   const NoGrad no_grad;
   model.eval();
   Evaluation result;
@@ -68,6 +69,7 @@ std::optional<Evaluation> evaluate(Module& model, Loader& loader, DType dtype,
       return result;
     }
     add_rows(paper_accuracy, on_host, batch->labels.to(Device::cpu));
+    if (see) see(*batch, on_host);
     const std::int64_t count = batch->labels.numel();
     result.loss +=
         static_cast<double>(cross_entropy(logits, batch->labels).item()) * static_cast<double>(count);

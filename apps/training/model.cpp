@@ -3,8 +3,8 @@
 namespace generous {
 
 void ModelSettings::declare(Options& options, const std::string& key, const std::string& help,
-                            const std::string& alias) {
-  options.add(key, name, {.help = help, .alias = alias, .required = true});
+                            const std::string& alias, bool required) {
+  options.add(key, name, {.help = help, .alias = alias, .required = required});
   family = find_family(name);
   if (family != nullptr) family->declare(options);
 }

@@ -17,7 +17,7 @@ struct ModelSettings {
   /// Declares the name as `key`, which has another name if `alias` is not empty, and then what the family
   /// declares.
   void declare(Options& options, const std::string& key, const std::string& help,
-               const std::string& alias = {});
+               const std::string& alias = {}, bool required = true);
   /// Builds and initialises it. Throws Error for an unknown name, and like make_model.
   std::unique_ptr<Network> make(const ModelOptions& options) const;
 };
