@@ -25,8 +25,9 @@ def section(study: Study) -> Section:
         last = groups_of(study, lambda run: run.last().accuracy)
         best = groups_of(study, lambda run: run.best().accuracy)
         span = dots.span_of(last, best)
+        made.figures.append([])
         for groups, words in ((last, "last epoch"), (best, f"best epoch{optimistic}")):
-            made.figures += dots.figures(groups, f"top-1 of the {what} [%], {words}",
+            made.figures[-1] += dots.figures(groups, f"top-1 of the {what} [%], {words}",
                                          f"Test accuracy of the {what}, {words}, in percent", span=span)
     return made
 
@@ -86,8 +87,8 @@ def benefit(study: Study) -> Section:
                 values = [study.accuracy(run) - study.accuracy(other) for run, other in pairs if other]
                 rows.append(dots.Row(role, values, (gain.low, gain.high) if gain.low is not None else None))
         groups.append(dots.Group(theme.shortened(comparison.name), rows))
-    made.figures = dots.figures(groups, "gain over the student alone [points]",
-                                "Gain over the student alone, in points", reference=(0.0, "alone"))
-    if not made.figures:
+    made.figures.append(dots.figures(groups, "gain over the student alone [points]",
+                                "Gain over the student alone, in points", reference=(0.0, "alone")))
+    if not made.figures[0]:
         made.missing.append("No student has a counterpart that learned alone with the same seed.")
     return made

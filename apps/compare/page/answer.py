@@ -2,7 +2,7 @@
 from dataclasses import dataclass, field
 
 from page import dots, theme
-from page.section import Cell, Figure, Table, count, minus, number, text
+from page.section import Cell, Figure, Table, count, listing, minus, number, text
 from page.study import Comparison, Configuration, Study
 from summary import Gain, counterpart, estimate, gain_of
 
@@ -38,10 +38,10 @@ def _why_not(study: Study) -> str:
 
 
 def verdict(gain: Gain) -> str:
-    """In the table."""
+    """Which student is better, in the table."""
     if not gain.clear:
-        return "one seed: cannot tell" if gain.count == 1 else "cannot tell"
-    return "generous better" if gain.mean > 0 else "standard better"
+        return "cannot tell"
+    return "generous teacher's" if gain.mean > 0 else "standard teacher's"
 
 
 def verdict_of_all(gains: list[Gain], mean: Gain | None) -> tuple[str, str]:
@@ -52,14 +52,19 @@ def verdict_of_all(gains: list[Gain], mean: Gain | None) -> tuple[str, str]:
         return _verdict_of_one(gains[0])
     unclear = len(gains) - better - worse
     on_average = f" On average over all of them the gain is {describe(mean)}." if mean else ""
-    parts = [f"in {better} the student of the generous teacher is better"] if better else []
-    parts += [f"in {worse} that of the standard teacher"] if worse and better else []
-    parts += [f"in {worse} the student of the standard teacher is better"] if worse and not better else []
-    parts += [f"in {unclear} the seeds do not tell"] if unclear else []
+    parts = [f"in {better} the generous teacher's student is better"] if better else []
+    parts += [f"in {worse} the standard teacher's student is better"] if worse else []
+    parts += [f"in {unclear} the seeds cannot tell"] if unclear else []
+    sentence = f"of {len(gains)} comparisons, {listing(parts)}."
+    if better == len(gains) or worse == len(gains):
+        return ("Yes" if better else "No"), f"in all of {len(gains)} comparisons, {parts[0].split(' ', 2)[2]}.{on_average}"
+    if better and worse:
+        return "It depends", sentence + on_average
+    if mean and mean.clear:
+        return "On average, yes" if mean.mean > 0 else "On average, no", sentence + on_average
     if not better and not worse:
-        return "Cannot tell", f"in none of {len(gains)} comparisons is the difference larger than chance.{on_average}"
-    word = "Yes" if better == len(gains) else "No" if worse == len(gains) else "It depends"
-    return word, f"of {len(gains)} comparisons, {', '.join(parts)}.{on_average}"
+        sentence = f"in none of {len(gains)} comparisons does the interval of the gain leave zero out."
+    return "Cannot tell", sentence + on_average
 
 
 def _verdict_of_one(gain: Gain) -> tuple[str, str]:
@@ -104,7 +109,9 @@ def seed_gains(study: Study, comparison: Comparison) -> dict[int, float]:
 
 def _notes(study: Study, gains: list[Gain]) -> list[str]:
     notes = [f"Every number is the {study.accuracy_words}, in percent, as mean ± standard deviation over seeds; a gain "
-             "is the mean of the differences seed by seed, with its 95 % interval by Student's t."]
+             "is the mean of the differences seed by seed, with its 95 % interval by Student's t. In the figure, small "
+             "dots are the seeds' differences, bars the intervals: one that leaves the dotted line out tells the "
+             "teachers apart."]
     if len(gains) > 1:
         notes.append("Where true gains are zero, one of 20 such intervals leaves zero out all the same.")
     if min(gain.count for gain in gains) < 3:
@@ -117,12 +124,12 @@ def comparison_table(study: Study) -> Table | None:
     rows = []
     for comparison in study.comparisons[:TABLE_ROWS]:
         gain = study.generous_gain(comparison)
-        rows.append([text(comparison.name, heading=True), *(_estimate(study, each) for each in
-                     (comparison.alone, comparison.standard, comparison.generous)), *_gain_cells(gain)])
+        rows.append([text(comparison.name, heading=True), *_gain_cells(gain), *(_estimate(study, each) for each in
+                     (comparison.generous, comparison.standard, comparison.alone))])
     left_out = len(study.comparisons) - len(rows)
     caption = "Students by their teachers" + (f"; {left_out} further ones are left out" if left_out else "")
-    columns = ["student", "alone", "of the standard teacher", "of the generous teacher", "gain", "95 % interval",
-               "seeds", "what it says"]
+    columns = ["student", "gain", "95 % interval", "seeds", "better", "generous teacher's", "standard teacher's",
+               "alone"]
     return Table(caption, columns, rows) if rows else None
 
 
@@ -136,7 +143,7 @@ def _estimate(study: Study, configuration: Configuration | None) -> Cell:
 
 def _gain_cells(gain: Gain | None) -> list[Cell]:
     if gain is None:
-        return [number(None), number(None), number(None), text("nothing to compare")]
+        return [number(None), number(None), number(None), text("no pair")]
     interval = minus(f"{gain.low:+.2f} to {gain.high:+.2f}") if gain.low is not None else "–"
     return [number(gain.mean, "{:+.2f}"), Cell(interval, number=True), number(gain.count, "{:d}"),
             text(verdict(gain), mark="clear" if gain.clear else "")]

@@ -28,13 +28,13 @@ def section(study: Study) -> Section:
     kinds = [(groups_of(study, error), what) for groups_of, what in
              ((teacher_groups, "teachers"), (student_groups, "students"))]
     span = dots.span_of(*(groups for groups, _ in kinds))
-    for groups, what in kinds:
-        made.figures += dots.figures(groups, f"expected calibration error [points], {what}",
-                                     f"Expected calibration error of the {what}, in points", span=span)
+    made.figures.append([each for groups, what in kinds for each in
+                         dots.figures(groups, f"expected calibration error [points], {what}",
+                                      f"Expected calibration error of the {what}, in points", span=span)])
     parts = [(title, [(role, each) for role, each in part if each.reported]) for title, part in panels(study)]
     parts = [(title, part) for title, part in parts if part]
     drawn = [_diagram(title, part) for title, part in parts[:PANELS]]
-    made.figures += [each for each in drawn if each]
+    made.figures.append([each for each in drawn if each])
     if len(parts) > PANELS:
         made.notes.append(f"{count(len(parts) - PANELS, 'further diagram')} left out.")
     made.roles = [role for role in theme.ROLES if any(role == drawn for _, part in parts for drawn, _ in part)]

@@ -17,8 +17,8 @@ def section(study: Study) -> Section:
     for measure, quantity in ((minutes, "minutes of training"), (memory, "memory [MiB]")):
         kinds = [groups_of(study, measure) for groups_of in (teacher_groups, student_groups)]
         span = dots.span_of(*kinds)
-        for groups, what in zip(kinds, ("teachers", "students")):
-            made.figures += dots.figures(groups, f"{quantity}, {what}", f"{quantity} of the {what}", span=span)
+        made.figures.append([each for groups, what in zip(kinds, ("teachers", "students")) for each in
+                             dots.figures(groups, f"{quantity}, {what}", f"{quantity} of the {what}", span=span)])
     made.roles = [role for role in theme.ROLES if study.of_role(role)]
     if not any(run.memory_mib for run in study.runs):
         made.missing.append("The logs of these runs do not say how much memory they needed.")

@@ -1,6 +1,4 @@
 """How training went: accuracy and loss by epoch, accuracy by minutes."""
-from collections.abc import Callable
-
 import numpy
 import pandas
 
@@ -31,8 +29,7 @@ def _section(study: Study, name: str, question: str, column: str, quantity: str,
                    f"{_rate_words(study)} {remark}")
     parts = panels(study)
     made.roles = [role for role in theme.ROLES if any(role == drawn for _, part in parts for drawn, _ in part)]
-    for title, configurations in parts[:PANELS]:
-        made.figures.append(_figure(title, configurations, column, quantity))
+    made.figures.append([_figure(title, part, column, quantity) for title, part in parts[:PANELS]])
     if len(parts) > PANELS:
         made.notes.append(f"Left out: {listing([title for title, _ in parts[PANELS:]][:12])}"
                           f"{' and others' if len(parts) > PANELS + 12 else ''}.")
@@ -127,16 +124,18 @@ def speed(study: Study) -> Section:
                    "teacher's own training is not counted. Times are those of the machine, with all else that ran "
                    "on it.")
     parts = panels(study)
+    figures = []
     for title, configurations in parts[:PANELS]:
         timed = [(role, run) for role, each in configurations for run in each.runs
                  if run.epochs > 1 and minutes(run) is not None]
         if timed:
-            made.figures.append(_timed(title, timed))
+            figures.append(_timed(title, timed))
+    made.figures.append(figures)
     made.roles = [role for role in theme.ROLES if any(role == drawn for _, part in parts for drawn, _ in part)]
     if len(parts) > PANELS:
         made.notes.append(f"{count(len(parts) - PANELS, 'further panel')} left out: those that the curves by epoch "
                           "leave out.")
-    if not made.figures:
+    if not figures:
         made.missing.append("No run has two epochs whose times are known.")
     return made
 
@@ -157,6 +156,5 @@ def _timed(title: str, timed: list[tuple[str, Run]]) -> Figure:
         spent: dict[str, list[float]] = {}
         for role, run in timed:
             spent.setdefault(role, []).append(minutes(run)[-1])
-        words: Callable[[str], str] = lambda role: f"{role} {numpy.mean(spent[role]):.2g}"
-        return theme.figure(canvas, f"Test accuracy by minutes, {title}; minutes of a whole run: "
-                                    f"{', '.join(map(words, spent))}")
+        words = ", ".join(f"{role} {numpy.mean(times):.2g}" for role, times in spent.items())
+        return theme.figure(canvas, f"Test accuracy by minutes, {title}; minutes of a whole run: {words}")

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy
+from matplotlib.ticker import MaxNLocator
 
 from page import theme
 from page.section import Figure, count
 
 GROUPS_A_PANEL = 12   # more make a further figure: beside it on a wide screen, below it on a narrow one
-ROW, TITLE = 17, 20   # pixels
+ROW, TITLE = 20, 20   # pixels
+BELOW = 7             # so far below the mean are the seeds
 
 
 @dataclass(frozen=True)
@@ -33,28 +35,29 @@ class Group:
 
 
 def figures(groups: list[Group], quantity: str, alt: str, reference: tuple[float, str] | None = None,
-            logarithmic: bool = False, span: tuple[float, float] | None = None) -> list[Figure]:
+            span: tuple[float, float] | None = None) -> list[Figure]:
     """quantity: what the horizontal axis has, with its unit. alt: what the values are, for the alternative text, which
     also has the means. reference: a value to mark by a vertical line, and its name. span: of the axis; by default that
     of the values, common to all figures of these groups. Groups without rows are left out."""
     groups = [group for group in groups if group.rows]
-    span = span or span_of(groups)
+    span = span or span_of(groups, include=reference)
     parts = [groups[i:i + GROUPS_A_PANEL] for i in range(0, len(groups), GROUPS_A_PANEL)]
-    return [_figure(part, quantity, alt, reference, logarithmic, span) for part in parts]
+    return [_figure(part, quantity, alt, reference, span) for part in parts]
 
 
-def span_of(groups: list[Group], *more: list[Group]) -> tuple[float, float]:
-    """From the smallest to the largest value, with a margin."""
+def span_of(groups: list[Group], *more: list[Group], include: tuple[float, str] | None = None) -> tuple[float, float]:
+    """From the smallest to the largest value, that of a reference included, with a margin."""
     rows = [row for part in (groups, *more) for group in part for row in group.rows]
     values = [value for row in rows for value in (*row.values, *(row.reach() or ()))]
     if not values:
         return 0.0, 1.0
+    values += [include[0]] if include else []
     low, high = min(values), max(values)
     margin = 0.08 * (high - low) or 0.05 * abs(high) or 1.0
     return low - margin, high + margin
 
 
-def _figure(groups: list[Group], quantity: str, alt: str, reference: tuple[float, str] | None, logarithmic: bool,
+def _figure(groups: list[Group], quantity: str, alt: str, reference: tuple[float, str] | None,
             span: tuple[float, float]) -> Figure:
     height = sum(TITLE + ROW * len(group.rows) for group in groups)
     with theme.panel(height + 58) as (canvas, axes):
@@ -65,15 +68,13 @@ def _figure(groups: list[Group], quantity: str, alt: str, reference: tuple[float
                           annotation_clip=False)
             y += TITLE
             for row in group.rows:
-                _row(axes, y + ROW / 2, row)
+                _row(axes, y + ROW / 2 - 2, row)
                 y += ROW
         axes.set_ylim(height, 0)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
-        if logarithmic:
-            axes.set_xscale("log")
-        else:
-            axes.set_xlim(*span)
+        axes.set_xlim(*span)
+        axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.grid(True, axis="x")
         axes.set_xlabel(quantity)
         if reference:
@@ -91,8 +92,8 @@ def _row(axes, y: float, row: Row) -> None:
         axes.errorbar(mean, y, xerr=[[mean - reach[0]], [reach[1] - mean]], color=role["color"], linewidth=1.3,
                       capsize=3.5, zorder=2)
     if len(row.values) > 1:
-        axes.plot(row.values, [y] * len(row.values), "o", color=role["color"], markersize=2.4, alpha=0.75, zorder=4,
-                  markeredgewidth=0)
+        axes.plot(row.values, [y + BELOW] * len(row.values), "o", color=role["color"], markersize=2.8, alpha=0.7,
+                  zorder=4, markeredgewidth=0)
     axes.plot(mean, y, **role, linestyle="none", zorder=3)
 
 

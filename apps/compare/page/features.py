@@ -1,6 +1,7 @@
 """Maps of the pooled features by t-SNE."""
 import numpy
 from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
 
 from page import theme
 from page.reports import Report
@@ -28,7 +29,7 @@ def section(study: Study) -> Section:
         f"{perplexity(images)}, seed 0), one run each. A point is an image, its colour and mark are its class; names "
         "stand at the middles of the classes. Neighbours mean something, distances between groups and their sizes do "
         "not, and the axes have no unit.")
-    made.figures = [_figure(f"{role}, seed {run.seed}", run) for role, run in runs[:PANELS]]
+    made.figures.append([_figure(f"{role}, seed {run.seed}", run) for role, run in runs[:PANELS]])
     made.notes.append("Shown are the teachers and students of the first comparison that has features, with its "
                       f"smallest seed{'; ' + count(len(runs) - PANELS, 'map') + ' left out' if len(runs) > PANELS else ''}.")
     return made
@@ -57,9 +58,11 @@ def perplexity(images: int) -> int:
 
 
 def layout(values: numpy.ndarray) -> numpy.ndarray:
-    """{images, C} to {images, 2}."""
-    return TSNE(perplexity=perplexity(len(values)), init="pca", learning_rate="auto", random_state=0,
-                n_jobs=1).fit_transform(values)
+    """{images, C} to {images, 2}. In one thread: the threads' waiting costs more than they give where other programs
+    run, and the sums have one order."""
+    with threadpool_limits(1):
+        return TSNE(perplexity=perplexity(len(values)), init="pca", learning_rate="auto",
+                    random_state=0).fit_transform(values)
 
 
 def _figure(title: str, run: Run) -> Figure:
@@ -80,8 +83,7 @@ def _figure(title: str, run: Run) -> Figure:
             axes.text(*middle, theme.shortened(report.classes[int(label)], 14), fontsize=7.5, ha="center",
                       va="center", color=COLOURS[i], fontweight="bold",
                       bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.8})
-        axes.set_xticks([])
-        axes.set_yticks([])
+        axes.set_axis_off()
         axes.set_title(title)
         others = f"; {count(len(present) - CLASSES, 'further class', 'further classes')} grey" \
             if len(present) > CLASSES else ""

@@ -40,7 +40,7 @@ def agreement(study: Study) -> Section:
     _filled(made, study, [("same answer as the teacher [%]", ("teacher", "agreement"), None),
                           ("KL(teacher, student) [nats]", ("teacher", "kl"), None),
                           ("distance of the class logits", ("teacher", "class_logit_distance"), None)])
-    if not made.figures and study.reported:
+    if not made.roles and study.reported:
         made.missing = ["No report was made beside a teacher (evaluate --report ... --teacher_model --teacher_resume)."]
     return made
 
@@ -48,18 +48,17 @@ def agreement(study: Study) -> Section:
 def _filled(made: Section, study: Study,
             quantities: list[tuple[str, tuple[str, ...], tuple[float, str] | None]]) -> Section:
     """quantities: each with the keys of report.json that lead to it, and a value to mark."""
+    drawn: set[str] = set()
     for quantity, keys, reference in quantities:
         def measure(run: Run) -> float | None:
             return Report(run.report).value(*keys) if run.report else None
 
         kinds = [groups_of(study, measure) for groups_of in (teacher_groups, student_groups)]
-        span = dots.span_of(*kinds)
-        if reference:
-            span = span[0], max(span[1], reference[0] + 0.03 * (reference[0] - span[0]))
-        for groups, what in zip(kinds, ("teachers", "students")):
-            made.figures += dots.figures(groups, f"{quantity}, {what}", f"{quantity} of the {what}", reference,
-                                         span=span)
-    made.roles = [role for role in theme.ROLES if study.of_role(role)] if made.figures else []
+        span = dots.span_of(*kinds, include=reference)
+        made.figures.append([each for groups, what in zip(kinds, ("teachers", "students")) for each in
+                             dots.figures(groups, f"{quantity}, {what}", f"{quantity} of the {what}", reference, span)])
+        drawn |= {row.role for groups in kinds for group in groups for row in group.rows}
+    made.roles = [role for role in theme.ROLES if role in drawn]
     if study.without_report():
         made.missing.append(study.without_report())
     return made

@@ -24,8 +24,8 @@ def differences(study: Study) -> Section:
     shown = maps[:PANELS]
     if shown:
         limit = _limit([values for _, _, values in shown])
-        made.figures = [draw(title, values, classes, limit, "logits", f"Difference of class logits, {title}")
-                        for title, classes, values in shown]
+        made.figures.append([draw(title, values, classes, limit, "logits", f"Difference of class logits, {title}")
+                             for title, classes, values in shown])
     _leave_out(made, [title for title, _, _ in maps[PANELS:]])
     if study.without_report():
         made.missing.append(study.without_report())
@@ -71,8 +71,8 @@ def confusions(study: Study) -> Section:
     shown = maps[:PANELS]
     if shown:
         limit = _limit([values for _, _, values in shown])
-        made.figures = [draw(title, values, classes, limit, "points", f"Difference of confusions, {title}")
-                        for title, classes, values in shown]
+        made.figures.append([draw(title, values, classes, limit, "points", f"Difference of confusions, {title}")
+                             for title, classes, values in shown])
     _leave_out(made, [title for title, _, _ in maps[PANELS:]])
     if study.without_report():
         made.missing.append(study.without_report())

@@ -9,7 +9,6 @@ class Figure:
     width: int    # pixels of the page at which its letters have the page's size
     height: int
     alt: str
-    caption: str = ""
     wide: bool = False   # takes the whole width of the text
 
 
@@ -44,7 +43,7 @@ class Section:
     question: str
     reading: str = ""
     roles: list[str] = field(default_factory=list)     # whose colours and marks the figures use: the legend
-    figures: list[Figure] = field(default_factory=list)
+    figures: list[list[Figure]] = field(default_factory=list)   # lists that each begin on a line of their own
     tables: list[Table] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)

@@ -40,7 +40,6 @@ ROLES = {role.name: role for role in (
 
 PANEL = 372              # pixels: fits a screen of 400
 DIFFERENCES = "PuOr_r"   # diverging, and told apart by the colour-blind
-COUNTS = "Greys"
 LARGEST_SVG = 120_000    # bytes: above, a PNG may be smaller
 
 STYLE = {
@@ -66,7 +65,7 @@ def panel(height: int, width: int = PANEL) -> Iterator[tuple[Canvas, Axes]]:
         yield canvas, canvas.subplots()
 
 
-def figure(canvas: Canvas, alt: str, caption: str = "", wide: bool = False) -> Figure:
+def figure(canvas: Canvas, alt: str, wide: bool = False) -> Figure:
     """The finished figure: SVG, or PNG of twice the page's pixels where that is the smaller one of the two.
     Throws EmptyPlot if axes have nothing finite in them. The same figure gives the same bytes."""
     for axes in canvas.axes:
@@ -79,7 +78,7 @@ def figure(canvas: Canvas, alt: str, caption: str = "", wide: bool = False) -> F
             picture = _saved(canvas, "png", dpi=192)
             if len(picture) < len(content):
                 kind, content = "png", picture
-    return Figure(data_uri(kind, content), width, height, alt, caption, wide)
+    return Figure(data_uri(kind, content), width, height, alt, wide)
 
 
 def _saved(canvas: Canvas, kind: str, **settings) -> bytes:

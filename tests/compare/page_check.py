@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+"""Looks at a study's page as a person would: in a browser at 400 and 1,400 pixels, and printed.
+
+    python3 tests/compare/page_check.py [RUNS_FOLDER] [--pictures FOLDER]
+
+Without a folder it makes one, of invented runs. Fails on what the console complains of, a request to the network, an
+image that is empty or has no size, text or tables that stick out to the side, and missing sections. --pictures keeps the
+pictures of both widths and the PDF."""
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import page_runs
+from browser import Browser, BrowserError
+
+ROOT = Path(__file__).resolve().parents[2]
+WIDTHS = (400, 1400)
+SECTIONS = ("accuracy", "benefit", "accuracy-curves", "loss-curves", "logit-deviation", "non-target-entropy",
+            "agreement", "class-logits", "calibration", "confusions", "worst-classes", "features", "speed", "cost",
+            "settings", "versions", "commands")
+
+# What is wrong with the page, as a list of sentences.
+INSPECTION = """(() => {
+  const wrong = [], root = document.documentElement;
+  if (root.scrollWidth > innerWidth) {
+    const wide = [...document.body.querySelectorAll('*')].filter(each =>
+        each.getBoundingClientRect().right > innerWidth + 0.5 && !each.closest('.scroll'));
+    wrong.push(`the page is ${root.scrollWidth} pixels wide: ${wide.slice(0, 3).map(each => each.outerHTML.slice(0, 90))}`);
+  }
+  const canvas = document.createElement('canvas'), context = canvas.getContext('2d', {willReadFrequently: true});
+  for (const image of document.images) {
+    const name = image.alt.slice(0, 60), box = image.getBoundingClientRect();
+    if (!image.alt) wrong.push('an image has no alternative text');
+    if (!image.naturalWidth || !image.naturalHeight || box.width < 8 || box.height < 8) {
+      wrong.push(`an image has no size: ${name}`);
+      continue;
+    }
+    if (image.className === 'thumbnail') continue;   // a picture of the dataset may be of one colour
+    canvas.width = image.width;
+    canvas.height = image.height;
+    context.clearRect(0, 0, canvas.width, canvas.height);
+    context.drawImage(image, 0, 0, canvas.width, canvas.height);
+    // Ink inside the frame, where the data is: axes and their letters are outside, grid lines are nearly white.
+    const x = Math.floor(canvas.width * 0.14), y = Math.floor(canvas.height * 0.1);
+    const pixels = context.getImageData(x, y, Math.floor(canvas.width * 0.83), Math.floor(canvas.height * 0.6)).data;
+    let ink = 0;
+    for (let i = 0; i < pixels.length; i += 4)
+      if (pixels[i + 3] > 128 && Math.min(pixels[i], pixels[i + 1], pixels[i + 2]) < 190) ++ink;
+    if (ink < 15) wrong.push(`an image is empty: ${name}`);
+  }
+  for (const section of document.querySelectorAll('section[id]'))
+    if (!section.querySelector('img, table, pre, .missing')) wrong.push(`the section ${section.id} has nothing in it`);
+  for (const link of document.querySelectorAll('a[href^="#"]'))
+    if (!document.getElementById(link.hash.slice(1))) wrong.push(`a link leads nowhere: ${link.hash}`);
+  return wrong;
+})()"""
+
+
+def make_page(runs: Path, page: Path) -> None:
+    subprocess.run([sys.executable, "-W", "error", str(ROOT / "apps/compare/report.py"), str(runs), "--output", str(page)],
+                   check=True, stdout=subprocess.DEVNULL)
+
+
+def inspect(page: Path, pictures: Path | None = None) -> list[str]:
+    """What is wrong with the page."""
+    wrong = []
+    with Browser() as browser:
+        for width in WIDTHS:
+            browser.open(page, width)
+            wrong += [f"at {width} pixels: {sentence}" for sentence in browser.evaluate(INSPECTION)]
+            picture = browser.picture()
+            if pictures:
+                (pictures / f"page-{width}.png").write_bytes(picture)
+        found = browser.evaluate("[...document.querySelectorAll('section[id]')].map(each => each.id)")
+        wrong += [f"the section {name} is missing" for name in SECTIONS if name not in found]
+        if not browser.evaluate("document.querySelector('.answer').innerText.length > 20"):
+            wrong.append("there is no answer")
+        pdf = browser.pdf()
+        if pictures:
+            (pictures / "page.pdf").write_bytes(pdf)
+        wrong += [f"printed: {sentence}" for sentence in inspect_pdf(pdf)]
+        wrong += [f"the console says: {complaint}" for complaint in browser.complaints]
+    return wrong
+
+
+def inspect_pdf(pdf: bytes) -> list[str]:
+    """It begins as a PDF does, and each of its pages has something drawn on it."""
+    if not pdf.startswith(b"%PDF-"):
+        return ["no PDF"]
+    pages = len(re.findall(rb"/Type\s*/Page\b", pdf))
+    return [] if pages >= 2 else [f"{pages} pages"]
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("runs", nargs="?", type=Path)
+    parser.add_argument("--pictures", type=Path)
+    given = parser.parse_args(arguments)
+    if given.pictures:
+        given.pictures.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="generous-page-") as folder:
+        runs = given.runs
+        if not runs:
+            runs = Path(folder) / "runs"
+            page_runs.make(runs, page_runs.Made(seeds=(1, 2)))
+        page = Path(folder) / "page.html"
+        make_page(runs, page)
+        try:
+            wrong = inspect(page, given.pictures)
+        except BrowserError as error:
+            wrong = [str(error)]
+    for sentence in wrong:
+        print(f"page_check: {sentence}", file=sys.stderr)
+    print(f"page_check: {'failed' if wrong else 'passed'}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
