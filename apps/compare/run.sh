@@ -8,12 +8,12 @@ export LC_ALL=C.UTF-8
 compare=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 checkout=$(cd "$compare/../.." && pwd)
 
-usable() { "$1" -c 'import yaml, pandas, scipy' >/dev/null 2>&1; }
+usable() { "$1" -c 'import yaml, pandas, scipy, matplotlib, jinja2' >/dev/null 2>&1; }
 
-if [[ " $* " != *" --status "* ]]; then
-  programs="train_standard train_generous train_kd evaluate"
+if [ $# -gt 0 ] && [[ ! " $* " =~ " "(--status|--help|-h)" " ]]; then
+  programs="train_standard train_generous train_kd evaluate predict"
   { usable python3 && command -v snakemake >/dev/null; } && targets=$programs || targets="compare"
-  bash "$checkout/apps/setup.sh" "$checkout/build" "$targets" | grep -v '^ninja: no work to do' || true
+  bash "$checkout/apps/setup.sh" "$checkout/build" "$targets"
 fi
 python=python3
 usable python3 || python=/usr/bin/python3  # another Python before Debian's, without its packages
