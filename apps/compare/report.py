@@ -21,14 +21,13 @@ from runs import RunError, find_runs, reason
 TITLE = "Does a generous teacher teach better than a standard one?"
 
 
-def sections(study: Study, arguments: list[str]) -> list[Section]:
+def sections(study: Study, roots: list[Path], arguments: list[str]) -> list[Section]:
     """In the page's order."""
-    made = [accuracy.section(study), accuracy.benefit(study), curves.accuracy(study), curves.loss(study),
+    return [accuracy.section(study), accuracy.benefit(study), curves.accuracy(study), curves.loss(study),
             logits.spread(study), logits.entropy(study), logits.agreement(study), maps.differences(study),
             calibration.section(study), maps.confusions(study), worst.section(study), features.section(study),
             curves.speed(study), cost.section(study), provenance.differences(study), provenance.versions(study),
-            provenance.commands(study, arguments)]
-    return made
+            provenance.commands(study, roots, arguments)]
 
 
 def facts(study: Study) -> str:
@@ -46,7 +45,7 @@ def facts(study: Study) -> str:
     return words
 
 
-def render(study: Study, arguments: list[str]) -> str:
+def render(study: Study, roots: list[Path], arguments: list[str]) -> str:
     """The page. The same runs give the same bytes."""
     folder = Path(__file__).parent / "page"
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), autoescape=True, trim_blocks=True,
@@ -54,7 +53,7 @@ def render(study: Study, arguments: list[str]) -> str:
     environment.filters["legend_mark"] = theme.legend_mark
     return environment.get_template("page.html.j2").render(
         title=TITLE, css=(folder / "page.css").read_text(encoding="utf-8"), answer=answer(study), facts=facts(study),
-        sections=sections(study, arguments))
+        sections=sections(study, roots, arguments))
 
 
 def write(path: Path, content: str) -> None:
@@ -81,7 +80,7 @@ def main(arguments: list[str]) -> int:
         if not study.runs:
             raise RunError(f"{given.runs[0]}: no run with a finished epoch below it; a run is a folder with params.json "
                            "and metrics.csv")
-        write(output, render(study, arguments))
+        write(output, render(study, given.runs, arguments))
     except RunError as error:
         print(f"report: {error}", file=sys.stderr)
         return 1

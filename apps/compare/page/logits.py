@@ -14,21 +14,21 @@ def spread(study: Study) -> Section:
         "logit-deviation", "How far do the logits spread?",
         "The standard deviation of an image's logits, as the mean over the test images: the generous teacher's "
         "temperature is a multiple of it. A network that is sure of its answers has a large one.")
-    return _filled(made, study, [("standard deviation of the logits", ("logit_deviation",), None)])
+    return _filled(made, study, [("standard deviation of the logits", ("logit_deviation",))])
 
 
 def entropy(study: Study) -> Section:
     reports = reports_of(study.runs)
     others = len(reports[0].classes) - 1 if reports else 0
-    uniform = (math.log(others), "uniform") if others > 1 else None
+    uniform = f" ({math.log(others):.2f} nats)" if others > 1 else ""
     made = Section(
         "non-target-entropy", "How much does a network say about the other classes?",
         "The entropy of its softmax over all classes but the label's, as the mean over the test images: 0 if one wrong "
-        "class has it all, the dotted line if all wrong classes are alike. The first figure of a kind has it at "
-        "temperature 1, the second one at the temperature of the paper, the standard deviation of the image's logits, "
+        f"class has it all, the largest possible value{uniform} if all are alike. The first figures have it at "
+        "temperature 1, the second ones at the temperature of the paper, the standard deviation of the image's logits, "
         "which takes the effect of the logits' size away.")
-    return _filled(made, study, [("non-target entropy at T = 1 [nats]", ("non_target_entropy",), uniform),
-                                 ("non-target entropy at T = σ [nats]", ("non_target_entropy_at_sigma",), uniform)])
+    return _filled(made, study, [("non-target entropy at T = 1 [nats]", ("non_target_entropy",)),
+                                 ("non-target entropy at T = σ [nats]", ("non_target_entropy_at_sigma",))])
 
 
 def agreement(study: Study) -> Section:
@@ -37,26 +37,25 @@ def agreement(study: Study) -> Section:
         "Each student beside its own teacher on the test images: the share of images on which both choose the same "
         "class; the divergence KL(teacher, student) of their probabilities at temperature 1; and the mean distance of "
         "their class logits (the maps below). More agreement is not by itself a better student.")
-    _filled(made, study, [("same answer as the teacher [%]", ("teacher", "agreement"), None),
-                          ("KL(teacher, student) [nats]", ("teacher", "kl"), None),
-                          ("distance of the class logits", ("teacher", "class_logit_distance"), None)])
+    _filled(made, study, [("same answer as the teacher [%]", ("teacher", "agreement")),
+                          ("KL(teacher, student) [nats]", ("teacher", "kl")),
+                          ("distance of the class logits", ("teacher", "class_logit_distance"))])
     if not made.roles and study.reported:
         made.missing = ["No report was made beside a teacher (evaluate --report ... --teacher_model --teacher_resume)."]
     return made
 
 
-def _filled(made: Section, study: Study,
-            quantities: list[tuple[str, tuple[str, ...], tuple[float, str] | None]]) -> Section:
-    """quantities: each with the keys of report.json that lead to it, and a value to mark."""
+def _filled(made: Section, study: Study, quantities: list[tuple[str, tuple[str, ...]]]) -> Section:
+    """quantities: each with the keys of report.json that lead to it."""
     drawn: set[str] = set()
-    for quantity, keys, reference in quantities:
+    for quantity, keys in quantities:
         def measure(run: Run) -> float | None:
             return Report(run.report).value(*keys) if run.report else None
 
         kinds = [groups_of(study, measure) for groups_of in (teacher_groups, student_groups)]
-        span = dots.span_of(*kinds, include=reference)
+        span = dots.span_of(*kinds)
         made.figures.append([each for groups, what in zip(kinds, ("teachers", "students")) for each in
-                             dots.figures(groups, f"{quantity}, {what}", f"{quantity} of the {what}", reference, span)])
+                             dots.figures(groups, f"{quantity}, {what}", f"{quantity} of the {what}", span=span)])
         drawn |= {row.role for groups in kinds for group in groups for row in group.rows}
     made.roles = [role for role in theme.ROLES if role in drawn]
     if study.without_report():

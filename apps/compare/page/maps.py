@@ -7,9 +7,10 @@ from page.reports import Report, reports_of
 from page.section import Figure, Section, count, listing, minus
 from page.study import Configuration, Study
 
-PANELS = 12
+PANELS, LARGE_PANELS = 12, 6
 NUMBERED = 12    # up to so many classes, the values are written into the map
 NAMED = 24       # up to so many, every class has its name beside the map
+SMALL = 60       # of more, a map is large
 
 
 def differences(study: Study) -> Section:
@@ -21,12 +22,7 @@ def differences(study: Study) -> Section:
         "purple less; all maps share one scale. The diagonal is the labels' own output: there a student that is less "
         "sure than its teacher is purple.")
     maps = [*_teacher_maps(study), *_student_maps(study)]
-    shown = maps[:PANELS]
-    if shown:
-        limit = _limit([values for _, _, values in shown])
-        made.figures.append([draw(title, values, classes, limit, "logits", f"Difference of class logits, {title}")
-                             for title, classes, values in shown])
-    _leave_out(made, [title for title, _, _ in maps[PANELS:]])
+    _draw_all(made, maps, "logits", "Difference of class logits")
     if study.without_report():
         made.missing.append(study.without_report())
     elif not maps:
@@ -68,12 +64,7 @@ def confusions(study: Study) -> Section:
         both = [_mean_confusion(each) for each in (comparison.generous, comparison.standard)]
         if all(found is not None for found in both) and both[0].shape == both[1].shape:
             maps.append((comparison.name, reports_of(comparison.generous.runs)[0].classes, both[0] - both[1]))
-    shown = maps[:PANELS]
-    if shown:
-        limit = _limit([values for _, _, values in shown])
-        made.figures.append([draw(title, values, classes, limit, "points", f"Difference of confusions, {title}")
-                             for title, classes, values in shown])
-    _leave_out(made, [title for title, _, _ in maps[PANELS:]])
+    _draw_all(made, maps, "points", "Difference of confusions")
     if study.without_report():
         made.missing.append(study.without_report())
     elif not maps:
@@ -93,7 +84,15 @@ def _limit(maps: list[numpy.ndarray]) -> float:
     return (float(numpy.quantile(sizes, 0.999)) if sizes.size > 1000 else largest) or 1.0
 
 
-def _leave_out(made: Section, titles: list[str]) -> None:
+def _draw_all(made: Section, maps: list[tuple[str, list[str], numpy.ndarray]], unit: str, alt: str) -> None:
+    """maps: titles, classes, values."""
+    if not maps:
+        return
+    most = LARGE_PANELS if len(maps[0][1]) > SMALL else PANELS
+    limit = _limit([values for _, _, values in maps[:most]])
+    made.figures.append([draw(title, values, classes, limit, unit, f"{alt}, {title}")
+                         for title, classes, values in maps[:most]])
+    titles = [title for title, _, _ in maps[most:]]
     if titles:
         rest = listing(titles[:8] + (["others"] if len(titles) > 8 else []))
         made.notes.append(f"{count(len(titles), 'further map')} left out: {rest}.")
@@ -102,11 +101,10 @@ def _leave_out(made: Section, titles: list[str]) -> None:
 def draw(title: str, values: numpy.ndarray, classes: list[str], limit: float, unit: str, alt: str) -> Figure:
     """values: {classes, classes}, nan where there is none; limit: where the scale's colours end."""
     k = len(classes)
-    wide = k > 60
-    width = min(1120, 5 * k + 130) if wide else theme.PANEL
+    width = 590 if k > SMALL else theme.PANEL
     with theme.panel(round(width * 0.93), width) as (canvas, axes):
         image = axes.imshow(values, cmap=theme.DIFFERENCES, norm=TwoSlopeNorm(0, -limit, limit), interpolation="nearest")
-        step = 1 if k <= NAMED else 5 if k <= 60 else 10
+        step = 1 if k <= NAMED else 5 if k <= SMALL else 10
         ticks = range(0, k, step)
         names = [theme.shortened(name, 12) for name in classes] if k <= NAMED else list(map(str, range(k)))
         small = {"fontsize": 7.5 if k <= 12 else 6.5}
@@ -116,8 +114,8 @@ def draw(title: str, values: numpy.ndarray, classes: list[str], limit: float, un
         if k <= NUMBERED:
             _write_numbers(axes, values, limit)
         canvas.colorbar(image, ax=axes, shrink=0.8, pad=0.02, label=unit).outline.set_visible(False)
-        axes.set_title(theme.shortened(title, 52), x=0 if wide else -0.2)
-        return theme.figure(canvas, f"{alt}: {_extremes(values, classes, unit)}", wide=wide)
+        axes.set_title(theme.shortened(title, 52), x=-0.2 if k <= NAMED else 0)
+        return theme.figure(canvas, f"{alt}: {_extremes(values, classes, unit)}", large=k > SMALL)
 
 
 def _write_numbers(axes, values: numpy.ndarray, limit: float) -> None:

@@ -1,4 +1,5 @@
 """What the runs are: settings, versions, and the commands that repeat them."""
+import json
 import re
 import shlex
 import subprocess
@@ -68,18 +69,29 @@ def devices(run: Run) -> list[str]:
     return re.findall(r"  device \w+: (.*?)(?:;|$)", run.log, flags=re.MULTILINE)
 
 
-def commands(study: Study, arguments: list[str]) -> Section:
-    """arguments: those with which the page was made."""
+def commands(study: Study, roots: list[Path], arguments: list[str]) -> Section:
+    """roots: the folders whose runs these are; arguments: those with which the page was made."""
     made = Section("commands", "How is it repeated?",
                    "In this order, from the checkout, each into a folder NEW of its own. A run's params.json holds all "
                    "of its settings; flags win over it.")
+    again = [shlex.join(["bash", "apps/compare/run.sh", grid]) for root in roots if (grid := grid_file(root))]
+    lines = ["# all of it, by the grid tool", *again, "", "# or run by run"] if again else []
     ordered = sorted(study.runs, key=lambda run: list(PROGRAMS).index(run.stage))
     names = unique_names(ordered)
-    lines = [line for run in ordered[:COMMANDS] for line in _run_again(run, names)]
+    lines += [line for run in ordered[:COMMANDS] for line in _run_again(run, names)]
     if len(ordered) > COMMANDS:
         made.notes.append(f"{len(ordered) - COMMANDS} further runs are left out.")
-    made.commands = "\n".join([*lines, "# this page", shlex.join(["python3", "apps/compare/report.py", *arguments])])
+    made.commands = "\n".join([*lines, "", "# this page", shlex.join(["python3", "apps/compare/report.py", *arguments])])
     return made
+
+
+def grid_file(folder: Path) -> str:
+    """The grid whose folder it is, as the grid tool noted it; "" of a folder of other runs."""
+    try:
+        plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return str(plan.get("file", "")) if isinstance(plan, dict) else ""
 
 
 def unique_names(runs: list[Run]) -> dict[Path, str]:

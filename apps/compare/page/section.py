@@ -9,7 +9,7 @@ class Figure:
     width: int    # pixels of the page at which its letters have the page's size
     height: int
     alt: str
-    wide: bool = False   # takes the whole width of the text
+    large: bool = False   # wider than a panel
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,11 @@ class Section:
     notes: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     commands: str = ""   # lines to copy
+
+    @property
+    def shows(self) -> bool:
+        """Whether there is anything to read as `reading` says."""
+        return bool(any(self.figures) or self.tables or self.commands)
 
 
 def text(value: str, heading: bool = False, mark: str = "") -> Cell:

@@ -65,7 +65,7 @@ def panel(height: int, width: int = PANEL) -> Iterator[tuple[Canvas, Axes]]:
         yield canvas, canvas.subplots()
 
 
-def figure(canvas: Canvas, alt: str, wide: bool = False) -> Figure:
+def figure(canvas: Canvas, alt: str, large: bool = False) -> Figure:
     """The finished figure: SVG, or PNG of twice the page's pixels where that is the smaller one of the two.
     Throws EmptyPlot if axes have nothing finite in them. The same figure gives the same bytes."""
     for axes in canvas.axes:
@@ -78,7 +78,7 @@ def figure(canvas: Canvas, alt: str, wide: bool = False) -> Figure:
             picture = _saved(canvas, "png", dpi=192)
             if len(picture) < len(content):
                 kind, content = "png", picture
-    return Figure(data_uri(kind, content), width, height, alt, wide)
+    return Figure(data_uri(kind, content), width, height, alt, large)
 
 
 def _saved(canvas: Canvas, kind: str, **settings) -> bytes:
