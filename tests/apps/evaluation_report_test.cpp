@@ -412,6 +412,17 @@ TEST_CASE("what is refused leaves the folder as it is") {
   CHECK_FALSE(fs::exists(networks.report / "report.json"));  // so nobody takes the rest for a report
   CHECK(fs::exists(networks.report / "classes.csv" / "mine"));
 
+  // A disk that fills up while the second report is written.
+  fs::remove_all(networks.report / "classes.csv");
+  completes("evaluate", networks.with_report());
+  const Finished full =
+      run_app("evaluate", networks.with_report(networks.beside_teacher()), {.largest_file = 700});
+  CHECK(full.exit_code == 1);
+  CHECK(contains(full.err, "images.csv: File too large"));
+  CHECK_FALSE(fs::exists(networks.report / "report.json"));
+  completes("evaluate", networks.with_report());
+  CHECK(read_file(networks.report / "report.json") == report);
+
   const auto misused = [&](const Arguments& more, const std::string& message) {
     const Finished finished = run_app("evaluate", networks.plain(networks.weights) + more);
     CHECK(finished.exit_code == 2);
