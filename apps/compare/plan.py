@@ -161,8 +161,6 @@ class Planner:
 
     def evaluation_flags(self, definition: Definition, data: list[str], of_teacher: list[str]) -> list[str]:
         """A student is evaluated beside its teacher."""
-        if "report" not in self.programs.flags_of("evaluate"):
-            return []
         own = dict(definition.flags)
         networks = [f"--{key}={own[key]}" for key in ("model_name", "teacher_model") if key in own]
         known = self.programs.flags_of("evaluate", tuple(networks)) - OF_TRAINING_ALONE

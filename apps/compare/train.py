@@ -94,10 +94,9 @@ def work(plan: dict[str, Any], run: dict[str, Any], lock: int) -> int:
     """Trains and evaluates; the exit code."""
     folder, programs = Path(run["folder"]), Path(plan["programs"])
     resume = ["--resume"] if (folder / "training_state.safetensors").exists() else []
-    commands = [[str(programs / run["program"]), f"--save_path={folder}", *run["train"], *resume]]
-    if run["evaluate"]:
-        commands.append([str(programs / "evaluate"), f"--weights={folder / run['weights']}_model.safetensors",
-                         *run["evaluate"], f"--report={folder / 'report'}"])
+    commands = [[str(programs / run["program"]), f"--save_path={folder}", *run["train"], *resume],
+                [str(programs / "evaluate"), f"--weights={folder / run['weights']}_model.safetensors",
+                 *run["evaluate"], f"--report={folder / 'report'}"]]
     with open(folder / "job.log", "ab") as log:
         job = Job(log, lock)
         code = 0
