@@ -10,13 +10,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-import jinja2
+try:
+    import jinja2
 
-from page import accuracy, calibration, cost, curves, features, logits, maps, provenance, theme, worst
-from page.answer import answer
-from page.section import Section, count, listing
-from page.study import Study
-from runs import RunError, find_runs, reason
+    from page import accuracy, calibration, cost, curves, features, logits, maps, provenance, theme, worst
+    from page.answer import answer
+    from page.section import Section, count, listing
+    from page.study import Study, run_name
+    from runs import RunError, find_runs, reason
+except ModuleNotFoundError as missing:
+    sys.exit(f"report: the Python package {missing.name} is missing: sudo apt-get install python3-matplotlib "
+             "python3-jinja2 python3-pandas python3-scipy python3-sklearn")
 
 TITLE = "Does a generous teacher teach better than a standard one?"
 
@@ -36,10 +40,10 @@ def facts(study: Study) -> str:
     seeds = {run.seed for run in study.runs}
     words = (f"{listing(datasets)}; {count(len(study.runs), 'run')} of {count(len(study.configurations), 'configuration')}"
              f", {count(len(seeds), 'seed')}.")
-    unfinished = [run.folder.name for run in study.runs if not run.complete]
+    unfinished = [run_name(run) for run in study.runs if not run.complete]
     if unfinished:
-        rest = " and others" if len(unfinished) > 6 else ""
-        words += f" Not at their end yet: {', '.join(unfinished[:6])}{rest}."
+        rest = "; and others" if len(unfinished) > 6 else ""
+        words += f" Not at their end yet: {'; '.join(unfinished[:6])}{rest}."
     if study.begun:
         words += f" {count(len(study.begun), 'run has', 'runs have')} no finished epoch and are left out."
     return words

@@ -59,39 +59,38 @@ INSPECTION = """(() => {
 })()"""
 
 
-def make_page(runs: Path, page: Path) -> None:
+def make_page(runs: Path, page: Path) -> Path:
     subprocess.run([sys.executable, "-W", "error", str(ROOT / "apps/compare/report.py"), str(runs), "--output", str(page)],
                    check=True, stdout=subprocess.DEVNULL)
+    return page
 
 
-def inspect(page: Path, pictures: Path | None = None) -> list[str]:
-    """What is wrong with the page."""
+def inspect(pages: list[Path], pictures: Path | None = None) -> list[str]:
+    """What is wrong with the pages, in one browser."""
     wrong = []
     with Browser() as browser:
-        for width in WIDTHS:
-            browser.open(page, width)
-            wrong += [f"at {width} pixels: {sentence}" for sentence in browser.evaluate(INSPECTION)]
-            picture = browser.picture()
-            if pictures:
-                (pictures / f"page-{width}.png").write_bytes(picture)
-        found = browser.evaluate("[...document.querySelectorAll('section[id]')].map(each => each.id)")
-        wrong += [f"the section {name} is missing" for name in SECTIONS if name not in found]
-        if not browser.evaluate("document.querySelector('.answer').innerText.length > 20"):
-            wrong.append("there is no answer")
-        pdf = browser.pdf()
-        if pictures:
-            (pictures / "page.pdf").write_bytes(pdf)
-        wrong += [f"printed: {sentence}" for sentence in inspect_pdf(pdf)]
+        for page in pages:
+            wrong += [f"{page.stem}: {sentence}" for sentence in inspect_page(browser, page, pictures)]
         wrong += [f"the console says: {complaint}" for complaint in browser.complaints]
     return wrong
 
 
-def inspect_pdf(pdf: bytes) -> list[str]:
-    """It begins as a PDF does, and each of its pages has something drawn on it."""
-    if not pdf.startswith(b"%PDF-"):
-        return ["no PDF"]
-    pages = len(re.findall(rb"/Type\s*/Page\b", pdf))
-    return [] if pages >= 2 else [f"{pages} pages"]
+def inspect_page(browser: Browser, page: Path, pictures: Path | None) -> list[str]:
+    wrong = []
+    for width in WIDTHS:
+        browser.open(page, width)
+        wrong += [f"at {width} pixels: {sentence}" for sentence in browser.evaluate(INSPECTION)]
+        if pictures:
+            (pictures / f"{page.stem}-{width}.png").write_bytes(browser.picture())
+    found = browser.evaluate("[...document.querySelectorAll('section[id]')].map(each => each.id)")
+    wrong += [f"the section {name} is missing" for name in SECTIONS if name not in found]
+    if not browser.evaluate("document.querySelector('.answer').innerText.length > 20"):
+        wrong.append("there is no answer")
+    pdf = browser.pdf()
+    if pictures:
+        (pictures / f"{page.stem}.pdf").write_bytes(pdf)
+    printed = len(re.findall(rb"/Type\s*/Page\b", pdf))
+    return wrong if pdf.startswith(b"%PDF-") and printed > 1 else [*wrong, f"printed it has {printed} pages"]
 
 
 def main(arguments: list[str]) -> int:
@@ -102,14 +101,14 @@ def main(arguments: list[str]) -> int:
     if given.pictures:
         given.pictures.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="generous-page-") as folder:
-        runs = given.runs
-        if not runs:
-            runs = Path(folder) / "runs"
-            page_runs.make(runs, page_runs.Made(seeds=(1, 2)))
-        page = Path(folder) / "page.html"
-        make_page(runs, page)
+        studies = [given.runs]
+        if not given.runs:
+            studies = [Path(folder) / "whole", Path(folder) / "bare"]
+            page_runs.make(studies[0], page_runs.Made(seeds=(1, 2)))
+            page_runs.make(studies[1], page_runs.Made(seeds=(1,), methods=("kd",), reports=False))
+        pages = [make_page(runs, Path(folder) / f"page{i}.html") for i, runs in enumerate(studies)]
         try:
-            wrong = inspect(page, given.pictures)
+            wrong = inspect(pages, given.pictures)
         except BrowserError as error:
             wrong = [str(error)]
     for sentence in wrong:

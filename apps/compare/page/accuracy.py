@@ -1,4 +1,5 @@
 """How accurate the networks become: last and best epoch, and the gain over the student alone."""
+import math
 from collections.abc import Callable
 
 from page import dots, theme
@@ -67,7 +68,8 @@ def by_role(comparison: Comparison) -> list[tuple[str, Configuration]]:
 
 
 def rows_of(parts: list[tuple[str, Configuration]], measure: Callable[[Run], float | None]) -> list[dots.Row]:
-    rows = [(role, [value for run in each.runs if (value := measure(run)) is not None]) for role, each in parts]
+    rows = [(role, [value for run in each.runs if (value := measure(run)) is not None and math.isfinite(value)])
+            for role, each in parts]
     return [dots.Row(role, values) for role, values in rows if values]
 
 

@@ -50,6 +50,9 @@ def verdict_of_all(gains: list[Gain], mean: Gain | None) -> tuple[str, str]:
     worse = sum(gain.clear and gain.mean < 0 for gain in gains)
     if len(gains) == 1:
         return _verdict_of_one(gains[0])
+    if all(gain.count == 1 for gain in gains):
+        return "Cannot tell", (f"the generous teacher's student is ahead in {sum(gain.mean > 0 for gain in gains)} of "
+                               f"{len(gains)} comparisons, but a single seed says nothing about chance.")
     unclear = len(gains) - better - worse
     on_average = f" On average over all of them the gain is {describe(mean)}." if mean else ""
     parts = [f"in {better} the generous teacher's student is better"] if better else []
@@ -112,10 +115,10 @@ def _notes(study: Study, gains: list[Gain]) -> list[str]:
              "is the mean of the differences seed by seed, with its 95 % interval by Student's t. In the figure, small "
              "dots are the seeds' differences, bars the intervals: one that leaves the dotted line out tells the "
              "teachers apart."]
-    if len(gains) > 1:
+    if len(gains) > 1 and any(gain.low is not None for gain in gains):
         notes.append("Where true gains are zero, one of 20 such intervals leaves zero out all the same.")
-    if min(gain.count for gain in gains) < 3:
-        notes.append("Fewer than three seeds make intervals that hardly say anything.")
+    if any(gain.count == 2 for gain in gains):
+        notes.append("Intervals of two seeds are so wide that they hardly say anything.")
     return notes
 
 

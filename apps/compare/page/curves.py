@@ -29,12 +29,13 @@ def _section(study: Study, name: str, question: str, column: str, quantity: str,
                    f"{_rate_words(study)} {remark}")
     parts = panels(study)
     made.roles = [role for role in theme.ROLES if any(role == drawn for _, part in parts for drawn, _ in part)]
-    made.figures.append([_figure(title, part, column, quantity) for title, part in parts[:PANELS]])
+    drawn = [_figure(title, part, column, quantity) for title, part in parts[:PANELS]]
+    made.figures.append([each for each in drawn if each])
     if len(parts) > PANELS:
         made.notes.append(f"Left out: {listing([title for title, _ in parts[PANELS:]][:12])}"
                           f"{' and others' if len(parts) > PANELS + 12 else ''}.")
     if all(run.epochs == 1 for run in study.runs):
-        made.figures = []
+        made.figures, made.roles = [], []
         made.missing.append("Every run has a single epoch: there is no curve.")
     return made
 
@@ -71,16 +72,20 @@ def _rate_words(study: Study) -> str:
 
 
 def by_epoch(runs: list[Run], column: str) -> pandas.DataFrame:
-    """Mean, smallest and largest over the runs that have the epoch."""
-    return pandas.concat([run.metrics[["epoch", column]] for run in runs]).groupby("epoch")[column].agg(
-        ["mean", "min", "max"])
+    """Mean, smallest and largest over the runs that have the epoch, with a finite value."""
+    values = pandas.concat([run.metrics[["epoch", column]] for run in runs])
+    return values[numpy.isfinite(values[column])].groupby("epoch")[column].agg(["mean", "min", "max"])
 
 
-def _figure(title: str, configurations: list[tuple[str, Configuration]], column: str, quantity: str) -> Figure:
+def _figure(title: str, configurations: list[tuple[str, Configuration]], column: str,
+            quantity: str) -> Figure | None:
+    """None without a finite value."""
+    curves = [(role, each, curve) for role, each in configurations if len(curve := by_epoch(each.runs, column))]
+    if not curves:
+        return None
     with theme.panel(250) as (canvas, axes):
         lows, highs, words = [], [], []
-        for role, each in configurations:
-            curve = by_epoch(each.runs, column)
+        for role, each, curve in curves:
             axes.plot(curve.index, curve["mean"], **theme.line(role))
             axes.plot(curve.index[-1], curve["mean"].iloc[-1], **theme.mark(role), zorder=4)
             if len(each.runs) > 1:

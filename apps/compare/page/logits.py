@@ -57,6 +57,8 @@ def _filled(made: Section, study: Study, quantities: list[tuple[str, tuple[str, 
         made.figures.append([each for groups, what in zip(kinds, ("teachers", "students")) for each in
                              dots.figures(groups, f"{quantity}, {what}", f"{quantity} of the {what}", span=span)])
         drawn |= {row.role for groups in kinds for group in groups for row in group.rows}
+    if all(len(row) == 1 for row in made.figures):
+        made.figures = [[each for row in made.figures for each in row]]
     made.roles = [role for role in theme.ROLES if role in drawn]
     if study.without_report():
         made.missing.append(study.without_report())

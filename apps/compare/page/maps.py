@@ -106,7 +106,7 @@ def draw(title: str, values: numpy.ndarray, classes: list[str], limit: float, un
         image = axes.imshow(values, cmap=theme.DIFFERENCES, norm=TwoSlopeNorm(0, -limit, limit), interpolation="nearest")
         step = 1 if k <= NAMED else 5 if k <= SMALL else 10
         ticks = range(0, k, step)
-        names = [theme.shortened(name, 12) for name in classes] if k <= NAMED else list(map(str, range(k)))
+        names = [name if len(name) <= 12 else f"{name[:11]}…" for name in classes] if k <= NAMED else list(map(str, range(k)))
         small = {"fontsize": 7.5 if k <= 12 else 6.5}
         axes.set_xticks(ticks, [names[i] for i in ticks], rotation=90 if k <= NAMED else 0, **small)
         axes.set_yticks(ticks, [names[i] for i in ticks], **small)

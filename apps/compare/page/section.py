@@ -1,4 +1,5 @@
 """What a page is made of: sections with a question, a sentence on how to read what follows, figures and tables."""
+import re
 from dataclasses import dataclass, field
 
 
@@ -66,8 +67,8 @@ def number(value: float | int | None, pattern: str = "{:.2f}", mark: str = "") -
 
 
 def minus(digits: str) -> str:
-    """With the sign of its own, as wide as a plus."""
-    return digits.replace("-", "−")
+    """With the sign of its own, as wide as a plus; zero has none."""
+    return re.sub(r"-(?=0(\.0+)?(?![\d.]))", "", digits).replace("-", "−")
 
 
 def listing(names: list[str]) -> str:

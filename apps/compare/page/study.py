@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from page.section import listing
 from runs import Run, cell
 from summary import Gain, alone, counterpart, gain_over
 
@@ -134,8 +133,12 @@ class Study:
         if len(lacking) == len(self.runs):
             return ("No run has a report folder. The grid tool has one written for each of its runs; for others, "
                     "evaluate --report RUN/report does it.")
-        names = [run.folder.name for run in lacking[:6]] + (["others"] if len(lacking) > 6 else [])
-        return f"{len(lacking)} of {len(self.runs)} runs have no report folder and are left out: {listing(names)}."
+        names = [run_name(run) for run in lacking[:6]] + (["others"] if len(lacking) > 6 else [])
+        return f"{len(lacking)} of {len(self.runs)} runs have no report folder and are left out: {'; '.join(names)}."
+
+
+def run_name(run: Run) -> str:
+    return f"{cell(run)}, seed {run.seed}"
 
 
 def role_of(runs: list[Run]) -> str:

@@ -112,5 +112,6 @@ def legend_mark(role: str) -> dict:
 
 
 def shortened(name: str, letters: int = 50) -> str:
-    """To fit above a row or a panel."""
-    return name if len(name) <= letters else name[:letters - 1] + "…"
+    """To fit above a row or a panel, without its middle: names often differ in their ends."""
+    end = letters * 2 // 5
+    return name if len(name) <= letters else f"{name[:letters - end - 1]}…{name[-end:]}"
