@@ -80,6 +80,9 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     output = given.output or given.runs[0] / "page.html"
     try:
+        if output.is_dir() or not output.parent.is_dir():
+            raise RunError(f"{output}: it is a folder; give the name of a file" if output.is_dir() else
+                           f"{output.parent}: there is no such folder to write the page into")
         study = Study.of(find_runs(given.runs))
         if not study.runs:
             raise RunError(f"{given.runs[0]}: no run with a finished epoch below it; a run is a folder with params.json "

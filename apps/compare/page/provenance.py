@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from page.section import Section, Table, text
 from page.study import Study
@@ -19,20 +20,33 @@ PROGRAMS = {"standard": "train_standard", "generous": "train_generous", "student
 
 def differences(study: Study) -> Section:
     made = Section("settings", "In which settings do the runs differ?",
-                   "Only settings with more than one value have a column, besides the seed; a dash: the stage has no "
-                   "such setting.")
-    keys = differing_settings(study.runs)
+                   "Besides the seed, only settings have a column of which runs of the same stage have several values; "
+                   "a dash: the stage has no such setting. The others are named below.")
+    stages = {stage: [run for run in study.runs if run.stage == stage] for stage in PROGRAMS}
+    keys = list(dict.fromkeys(["model_name", *(key for runs in stages.values() for key in differing_settings(runs))]))
     rows = [[text(each.name, heading=True), text(", ".join(str(run.seed) for run in each.runs)),
              *(text(text_of(each.runs[0].params[key]) if key in each.runs[0].params else "–") for key in keys)]
             for each in study.configurations[:ROWS]]
     made.tables.append(Table("Settings that differ", ["configuration", "seeds", *keys], rows))
     if len(study.configurations) > ROWS:
         made.notes.append(f"{len(study.configurations) - ROWS} further configurations are left out.")
-    common = {key: study.runs[0].params[key] for key in study.runs[0].params
-              if key not in keys and key not in PLACES and all(key in run.params for run in study.runs)}
-    made.notes.append("The same in all runs: " + ", ".join(f"{key} {text_of(value) or 'empty'}"
-                                                           for key, value in common.items()) + ".")
+    everywhere = common_settings(study.runs, without=keys)
+    made.notes.append(f"The same in all runs: {words_of(everywhere)}.")
+    for stage, runs in stages.items():
+        own = common_settings(runs, without=[*keys, *everywhere])
+        if own:
+            made.notes.append(f"In all runs of the {stage} stage: {words_of(own)}.")
     return made
+
+
+def common_settings(runs: list[Run], without: list[str]) -> dict[str, Any]:
+    """Those that have the same value in all runs."""
+    return {key: value for key, value in (runs[0].params if runs else {}).items()
+            if key not in without and key not in PLACES and all(run.params.get(key) == value for run in runs)}
+
+
+def words_of(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {text_of(value) or 'empty'}" for key, value in settings.items())
 
 
 def versions(study: Study) -> Section:
