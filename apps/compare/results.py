@@ -21,9 +21,11 @@ def write(name: str, folder: Path, planned: Sequence[PlannedRun]) -> None:
     find_teachers(runs)
     name_cells(runs)
     missing = [run.folder for run in planned if run not in done]
-    replace_file(folder / "results.csv", frame_of(runs, folder.resolve()).to_csv(index=False))
-    replace_file(folder / "table.md", markdown(name, runs, missing))
-    replace_file(folder / "table.tex", latex(name, runs, missing))
+    for file, text in (("results.csv", frame_of(runs, folder.resolve()).to_csv(index=False)),
+                       ("table.md", markdown(name, runs, missing)), ("table.tex", latex(name, runs, missing))):
+        path = folder / file
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:  # else it keeps its time
+            replace_file(path, text)
 
 
 def frame_of(runs: Sequence[Run], folder: Path) -> pandas.DataFrame:

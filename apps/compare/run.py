@@ -112,11 +112,12 @@ def forget(runs: Sequence[PlannedRun], folder: Path) -> None:
 class Start:
     """One start of a grid: Snakemake at work, and what is said of it."""
 
-    def __init__(self, grid: Grid, runs: Sequence[PlannedRun], folder: Path, at_once: int):
+    def __init__(self, grid: Grid, runs: Sequence[PlannedRun], folder: Path, at_once: int, stops_by: int):
         self.grid = grid
         self.runs = runs
         self.folder = folder
         self.at_once = at_once
+        self.stops_by = stops_by
         self.signal = 0
         self.process: subprocess.Popen[bytes] | None = None
         for number in SIGNALS:
@@ -127,7 +128,7 @@ class Start:
         """Snakemake then begins nothing more; each run saves. Another signal ends the runs at once, unsaved."""
         self.signal = self.signal or number
         if self.process is not None and self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGTERM)
+            os.killpg(self.process.pid, self.stops_by)
         print(f"{now()}  stopping: runs save and end; the same command goes on", flush=True)
 
     def run(self, command: list[str], lock: int, log: IO[bytes]) -> int:
@@ -135,7 +136,7 @@ class Start:
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(lock,),
                                         start_new_session=True)
         if self.signal:
-            os.killpg(self.process.pid, signal.SIGTERM)
+            os.killpg(self.process.pid, self.stops_by)
         before = states_of(self.runs, self.folder)
         said = 0.0
         while self.process.poll() is None:
@@ -185,12 +186,17 @@ def say_end(start: Start) -> None:
 
 
 def write_page(folder: Path, runs: Sequence[PlannedRun]) -> None:
-    """The page of tables and plots: of the grid's folder, or of its runs alone where it holds those of an earlier
-    version of the grid as well."""
+    """The page of tables and plots, where a run ended since the last one: of the grid's folder, or of its runs alone where
+    it holds those of an earlier version of the grid as well."""
     planned = {folder / run.folder for run in runs}
     found = {path.parent for path in folder.glob("*/*/seed*/params.json")}
     roots = [folder] if found <= planned else sorted(found & planned)
     page = folder / "page.html"
+    sources = [folder / "results.csv", *(folder / run.folder / MARKER for run in runs)]
+    newest = max((path.stat().st_mtime_ns for path in sources if path.is_file()), default=0)
+    if page.is_file() and page.stat().st_mtime_ns > newest:
+        print(f"Page:    {page}")
+        return
     done = subprocess.run([sys.executable, str(COMPARE / "report.py"), *map(str, roots), "--output", str(page)],
                           check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                           text=True)
@@ -217,7 +223,9 @@ def run_grid(arguments: argparse.Namespace) -> int:
             print("\n".join(table(states_of(runs, folder), folder)), flush=True)
             return subprocess.run([*command, "--dry-run", "--quiet"], check=False).returncode
         forget(runs, folder)
-        return work(Start(grid, runs, folder, at_once), command, lock)
+        # On a cluster SIGTERM would wait for the jobs, which SIGINT cancels.
+        stops_by = signal.SIGINT if on_cluster(arguments.snakemake) else signal.SIGTERM
+        return work(Start(grid, runs, folder, at_once, stops_by), command, lock)
 
 
 def fetch_images(grid: Grid, folder: Path) -> None:
@@ -249,9 +257,10 @@ def work(start: Start, command: list[str], lock: int) -> int:
         return 128 + start.signal
     print(f"\n{(start.folder / 'table.md').read_text(encoding='utf-8')}")
     print(f"Results: {start.folder}/results.csv, table.md, table.tex; in {duration(time.monotonic() - begin)}")
-    write_page(start.folder, start.runs)
-    done = all(state.kind == "done" for state in states_of(start.runs, start.folder))
-    return 0 if done and code == 0 else 1
+    done = [state.kind == "done" for state in states_of(start.runs, start.folder)]
+    if any(done):
+        write_page(start.folder, start.runs)
+    return 0 if all(done) and code == 0 else 1
 
 
 def show_status(arguments: argparse.Namespace) -> int:

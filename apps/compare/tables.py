@@ -23,7 +23,9 @@ class Table:
 def tables_of(runs: Sequence[Run]) -> list[Table]:
     """What the networks reach and cost, then the gains; numbers are text with a minus sign of their own."""
     cells = by_cell(runs)
-    validated = bool(runs) and all(run.validated for run in runs)
+    if not cells:
+        return []
+    validated = all(run.validated for run in runs)
     tables = [Table(reached_caption(validated), ["run", "seeds", "last", "best", "seconds", "MiB"],
                     [[name, seeds_of(group), spread(group, last_accuracy), spread(group, best_accuracy),
                       seconds_of(group), memory_of(group)] for name, group in cells.items()])]

@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Iterator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SECONDS_BETWEEN_LOOKS = 0.2
+SECONDS_BEFORE_TELLING = 0.3
 MARKER = "done"     # says how it was evaluated
 FAILURE = "failed"  # says why, until the next start
 
@@ -34,37 +36,46 @@ class Job:
         self.lock = lock  # the programs hold it, too: it outlives this process where that is killed
         self.child: subprocess.Popen[bytes] | None = None
         self.stopped_by = 0
+        self.told_child = False
         self.parent = os.getppid()
         for number in SIGNALS:
             signal.signal(number, lambda received, _: self.stop(received))
 
     def stop(self, number: int) -> None:
         """The first signal lets the program save; another one, later on, ends it at once."""
-        self.stopped_by = self.stopped_by or number
-        if self.child is not None and self.child.poll() is None:
+        if self.stopped_by and self.child is not None and self.child.poll() is None:
             self.child.send_signal(signal.SIGTERM)
+        self.stopped_by = self.stopped_by or number
+
+    def tell_child(self) -> None:
+        """By SIGHUP, and not at once: Slurm signals the program as well, which ends unsaved by a second signal that is no
+        SIGHUP."""
+        if self.child is not None and not self.told_child:
+            time.sleep(SECONDS_BEFORE_TELLING)
+            self.told_child = True
+            self.child.send_signal(signal.SIGHUP)
 
     def note(self, text: str) -> None:
         self.log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n".encode())
         self.log.flush()
 
     def run(self, command: list[str]) -> int:
-        """The exit code; 128 and the signal if it was stopped before it could start."""
+        """The exit code; 128 and the signal if one stopped it."""
         if self.stopped_by:
             return 128 + self.stopped_by
         self.note(shlex.join(command))
-        # A session of its own, so that a terminal's Ctrl-C reaches it once, from here: a second one ends it unsaved.
+        # A session of its own, so that a terminal's Ctrl-C reaches it once, from here.
         self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
                                       start_new_session=True, pass_fds=(self.lock,))
-        if self.stopped_by:  # in between
-            self.child.send_signal(signal.SIGTERM)
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                code = self.child.wait(timeout=1)
+                code = self.child.wait(timeout=SECONDS_BETWEEN_LOOKS)
                 return code if code >= 0 else 128 - code
             if os.getppid() != self.parent and not self.stopped_by:
                 self.note("whoever started this is gone: stopping")
                 self.stop(signal.SIGTERM)
+            if self.stopped_by:
+                self.tell_child()
 
 
 @contextlib.contextmanager
@@ -105,7 +116,7 @@ def work(plan: dict[str, Any], run: dict[str, Any], lock: int) -> int:
         if code != 0 and not job.stopped_by:
             replace_file(folder / FAILURE, f"exit code {code}: {last_line(folder / 'job.log')}\n")
         job.note(f"exit code {code}")
-    return code
+    return 128 + job.stopped_by if code and job.stopped_by else code
 
 
 def main() -> int:
