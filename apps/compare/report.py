@@ -40,12 +40,12 @@ def facts(study: Study) -> str:
     seeds = {run.seed for run in study.runs}
     words = (f"{listing(datasets)}; {count(len(study.runs), 'run')} of {count(len(study.configurations), 'configuration')}"
              f", {count(len(seeds), 'seed')}.")
-    unfinished = [run_name(run) for run in study.runs if not run.complete]
-    if unfinished:
-        rest = "; and others" if len(unfinished) > 6 else ""
-        words += f" Not at their end yet: {'; '.join(unfinished[:6])}{rest}."
-    if study.begun:
-        words += f" {count(len(study.begun), 'run has', 'runs have')} no finished epoch and are left out."
+    if study.unfinished:
+        rest = "; and others" if len(study.unfinished) > 4 else ""
+        words += (f" Left out, because not at their end: {count(len(study.unfinished), 'run')} "
+                  f"({'; '.join(map(run_name, study.unfinished[:4]))}{rest}).")
+    if not any(run.complete for run in study.runs):
+        words += " No run is at its end yet."
     return words
 
 

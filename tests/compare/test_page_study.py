@@ -65,6 +65,14 @@ class Roles(unittest.TestCase):
                          ["resnet8 kd, generous resnet14 (Tn 1.0)", "resnet8 kd, generous resnet14 (Tn 2.0)"])
         self.assertIs(study.comparisons[0].standard, study.comparisons[1].standard)
 
+    def test_runs_that_are_not_at_their_end_are_left_out(self):
+        def interrupted(folder: Path) -> None:
+            edit(folder / "kd_of_generous_2/params.json", num_epochs=9)
+        study = study_of(interrupted, methods=("kd",))
+        self.assertEqual([(run.stage, run.seed) for run in study.unfinished], [("student", 2)])
+        self.assertEqual(study.generous_gain(study.comparisons[0]).count, 2)
+        self.assertIn("Left out, because not at their end: 1 run (resnet8 kd of generous resnet14", report.facts(study))
+
     def test_a_student_without_its_counterpart_is_still_shown(self):
         def without_generous(folder: Path) -> None:
             for path in folder.glob("*generous*/params.json"):
@@ -196,7 +204,7 @@ class Reports(unittest.TestCase):
     def test_maps_are_the_mean_over_seeds(self):
         maps_of = maps._student_maps(self.study)
         self.assertEqual([title for title, _, _ in maps_of],
-                         ["resnet8 kd of standard resnet14 − teacher", "resnet8 kd of generous resnet14 − teacher"])
+                         ["resnet8 kd of standard resnet14", "resnet8 kd of generous resnet14"])
         one, other = (Report(run.report).class_logit_differences for run in self.study.comparisons[0].standard.runs)
         self.assertAlmostEqual(maps_of[0][2][3, 7], (one[3, 7] + other[3, 7]) / 2)
 

@@ -63,10 +63,10 @@ def verdict_of_all(gains: list[Gain], mean: Gain | None) -> tuple[str, str]:
         return ("Yes" if better else "No"), f"in all of {len(gains)} comparisons, {parts[0].split(' ', 2)[2]}.{on_average}"
     if better and worse:
         return "It depends", sentence + on_average
-    if mean and mean.clear:
-        return "On average, yes" if mean.mean > 0 else "On average, no", sentence + on_average
     if not better and not worse:
         sentence = f"in none of {len(gains)} comparisons does the interval of the gain leave zero out."
+    if mean and mean.clear:
+        return "On average, yes" if mean.mean > 0 else "On average, no", sentence + on_average.replace(" On", " But on", 1)
     return "Cannot tell", sentence + on_average
 
 

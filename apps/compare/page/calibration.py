@@ -67,11 +67,10 @@ def _diagram(title: str, part: list[tuple[str, Configuration]]) -> Figure | None
         axes.set_xlim(0, 101)
         axes.set_ylim(0, 101)
         axes.set_aspect("equal")
-        axes.set_title(theme.shortened(title))
         axes.set_xlabel("confidence [%]")
         axes.set_ylabel("accuracy [%]")
         axes.grid(True)
-        return theme.figure(canvas, f"Accuracy by confidence, {title}: {', '.join(words)}")
+        return theme.figure(canvas, f"Accuracy by confidence, {title}: {', '.join(words)}", title)
 
 
 def _marks(role: str) -> dict:

@@ -98,19 +98,18 @@ def _figure(title: str, configurations: list[tuple[str, Configuration]], column:
         margin = 0.06 * (max(highs) - min(lows)) or 0.5
         axes.set_ylim(min(lows) - margin, max(highs) + margin)
         _mark_drops(axes, configurations[0][1].runs[0])
-        axes.set_title(theme.shortened(title))
         axes.set_xlabel("epoch")
         axes.set_ylabel(quantity)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(True)
-        return theme.figure(canvas, f"{quantity} by epoch, {title}; in the last epoch: {', '.join(words)}")
+        return theme.figure(canvas, f"{quantity} by epoch, {title}; in the last epoch: {', '.join(words)}", title)
 
 
 def _mark_drops(axes, run: Run) -> None:
     for epoch, rate in drops(run) or []:
         axes.axvline(epoch - 0.5, color="#777777", linewidth=0.9, linestyle=(0, (1, 2)))
         axes.annotate(f"{rate:g}", (epoch - 0.5, 0.02), (3, 0), xycoords=("data", "axes fraction"),
-                      textcoords="offset points", fontsize=7.5, color="#555555", va="bottom")
+                      textcoords="offset points", fontsize=7.5, color="#555555", va="bottom").set_in_layout(False)
 
 
 def minutes(run: Run) -> numpy.ndarray | None:
@@ -154,7 +153,6 @@ def _timed(title: str, timed: list[tuple[str, Run]]) -> Figure:
         low, high = min(part.min() for part in settled), max(part.max() for part in settled)
         axes.set_ylim(low - 0.06 * (high - low) - 0.01, high + 0.06 * (high - low) + 0.01)
         axes.set_xlim(left=0)
-        axes.set_title(theme.shortened(title))
         axes.set_xlabel("minutes")
         axes.set_ylabel("top-1, test [%]")
         axes.grid(True)
@@ -162,4 +160,4 @@ def _timed(title: str, timed: list[tuple[str, Run]]) -> Figure:
         for role, run in timed:
             spent.setdefault(role, []).append(minutes(run)[-1])
         words = ", ".join(f"{role} {numpy.mean(times):.2g}" for role, times in spent.items())
-        return theme.figure(canvas, f"Test accuracy by minutes, {title}; minutes of a whole run: {words}")
+        return theme.figure(canvas, f"Test accuracy by minutes, {title}; minutes of a whole run: {words}", title)

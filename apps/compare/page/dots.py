@@ -41,7 +41,9 @@ def figures(groups: list[Group], quantity: str, alt: str, reference: tuple[float
     of the values, common to all figures of these groups. Groups without rows are left out."""
     groups = [group for group in groups if group.rows]
     span = span or span_of(groups, include=reference)
-    parts = [groups[i:i + GROUPS_A_PANEL] for i in range(0, len(groups), GROUPS_A_PANEL)]
+    panels = -(-len(groups) // GROUPS_A_PANEL)
+    size = -(-len(groups) // panels) if panels else 1
+    parts = [groups[i:i + size] for i in range(0, len(groups), size)]
     return [_figure(part, quantity, alt, reference, span) for part in parts]
 
 
@@ -64,8 +66,8 @@ def _figure(groups: list[Group], quantity: str, alt: str, reference: tuple[float
         y = 0.0
         for group in groups:
             axes.annotate(group.name, (0, y + TITLE / 2), (2, 0), xycoords=("axes fraction", "data"),
-                          textcoords="offset points", va="center", fontsize=8.5, fontweight="bold",
-                          annotation_clip=False)
+                          textcoords="offset points", va="center", fontsize=8, fontweight="bold",
+                          annotation_clip=False).set_in_layout(False)
             y += TITLE
             for row in group.rows:
                 _row(axes, y + ROW / 2 - 2, row)

@@ -82,9 +82,9 @@ def _figure(title: str, run: Run) -> Figure:
             middle = numpy.median(points[labels == label], axis=0)
             axes.text(*middle, theme.shortened(report.classes[int(label)], 16), fontsize=7.5, ha="center",
                       va="center", color=COLOURS[i], fontweight="bold",
-                      bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.8})
+                      bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.8}).set_in_layout(False)
+        axes.margins(0.08)
         axes.set_axis_off()
-        axes.set_title(title)
         others = f"; {count(len(present) - CLASSES, 'further class', 'further classes')} grey" \
             if len(present) > CLASSES else ""
-        return theme.figure(canvas, f"t-SNE map of the pooled features of {len(labels)} images, {title}{others}")
+        return theme.figure(canvas, f"t-SNE map of the pooled features of {len(labels)} images, {title}{others}", title)

@@ -37,7 +37,7 @@ def _teacher_maps(study: Study) -> list[tuple[str, list[str], numpy.ndarray]]:
                  if run.teacher and run.teacher.report]
         values = [one.class_logits - other.class_logits for one, other in pairs if one.classes == other.classes]
         if values:
-            maps.append((f"{generous.name} − its standard teacher", pairs[0][0].classes, numpy.mean(values, axis=0)))
+            maps.append((generous.name, pairs[0][0].classes, numpy.mean(values, axis=0)))
     return maps
 
 
@@ -48,7 +48,7 @@ def _student_maps(study: Study) -> list[tuple[str, list[str], numpy.ndarray]]:
             reports = reports_of(student.runs) if student else []
             values = [found for report in reports if (found := report.class_logit_differences) is not None]
             if values:
-                maps.append((f"{student.name} − teacher", reports[0].classes, numpy.mean(values, axis=0)))
+                maps.append((student.name, reports[0].classes, numpy.mean(values, axis=0)))
     return maps
 
 
@@ -101,8 +101,8 @@ def _draw_all(made: Section, maps: list[tuple[str, list[str], numpy.ndarray]], u
 def draw(title: str, values: numpy.ndarray, classes: list[str], limit: float, unit: str, alt: str) -> Figure:
     """values: {classes, classes}, nan where there is none; limit: where the scale's colours end."""
     k = len(classes)
-    width = 590 if k > SMALL else theme.PANEL
-    with theme.panel(round(width * 0.93), width) as (canvas, axes):
+    width = 560 if k > SMALL else theme.PANEL
+    with theme.panel(round(width * 0.86), width) as (canvas, axes):
         image = axes.imshow(values, cmap=theme.DIFFERENCES, norm=TwoSlopeNorm(0, -limit, limit), interpolation="nearest")
         step = 1 if k <= NAMED else 5 if k <= SMALL else 10
         ticks = range(0, k, step)
@@ -114,8 +114,7 @@ def draw(title: str, values: numpy.ndarray, classes: list[str], limit: float, un
         if k <= NUMBERED:
             _write_numbers(axes, values, limit)
         canvas.colorbar(image, ax=axes, shrink=0.8, pad=0.02, label=unit).outline.set_visible(False)
-        axes.set_title(theme.shortened(title, 52), x=-0.2 if k <= NAMED else 0)
-        return theme.figure(canvas, f"{alt}: {_extremes(values, classes, unit)}", large=k > SMALL)
+        return theme.figure(canvas, f"{alt}: {_extremes(values, classes, unit)}", title, large=k > SMALL)
 
 
 def _write_numbers(axes, values: numpy.ndarray, limit: float) -> None:
@@ -124,7 +123,7 @@ def _write_numbers(axes, values: numpy.ndarray, limit: float) -> None:
     for (row, column), value in numpy.ndenumerate(values):
         if numpy.isfinite(value):
             axes.text(column, row, minus(f"{value:.{digits}f}"), ha="center", va="center", fontsize=5.6,
-                      color="white" if abs(value) > 0.6 * limit else "#222222")
+                      color="white" if abs(value) > 0.6 * limit else "#222222").set_in_layout(False)
 
 
 def _extremes(values: numpy.ndarray, classes: list[str], unit: str) -> str:

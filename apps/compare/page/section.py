@@ -10,7 +10,8 @@ class Figure:
     width: int    # pixels of the page at which its letters have the page's size
     height: int
     alt: str
-    large: bool = False   # wider than a panel
+    title: str = ""      # above it
+    large: bool = False  # wider than a panel
 
 
 @dataclass(frozen=True)

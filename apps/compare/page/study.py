@@ -40,14 +40,17 @@ class Comparison:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """Runs that have an epoch behind them; begun: those that have none."""
+    """The runs to compare, and those that are left out."""
     runs: list[Run]
-    begun: list[Run] = field(default_factory=list)
+    unfinished: list[Run] = field(default_factory=list)
 
     @classmethod
     def of(cls, runs: Iterable[Run]) -> "Study":
+        """Of those that are at their end: others' last epochs are not comparable. Where none is, of all that have an
+        epoch behind them."""
         found = list(runs)
-        return cls([run for run in found if run.epochs], [run for run in found if not run.epochs])
+        chosen = [run for run in found if run.epochs and run.complete] or [run for run in found if run.epochs]
+        return cls(chosen, [run for run in found if run not in chosen])
 
     @cached_property
     def validated(self) -> bool:

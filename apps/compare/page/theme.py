@@ -44,12 +44,12 @@ LARGEST_SVG = 120_000    # bytes: above, a PNG may be smaller
 
 STYLE = {
     "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica"],
-    "font.size": 8.5, "axes.titlesize": 9, "axes.labelsize": 8.5, "xtick.labelsize": 8, "ytick.labelsize": 8,
+    "font.size": 8.5, "axes.labelsize": 8.5, "xtick.labelsize": 8, "ytick.labelsize": 8,
     "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#888888", "axes.linewidth": 0.7,
     "axes.grid": False, "grid.color": "#e2e2e2", "grid.linewidth": 0.6, "axes.axisbelow": True,
     "xtick.color": "#444444", "ytick.color": "#444444", "axes.labelcolor": "#222222", "text.color": "#1a1a1a",
     "lines.linewidth": 1.5, "lines.markersize": 5.5, "svg.fonttype": "none", "svg.hashsalt": "generous",
-    "axes.titlelocation": "left", "axes.unicode_minus": True,
+    "axes.unicode_minus": True,
 }
 
 
@@ -65,7 +65,7 @@ def panel(height: int, width: int = PANEL) -> Iterator[tuple[Canvas, Axes]]:
         yield canvas, canvas.subplots()
 
 
-def figure(canvas: Canvas, alt: str, large: bool = False) -> Figure:
+def figure(canvas: Canvas, alt: str, title: str = "", large: bool = False) -> Figure:
     """The finished figure: SVG, or PNG of twice the page's pixels where that is the smaller one of the two.
     Throws EmptyPlot if axes have nothing finite in them. The same figure gives the same bytes."""
     for axes in canvas.axes:
@@ -78,7 +78,7 @@ def figure(canvas: Canvas, alt: str, large: bool = False) -> Figure:
             picture = _saved(canvas, "png", dpi=192)
             if len(picture) < len(content):
                 kind, content = "png", picture
-    return Figure(data_uri(kind, content), width, height, alt, large)
+    return Figure(data_uri(kind, content), width, height, alt, title, large)
 
 
 def _saved(canvas: Canvas, kind: str, **settings) -> bytes:
@@ -111,7 +111,7 @@ def legend_mark(role: str) -> dict:
             "marker": style.marker, "dashes": style.svg_dashes}
 
 
-def shortened(name: str, letters: int = 50) -> str:
-    """To fit above a row or a panel, without its middle: names often differ in their ends."""
+def shortened(name: str, letters: int = 46) -> str:
+    """To fit above a row, without its middle: names often differ in their ends."""
     end = letters * 2 // 5
     return name if len(name) <= letters else f"{name[:letters - end - 1]}…{name[-end:]}"
