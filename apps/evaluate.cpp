@@ -50,8 +50,8 @@ struct Settings {
 
 /// Networks, and the images that they are measured on.
 struct Subject {
-  Device device;
-  DType dtype;
+  Device device = Device::cpu;
+  DType dtype = DType::f32;
   Dataset dataset;
   DatasetInfo info;  ///< normalises the images as the network is used to
   TrainedNetwork trained;
@@ -62,18 +62,14 @@ struct Subject {
 };
 
 Subject load(Settings& settings) {
-  const Device device = set_up_device(settings.device);
-  Subject subject{.device = device,
-                  .dtype = choose_dtype(settings.dtype.dtype, device),
-                  .dataset = {},
-                  .info = {},
-                  .trained = {},
-                  .teacher = {}};
+  Subject subject;
+  subject.device = set_up_device(settings.device);
+  subject.dtype = choose_dtype(settings.dtype.dtype, subject.device);
   const WeightFinder finder{{}, [](const auto& run) { return program_of_run(stages, run); }};
   const std::filesystem::path file = finder.find("weights", settings.weights);
   subject.dataset = load_images(settings.images, settings.split == "train" ? Split::train : Split::test);
   subject.info = settings.images.info(subject.channels());
-  const ModelOptions options = model_options(subject.dataset, 0, device);
+  const ModelOptions options = model_options(subject.dataset, 0, subject.device);
   WeightsOrigin wanted{.classes = subject.dataset.classes};
   if (settings.images.normalisation != from_weights) wanted.normalisation = subject.normalisation();
   subject.trained = load_network(settings.model, options, file, wanted);

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "tests/apps/program_runs.h"
@@ -96,16 +97,18 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("evaluate on the GPU prints the CPU's accuracy") {
+TEST_CASE("evaluate on the GPU prints and reports what it does on the CPU") {
   const TemporaryFolder folder;
   make_images(folder / "images");
   check_completes("train_standard", small_run(folder / "images", folder / "run") +
                                         Arguments{"--num_epochs", "1", "--learning_rate", "0.01"} + on_cpu);
+  const std::string weights = (folder / "run/best_model.safetensors").string();
   const auto evaluated = [&](const std::string& device) {
     const Finished finished =
-        run_app("evaluate", {"--model_name", "resnet8", "--weights",
-                             (folder / "run/best_model.safetensors").string(), "--dataset", "class_folders",
-                             "--data_dir", (folder / "images").string(), "--device", device});
+        run_app("evaluate",
+                {"--model_name", "resnet8", "--weights", weights, "--dataset", "class_folders", "--data_dir",
+                 (folder / "images").string(), "--device", device, "--report", (folder / device).string(),
+                 "--report_features", "4", "--teacher_model", "resnet8", "--teacher_resume", weights});
     CAPTURE(finished.err);
     REQUIRE(finished.exit_code == 0);
     return finished.out;
@@ -116,4 +119,14 @@ TEST_CASE("evaluate on the GPU prints the CPU's accuracy") {
     return text.substr(at, text.find('\n', at) - at);
   };
   CHECK(line(evaluated("cuda"), "top-1") == line(evaluated("cpu"), "top-1"));
+  const auto report = [&](const std::string& device) {
+    return nlohmann::json::parse(read_file(folder / device / "report.json"));
+  };
+  for (const char* key : {"loss", "logit_deviation", "non_target_entropy"})
+    CHECK(report("cuda")[key].get<double>() ==
+          doctest::Approx(report("cpu")[key].get<double>()).epsilon(1e-4));
+  CHECK(report("cuda")["teacher"]["agreement"] == 100.0);
+  CHECK(report("cuda")["teacher"]["kl"].get<double>() < 1e-6);
+  CHECK(csv_rows(folder / "cuda" / "features.csv").size() == 5);
+  CHECK(csv_rows(folder / "cuda" / "features.csv")[1] != csv_rows(folder / "cuda" / "features.csv")[2]);
 }
