@@ -26,10 +26,10 @@ def section(study: Study) -> Section:
         last = groups_of(study, lambda run: run.last().accuracy)
         best = groups_of(study, lambda run: run.best().accuracy)
         span = dots.span_of(last, best)
-        made.figures.append([])
-        for groups, words in ((last, "last epoch"), (best, f"best epoch{optimistic}")):
-            made.figures[-1] += dots.figures(groups, f"top-1 of the {what} [%], {words}",
-                                         f"Test accuracy of the {what}, {words}, in percent", span=span)
+        both = [dots.figures(groups, f"top-1 of the {what} [%], {words}",
+                             f"Test accuracy of the {what}, {words}, in percent", span=span)
+                for groups, words in ((last, "last epoch"), (best, f"best epoch{optimistic}"))]
+        made.figures += both if len(both[0]) > 1 else [both[0] + both[1]]
     return made
 
 
@@ -45,8 +45,8 @@ def teacher_groups(study: Study, measure: Callable[[Run], float | None]) -> list
     for standard in study.of_role("standard teacher"):
         pupils = [each for each in study.of_role("generous teacher")
                   if any(run.teacher in standard.runs for run in each.runs)]
-        groups.append(dots.Group(theme.shortened(standard.name), rows_of([("standard teacher", standard)], measure)))
-        groups += [dots.Group(theme.shortened(each.name), rows_of([("generous teacher", each)], measure))
+        groups.append(dots.Group(standard.name, rows_of([("standard teacher", standard)], measure)))
+        groups += [dots.Group(each.name, rows_of([("generous teacher", each)], measure))
                    for each in pupils]
     return groups
 
@@ -55,8 +55,8 @@ def student_groups(study: Study, measure: Callable[[Run], float | None]) -> list
     """A group for each comparison; before them networks that no student is compared with."""
     shown = {id(each) for comparison in study.comparisons for each in comparison.configurations}
     others = [each for each in study.of_role("alone", "student of another teacher") if id(each) not in shown]
-    groups = [dots.Group(theme.shortened(each.name), rows_of([(each.role, each)], measure)) for each in others]
-    return groups + [dots.Group(theme.shortened(each.name), rows_of(by_role(each), measure))
+    groups = [dots.Group(each.name, rows_of([(each.role, each)], measure)) for each in others]
+    return groups + [dots.Group(each.name, rows_of(by_role(each), measure))
                      for each in study.comparisons]
 
 
@@ -88,7 +88,7 @@ def benefit(study: Study) -> Section:
                 pairs = [(run, alone(run, study.runs)) for run in student.runs]
                 values = [study.accuracy(run) - study.accuracy(other) for run, other in pairs if other]
                 rows.append(dots.Row(role, values, (gain.low, gain.high) if gain.low is not None else None))
-        groups.append(dots.Group(theme.shortened(comparison.name), rows))
+        groups.append(dots.Group(comparison.name, rows))
     made.figures.append(dots.figures(groups, "gain over the student alone [points]",
                                 "Gain over the student alone, in points", reference=(0.0, "alone")))
     if not made.figures[0]:

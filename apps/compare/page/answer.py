@@ -1,7 +1,7 @@
 """The beginning of the page: the answer in a sentence, and what it rests on."""
 from dataclasses import dataclass, field
 
-from page import dots, theme
+from page import dots
 from page.section import Cell, Figure, Table, count, listing, minus, number, text
 from page.study import Comparison, Configuration, Study
 from summary import Gain, counterpart, estimate, gain_of
@@ -156,7 +156,7 @@ def gain_figures(study: Study, compared: list[tuple[Comparison, Gain]]) -> list[
     groups = []
     for comparison, gain in compared:
         bar = (gain.low, gain.high) if gain.low is not None else None
-        groups.append(dots.Group(theme.shortened(comparison.name),
+        groups.append(dots.Group(comparison.name,
                                  [dots.Row("student of generous", list(seed_gains(study, comparison).values()), bar)]))
     return dots.figures(groups, "gain of the generous teacher's student [points]",
                         "Gain of the generous over the standard teacher's student, in points",

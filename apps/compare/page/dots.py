@@ -1,5 +1,6 @@
 """Dot plots: a row for each configuration, a small dot for each seed, a large mark for the mean and a bar for its
 spread. Names stand above their rows, so that the plot is as wide as a narrow screen."""
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,7 +11,8 @@ from page import theme
 from page.section import Figure, count
 
 GROUPS_A_PANEL = 12   # more make a further figure: beside it on a wide screen, below it on a narrow one
-ROW, TITLE = 20, 20   # pixels
+LETTERS = 50          # of a name in a line
+ROW, LINE = 20, 13    # pixels: of a row, of a line of a name
 BELOW = 7             # so far below the mean are the seeds
 
 
@@ -61,14 +63,15 @@ def span_of(groups: list[Group], *more: list[Group], include: tuple[float, str] 
 
 def _figure(groups: list[Group], quantity: str, alt: str, reference: tuple[float, str] | None,
             span: tuple[float, float]) -> Figure:
-    height = sum(TITLE + ROW * len(group.rows) for group in groups)
+    names = [textwrap.wrap(group.name, LETTERS) for group in groups]
+    height = sum(title_height(lines) + ROW * len(group.rows) for lines, group in zip(names, groups))
     with theme.panel(height + 58) as (canvas, axes):
         y = 0.0
-        for group in groups:
-            axes.annotate(group.name, (0, y + TITLE / 2), (2, 0), xycoords=("axes fraction", "data"),
-                          textcoords="offset points", va="center", fontsize=8, fontweight="bold",
-                          annotation_clip=False).set_in_layout(False)
-            y += TITLE
+        for lines, group in zip(names, groups):
+            axes.annotate("\n".join(lines), (0, y + title_height(lines) / 2), (2, 0),
+                          xycoords=("axes fraction", "data"), textcoords="offset points", va="center", fontsize=8,
+                          fontweight="bold", annotation_clip=False).set_in_layout(False)
+            y += title_height(lines)
             for row in group.rows:
                 _row(axes, y + ROW / 2 - 2, row)
                 y += ROW
@@ -85,6 +88,10 @@ def _figure(groups: list[Group], quantity: str, alt: str, reference: tuple[float
                           textcoords="offset points", fontsize=7.5, color="#555555", annotation_clip=False,
                           ha="right" if reference[0] > numpy.mean(span) else "left")
         return theme.figure(canvas, f"{alt}: {describe(groups)}")
+
+
+def title_height(lines: list[str]) -> int:
+    return LINE * len(lines) + 7
 
 
 def _row(axes, y: float, row: Row) -> None:

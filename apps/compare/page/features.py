@@ -80,7 +80,7 @@ def _figure(title: str, run: Run) -> Figure:
             axes.plot(*mine.T, MARKS[i], color=COLOURS[i], markersize=3, alpha=0.8, markeredgewidth=0)
         for i, label in enumerate(named):
             middle = numpy.median(points[labels == label], axis=0)
-            axes.text(*middle, theme.shortened(report.classes[int(label)], 16), fontsize=7.5, ha="center",
+            axes.text(*middle, report.classes[int(label)][:16], fontsize=7.5, ha="center",
                       va="center", color=COLOURS[i], fontweight="bold",
                       bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.8}).set_in_layout(False)
         axes.margins(0.08)

@@ -109,9 +109,3 @@ def legend_mark(role: str) -> dict:
     style = ROLES[role]
     return {"name": style.name, "colour": style.colour, "fill": style.colour if style.filled else "white",
             "marker": style.marker, "dashes": style.svg_dashes}
-
-
-def shortened(name: str, letters: int = 46) -> str:
-    """To fit above a row, without its middle: names often differ in their ends."""
-    end = letters * 2 // 5
-    return name if len(name) <= letters else f"{name[:letters - end - 1]}…{name[-end:]}"

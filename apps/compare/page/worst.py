@@ -55,7 +55,7 @@ def _table(comparison: Comparison) -> Table:
                                                             columns.values())]
         if both:
             row.append(number(columns["student of generous"][label] - columns["student of standard"][label], "{:+.1f}"))
-        rows.append([*row, text(_taken_for(report, label)), _pictures(report, label)])
+        rows.append([*row, text(_taken_for(report, label), mark="line"), _pictures(report, label)])
     names = {"alone": "alone", "student of standard": "of standard", "student of generous": "of generous"}
     heads = ["class", *(names[role] for role in columns), *(["gain"] if both else []), "taken for", "worst images"]
     left_out = f", the worst {len(worst)} of {len(mean)} classes" if len(worst) < len(mean) else ""
@@ -80,4 +80,4 @@ def _pictures(report: Report, label: int) -> Cell:
                 taken = report.classes[int(predicted)]
                 thumbnails.append(Thumbnail(data_uri("png", content), f"image {int(image)}, taken for {taken} with "
                                                                       f"{100 * confidence:.0f} %"))
-    return Cell("" if thumbnails else "none among the worst", thumbnails=tuple(thumbnails))
+    return Cell("" if thumbnails else "none among the worst", mark="line", thumbnails=tuple(thumbnails))
