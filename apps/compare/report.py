@@ -30,16 +30,16 @@ def sections(study: Study, roots: list[Path], arguments: list[str]) -> list[Sect
     return [accuracy.section(study), accuracy.benefit(study), curves.accuracy(study), curves.loss(study),
             logits.spread(study), logits.entropy(study), logits.agreement(study), maps.differences(study),
             calibration.section(study), maps.confusions(study), worst.section(study), features.section(study),
-            curves.speed(study), cost.section(study), provenance.differences(study), provenance.versions(study),
-            provenance.commands(study, roots, arguments)]
+            curves.speed(study), cost.section(study), provenance.differences(study),
+            provenance.versions(study), provenance.commands(study, roots, arguments)]
 
 
 def facts(study: Study) -> str:
     """What the page is about, in a line."""
     datasets = sorted({str(run.params.get("dataset", "?")) for run in study.runs})
     seeds = {run.seed for run in study.runs}
-    words = (f"{listing(datasets)}; {count(len(study.runs), 'run')} of {count(len(study.configurations), 'configuration')}"
-             f", {count(len(seeds), 'seed')}.")
+    words = (f"{listing(datasets)}; {count(len(study.runs), 'run')} of "
+             f"{count(len(study.configurations), 'configuration')}, {count(len(seeds), 'seed')}.")
     if study.unfinished:
         rest = "; and others" if len(study.unfinished) > 4 else ""
         words += (f" Left out, because not at their end: {count(len(study.unfinished), 'run')} "
@@ -52,12 +52,12 @@ def facts(study: Study) -> str:
 def render(study: Study, roots: list[Path], arguments: list[str]) -> str:
     """The page. The same runs give the same bytes."""
     folder = Path(__file__).parent / "page"
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), autoescape=True, trim_blocks=True,
-                                     lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), autoescape=True,
+                                     trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     environment.filters["legend_mark"] = theme.legend_mark
     return environment.get_template("page.html.j2").render(
-        title=TITLE, css=(folder / "page.css").read_text(encoding="utf-8"), answer=answer(study), facts=facts(study),
-        sections=sections(study, roots, arguments))
+        title=TITLE, css=(folder / "page.css").read_text(encoding="utf-8"), answer=answer(study),
+        facts=facts(study), sections=sections(study, roots, arguments))
 
 
 def write(path: Path, content: str) -> None:
@@ -75,8 +75,10 @@ def write(path: Path, content: str) -> None:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="report.py", description=__doc__.split("\n", 1)[0])
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUNS", help="a folder with runs somewhere below it")
-    parser.add_argument("--output", type=Path, metavar="FILE.html", help="default: page.html in the first folder")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUNS",
+                        help="a folder with runs somewhere below it")
+    parser.add_argument("--output", type=Path, metavar="FILE.html",
+                        help="default: page.html in the first folder")
     given = parser.parse_args(arguments)
     output = given.output or given.runs[0] / "page.html"
     try:
@@ -85,8 +87,8 @@ def main(arguments: list[str]) -> int:
                            f"{output.parent}: there is no such folder to write the page into")
         study = Study.of(find_runs(given.runs))
         if not study.runs:
-            raise RunError(f"{given.runs[0]}: no run with a finished epoch below it; a run is a folder with params.json "
-                           "and metrics.csv")
+            raise RunError(f"{given.runs[0]}: no run with a finished epoch below it; a run is a folder with "
+                           f"params.json and metrics.csv")
         write(output, render(study, given.runs, arguments))
     except RunError as error:
         print(f"report: {error}", file=sys.stderr)

@@ -1,4 +1,5 @@
-"""A headless Chromium, told what to do over its debugging pipe (DevTools protocol, messages that end in a zero byte)."""
+"""A headless Chromium, told what to do over its debugging pipe (DevTools protocol, messages that end in a
+zero byte)."""
 import base64
 import json
 import os
@@ -10,9 +11,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-FLAGS = ["--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-         "--no-first-run", "--disable-extensions", "--disable-background-networking", "--disable-component-update",
-         "--disable-sync", "--hide-scrollbars", "--force-color-profile=srgb", "about:blank"]
+FLAGS = ["--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu",
+         "--disable-dev-shm-usage", "--no-first-run", "--disable-extensions",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync",
+         "--hide-scrollbars", "--force-color-profile=srgb", "about:blank"]
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
 
 class BrowserError(Exception):
@@ -20,10 +23,11 @@ class BrowserError(Exception):
 
 
 class Browser:
-    """A context: one page of one browser process. `complaints` collects what its console says, errors and warnings."""
+    """A context: one page of one browser process. `complaints` collects what its console says, errors and
+    warnings."""
 
     def __init__(self, seconds: float = 60):
-        program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+        program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
         if not program:
             raise BrowserError("chromium is not installed (Debian's package chromium)")
         self._program, self._seconds = program, seconds
@@ -117,11 +121,13 @@ class Browser:
 
     def open(self, file: Path, width: int, height: int = 900) -> None:
         """Shows a file in a window of that size and waits until its images are decoded."""
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
+                  mobile=False)
         self.call("Page.navigate", url=file.resolve().as_uri())
-        self.evaluate("new Promise(done => document.readyState === 'complete' ? done() : addEventListener('load', done))"
-                      ".then(() => Promise.allSettled([...document.images].map(image => image.decode())))"
-                      ".then(() => null)")
+        self.evaluate("new Promise(done => document.readyState === 'complete' ? done() : "
+                      "addEventListener('load', done)).then(() => "
+                      "Promise.allSettled([...document.images].map(image => image.decode()))).then(() => "
+                      "null)")
 
     def evaluate(self, script: str) -> Any:
         """The value of a script in the page, of a promise what it becomes."""
@@ -133,9 +139,11 @@ class Browser:
 
     def picture(self, whole: bool = True) -> bytes:
         """PNG of the whole page, or of its window."""
-        return base64.b64decode(self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"])
+        taken = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+        return base64.b64decode(taken["data"])
 
     def pdf(self) -> bytes:
         """As printed on A4."""
-        return base64.b64decode(self.call("Page.printToPDF", paperWidth=8.27, paperHeight=11.69, printBackground=False,
-                                          preferCSSPageSize=True)["data"])
+        printed = self.call("Page.printToPDF", paperWidth=8.27, paperHeight=11.69, printBackground=False,
+                            preferCSSPageSize=True)
+        return base64.b64decode(printed["data"])

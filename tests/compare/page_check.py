@@ -3,9 +3,9 @@
 
     python3 tests/compare/page_check.py [RUNS_FOLDER] [--pictures FOLDER]
 
-Without a folder it makes one, of invented runs. Fails on what the console complains of, a request to the network, an
-image that is empty or has no size, text or tables that stick out to the side, and missing sections. --pictures keeps the
-pictures of both widths and the PDF."""
+Without a folder it makes one, of invented runs. Fails on what the console complains of, a request to the
+network, an image that is empty or has no size, text or tables that stick out to the side, and missing
+sections. --pictures keeps the pictures of both widths and the PDF."""
 import argparse
 import re
 import subprocess
@@ -19,8 +19,8 @@ from browser import Browser, BrowserError
 ROOT = Path(__file__).resolve().parents[2]
 WIDTHS = (400, 1400)
 SECTIONS = ("accuracy", "benefit", "accuracy-curves", "loss-curves", "logit-deviation", "non-target-entropy",
-            "agreement", "class-logits", "calibration", "confusions", "worst-classes", "features", "speed", "cost",
-            "settings", "versions", "commands")
+            "agreement", "class-logits", "calibration", "confusions", "worst-classes", "features", "speed",
+            "cost", "settings", "versions", "commands")
 
 # What is wrong with the page, as a list of sentences.
 INSPECTION = """(() => {
@@ -28,7 +28,8 @@ INSPECTION = """(() => {
   if (root.scrollWidth > innerWidth) {
     const wide = [...document.body.querySelectorAll('*')].filter(each =>
         each.getBoundingClientRect().right > innerWidth + 0.5 && !each.closest('.scroll'));
-    wrong.push(`the page is ${root.scrollWidth} pixels wide: ${wide.slice(0, 3).map(each => each.outerHTML.slice(0, 90))}`);
+    const found = wide.slice(0, 3).map(each => each.outerHTML.slice(0, 90));
+    wrong.push(`the page is ${root.scrollWidth} pixels wide: ${found}`);
   }
   const canvas = document.createElement('canvas'), context = canvas.getContext('2d', {willReadFrequently: true});
   for (const image of document.images) {
@@ -60,8 +61,8 @@ INSPECTION = """(() => {
 
 
 def make_page(runs: Path, page: Path) -> Path:
-    subprocess.run([sys.executable, "-W", "error", str(ROOT / "apps/compare/report.py"), str(runs), "--output", str(page)],
-                   check=True, stdout=subprocess.DEVNULL)
+    program = [sys.executable, "-B", "-W", "error", str(ROOT / "apps/compare/report.py")]
+    subprocess.run([*program, str(runs), "--output", str(page)], check=True, stdout=subprocess.DEVNULL)
     return page
 
 

@@ -1,4 +1,5 @@
-"""Folders of runs as the programs and `evaluate --report` leave them, with invented numbers: for tests of the page."""
+"""Folders of runs as the programs and `evaluate --report` leave them, with invented numbers: for tests of
+the page."""
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,12 +8,11 @@ import numpy
 import pandas
 from PIL import Image
 
-LOG = ("2026-01-01 10:00:00  {program}: {model} ({parameters} parameters) on fashion_mnist: 60000 training and 10000 "
-       "test images of 28 x 28 x 1, {classes} classes\n"
-       "2026-01-01 10:00:00  device auto: CPU (oneDNN 2.6.3, AVX-512, 2 threads), f32; sgd, learning rate 0.05; seed "
-       "{seed}; run folder {folder}\n"
-       "2026-01-01 10:09:00  done: best top-1 91.00 % in epoch 3; weights, metrics and log are in {folder}; at most "
-       "{memory} MiB of memory\n")
+LOG = ("2026-01-01 10:00:00  {program}: {model} ({parameters} parameters) on fashion_mnist: 60000 training "
+       "and 10000 test images of 28 x 28 x 1, {classes} classes\n2026-01-01 10:00:00  device auto: CPU "
+       "(oneDNN 2.6.3, AVX-512, 2 threads), f32; sgd, learning rate 0.05; seed {seed}; run folder "
+       "{folder}\n2026-01-01 10:09:00  done: best top-1 91.00 % in epoch 3; weights, metrics and log are in "
+       "{folder}; at most {memory} MiB of memory\n")
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,14 @@ class Made:
 
 
 def make(root: Path, made: Made = Made()) -> None:
-    """A standard and a generous teacher, the student alone and each method's students of both, once a seed."""
+    """A standard and a generous teacher, the student alone and each method's students of both, once a
+    seed."""
     for seed in made.seeds:
         _run(root, made, "standard_teacher", seed, made.teacher, 91.0, {})
         standard = root / f"standard_teacher_{seed}" / "best_model.safetensors"
         _run(root, made, "generous_teacher", seed, made.teacher, 90.7,
-             {"adversarial_model": made.teacher, "adversarial_resume": str(standard), "Tn": 1.0, "alpha": 1.0})
+             {"adversarial_model": made.teacher, "adversarial_resume": str(standard), "Tn": 1.0,
+              "alpha": 1.0})
         _run(root, made, "alone", seed, made.student, 88.0, {})
         for method in made.methods:
             for kind, gain in (("standard", 0.0), ("generous", made.gain)):
@@ -56,13 +58,13 @@ def _run(root: Path, made: Made, name: str, seed: int, model: str, accuracy: flo
     accuracy += float(random.normal(0, 0.15))
     drop = made.epochs * 3 // 4
     common = {"model_name": model, "dataset": "fashion_mnist", "data_dir": "/images", "batch_size": 64,
-              "learning_rate": 0.05, "schedule": [drop], "gamma": 0.1, "seed": seed, "num_epochs": made.epochs,
-              "threads": 1}
+              "learning_rate": 0.05, "schedule": [drop], "gamma": 0.1, "seed": seed,
+              "num_epochs": made.epochs, "threads": 1}
     (folder / "params.json").write_text(json.dumps({**common, **params, **made.settings}, indent=4))
     program = "train_kd" if "teacher_resume" in params else "train_generous" if params else "train_standard"
     (folder / "training.log").write_text(LOG.format(
-        program=program, model=model, parameters=77850 if model == made.student else 174970, classes=made.classes,
-        seed=seed, folder=folder, memory=200 + len(model)))
+        program=program, model=model, parameters=77850 if model == made.student else 174970,
+        classes=made.classes, seed=seed, folder=folder, memory=200 + len(model)))
     _metrics(made, drop, accuracy, random, program).to_csv(folder / "metrics.csv", index=False)
     for weights in ("best_model", "last_model"):
         (folder / f"{weights}.safetensors").write_bytes(b"")
@@ -70,7 +72,8 @@ def _run(root: Path, made: Made, name: str, seed: int, model: str, accuracy: flo
         _report(folder / "report", made, model, accuracy, random, root / teacher if teacher else None)
 
 
-def _metrics(made: Made, drop: int, accuracy: float, random: numpy.random.Generator, program: str) -> pandas.DataFrame:
+def _metrics(made: Made, drop: int, accuracy: float, random: numpy.random.Generator,
+             program: str) -> pandas.DataFrame:
     epoch = numpy.arange(1, made.epochs + 1)
     reached = accuracy - 25 * numpy.exp(-epoch / 1.5) + random.normal(0, 0.1, made.epochs)
     table = pandas.DataFrame({"epoch": epoch, "lr": numpy.where(epoch <= drop, 0.05, 0.005)})
@@ -103,8 +106,8 @@ def _report(folder: Path, made: Made, model: str, accuracy: float, random: numpy
     loss = -numpy.log(odds[numpy.arange(made.images), label])
     deviation = logits.std(axis=1)
     entropy = _non_target_entropy(logits, label)
-    images = pandas.DataFrame({"image": range(made.images), "label": label, "predicted": predicted, "loss": loss,
-                               "confidence": confidence, "logit_mean": logits.mean(axis=1),
+    images = pandas.DataFrame({"image": range(made.images), "label": label, "predicted": predicted,
+                               "loss": loss, "confidence": confidence, "logit_mean": logits.mean(axis=1),
                                "logit_deviation": deviation, "non_target_entropy": entropy})
     correct = predicted == label
     summary = {
@@ -120,8 +123,8 @@ def _report(folder: Path, made: Made, model: str, accuracy: float, random: numpy
         images["teacher_predicted"] = numpy.where(random.random(made.images) < 0.9, predicted, label)
         images["kl"] = random.gamma(1, 0.2, made.images)
         summary["teacher"] = {"model": made.teacher, "weights": str(teacher / "best_model.safetensors"),
-                              "loss": 0.25, "top1": 91.0, "agreement": 90.0 + float(random.normal()), "kl": 0.2,
-                              "class_logit_distance": 1.4}
+                              "loss": 0.25, "top1": 91.0, "agreement": 90.0 + float(random.normal()),
+                              "kl": 0.2, "class_logit_distance": 1.4}
         differences = pandas.DataFrame(random.normal(0, 0.5, (k, k)), columns=names)
         differences.insert(0, "label", names)
         differences.to_csv(folder / "class_logit_differences.csv", index=False)
@@ -139,7 +142,8 @@ def _report(folder: Path, made: Made, model: str, accuracy: float, random: numpy
 
 
 def _non_target_entropy(logits: numpy.ndarray, label: numpy.ndarray) -> numpy.ndarray:
-    others = numpy.delete(logits.ravel(), numpy.arange(len(label)) * logits.shape[1] + label).reshape(len(label), -1)
+    own = numpy.arange(len(label)) * logits.shape[1] + label
+    others = numpy.delete(logits.ravel(), own).reshape(len(label), -1)
     odds = numpy.exp(others - others.max(axis=1, keepdims=True))
     odds /= odds.sum(axis=1, keepdims=True)
     return -(odds * numpy.log(odds + 1e-30)).sum(axis=1)
@@ -172,4 +176,5 @@ def _worst(folder: Path, images: pandas.DataFrame, random: numpy.random.Generato
     worst = images.sort_values("loss", ascending=False).head(24)
     worst[["image", "label", "predicted", "loss", "confidence"]].to_csv(folder / "worst.csv", index=False)
     for image in worst["image"]:
-        Image.fromarray(random.integers(0, 255, (28, 28), dtype=numpy.uint8)).save(folder / f"worst/{image}.png")
+        pixels = random.integers(0, 255, (28, 28), dtype=numpy.uint8)
+        Image.fromarray(pixels).save(folder / f"worst/{image}.png")

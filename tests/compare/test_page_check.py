@@ -15,7 +15,10 @@ INK = PLOT % "<path d='M0 0 L300 200 M0 200 L300 0' stroke='black' stroke-width=
 GRID = PLOT % "<path d='M60 0 V170 M150 0 V170' stroke='%23e2e2e2'/><path d='M30 190 H280' stroke='black'/>"
 
 
-def page_of(first: str = f'<img src="{INK}" alt="two lines" width="300" height="200">', missing: str = "") -> str:
+IMAGE = f'<img src="{INK}" alt="two lines" width="300" height="200">'
+
+
+def page_of(first: str = IMAGE, missing: str = "") -> str:
     sections = "".join(f"<section id='{name}'><table><tr><td>1</td></tr></table></section>"
                        for name in SECTIONS if name != missing)
     return ("<!DOCTYPE html><html><body style='margin:0'><p class='answer'>An answer in a sentence.</p>"
@@ -41,15 +44,18 @@ class Check(unittest.TestCase):
 
     def test_faults_are_found(self):
         for first, sentence in (
-                (f'<img src="{GRID}" alt="bare axes" width="300" height="200">', "an image is empty: bare axes"),
+                (f'<img src="{GRID}" alt="bare axes" width="300" height="200">',
+                 "an image is empty: bare axes"),
                 (f'<img src="{INK}" width="300" height="200">', "an image has no alternative text"),
                 ('<img src="data:image/png;base64,AAAA" alt="broken">', "an image has no size: broken"),
-                ('<div style="width: 900px; height: 1px"></div>', "at 400 pixels: the page is 900 pixels wide"),
+                ('<div style="width: 900px; height: 1px"></div>',
+                 "at 400 pixels: the page is 900 pixels wide"),
                 ('<section id="more"></section>', "the section more has nothing in it"),
                 ('<a href="#nowhere">there</a>', "a link leads nowhere: #nowhere"),
                 ('<script>console.error("a complaint")</script>', "a complaint"),
                 ('<script>undefined_function()</script>', "Uncaught"),
-                ('<link rel="stylesheet" href="http://127.0.0.1:9/style.css">', "it asks the network for http://127")):
+                ('<link rel="stylesheet" href="http://127.0.0.1:9/style.css">',
+                 "it asks the network for http://127")):
             with self.subTest(sentence):
                 self.assertIn(sentence, self.wrong(page_of(first)))
 

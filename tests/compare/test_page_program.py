@@ -47,7 +47,8 @@ class Program(unittest.TestCase):
         self.fails("RUNS", code=2)
         self.fails(f"{self.folder / 'absent'}: there is no such folder", self.folder / "absent")
         self.fails(f"{nothing}: no run with a finished epoch", nothing)
-        self.fails("absent: there is no such folder to write", self.runs, "--output", self.folder / "absent/page.html")
+        self.fails("absent: there is no such folder to write", self.runs, "--output",
+                   self.folder / "absent/page.html")
         self.fails("nothing: it is a folder", self.runs, "--output", nothing)
 
     def test_a_damaged_report_is_named_and_an_earlier_page_is_kept(self):

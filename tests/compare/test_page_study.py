@@ -20,6 +20,10 @@ from runs import RunError, find_runs  # noqa: E402
 from summary import Gain  # noqa: E402
 
 
+BETTER, WORSE = Gain(3, 0.4, 0.05, 0.2, 0.6), Gain(3, -0.4, 0.05, -0.6, -0.2)
+UNCLEAR = Gain(3, 0.1, 0.2, -0.7, 0.9)
+
+
 def study_of(change=None, **made) -> Study:
     """The study of invented runs without reports; change(folder) is called before they are read."""
     with tempfile.TemporaryDirectory() as name:
@@ -71,7 +75,8 @@ class Roles(unittest.TestCase):
         study = study_of(interrupted, methods=("kd",))
         self.assertEqual([(run.stage, run.seed) for run in study.unfinished], [("student", 2)])
         self.assertEqual(study.generous_gain(study.comparisons[0]).count, 2)
-        self.assertIn("Left out, because not at their end: 1 run (resnet8 kd of generous resnet14", report.facts(study))
+        self.assertIn("Left out, because not at their end: 1 run (resnet8 kd of generous resnet14",
+                      report.facts(study))
 
     def test_a_student_without_its_counterpart_is_still_shown(self):
         def without_generous(folder: Path) -> None:
@@ -94,18 +99,20 @@ class Answers(unittest.TestCase):
         self.assertEqual(gains, {seed: by_seed["ours"][seed] - by_seed["theirs"][seed] for seed in (1, 2, 3)})
 
     def test_one_comparison(self):
-        for gain, word in ((Gain(3, 0.4, 0.05, 0.2, 0.6), "Yes"), (Gain(3, -0.4, 0.05, -0.6, -0.2), "No"),
-                           (Gain(3, 0.1, 0.2, -0.7, 0.9), "Cannot tell"), (Gain(1, 0.4, None, None, None), "Cannot tell")):
+        for gain, word in ((BETTER, "Yes"), (WORSE, "No"), (UNCLEAR, "Cannot tell"),
+                           (Gain(1, 0.4, None, None, None), "Cannot tell")):
             self.assertEqual(answer.verdict_of_all([gain], None)[0], word)
 
     def test_several_comparisons(self):
-        better, worse = Gain(3, 0.4, 0.05, 0.2, 0.6), Gain(3, -0.4, 0.05, -0.6, -0.2)
-        unclear = Gain(3, 0.1, 0.2, -0.7, 0.9)
-        for gains, mean, word in (([better, better], better, "Yes"), ([worse, worse], worse, "No"),
-                                  ([better, worse], unclear, "It depends"), ([better, worse], better, "It depends"),
-                                  ([better, unclear], better, "On average, yes"),
-                                  ([worse, unclear], worse, "On average, no"),
-                                  ([better, unclear], unclear, "Cannot tell"), ([unclear, unclear], None, "Cannot tell")):
+        single = Gain(1, 0.4, None, None, None)
+        for gains, mean, word in (([BETTER, BETTER], BETTER, "Yes"), ([WORSE, WORSE], WORSE, "No"),
+                                  ([BETTER, WORSE], UNCLEAR, "It depends"),
+                                  ([BETTER, WORSE], BETTER, "It depends"),
+                                  ([BETTER, UNCLEAR], BETTER, "On average, yes"),
+                                  ([WORSE, UNCLEAR], WORSE, "On average, no"),
+                                  ([BETTER, UNCLEAR], UNCLEAR, "Cannot tell"),
+                                  ([UNCLEAR, UNCLEAR], None, "Cannot tell"),
+                                  ([single, single], single, "Cannot tell")):
             self.assertEqual(answer.verdict_of_all(gains, mean)[0], word)
 
     def test_the_mean_over_comparisons_is_taken_seed_by_seed(self):
@@ -157,8 +164,8 @@ class Curves(unittest.TestCase):
 class Missing(unittest.TestCase):
     def test_without_reports_there_is_a_sentence_and_no_figure(self):
         study = study_of()
-        for section in (logits.spread(study), logits.entropy(study), logits.agreement(study), maps.differences(study),
-                        maps.confusions(study), worst.section(study)):
+        for section in (logits.spread(study), logits.entropy(study), logits.agreement(study),
+                        maps.differences(study), maps.confusions(study), worst.section(study)):
             self.assertFalse(section.shows, section.name)
             self.assertIn("No run has a report folder", " ".join(section.missing))
 
@@ -186,17 +193,18 @@ class Reports(unittest.TestCase):
         one, other = (Report(run.report).calibration for run in configuration.runs)
         found = pooled(configuration)
         images = one["images"][14] + other["images"][14]
-        wanted = (one["accuracy"][14] * one["images"][14] + other["accuracy"][14] * other["images"][14]) / images
-        self.assertAlmostEqual(found["accuracy"][14], wanted)
+        correct = sum(bins["accuracy"][14] * bins["images"][14] for bins in (one, other))
+        self.assertAlmostEqual(found["accuracy"][14], correct / images)
         self.assertEqual(found["images"][14], images)
 
     def test_worst_classes_are_those_of_the_lowest_accuracy(self):
         table = worst.section(self.study).tables[0]
         comparison = self.study.comparisons[0]
-        reports = [Report(run.report) for each in (comparison.standard, comparison.generous) for run in each.runs]
+        reports = [Report(run.report) for each in (comparison.standard, comparison.generous)
+                   for run in each.runs]
         mean = sum(report.by_class["top1"] for report in reports) / len(reports)
-        self.assertEqual([row[0].text for row in table.rows],
-                         [reports[0].classes[i] for i in mean.sort_values(kind="stable").index[:worst.CLASSES]])
+        worst_first = mean.sort_values(kind="stable").index[:worst.CLASSES]
+        self.assertEqual([row[0].text for row in table.rows], [reports[0].classes[i] for i in worst_first])
         gain = [sum(report.by_class["top1"] for report in part) / 2 for part in (reports[2:], reports[:2])]
         first = reports[0].classes.index(table.rows[0][0].text)
         self.assertEqual(table.rows[0][4].text.replace("−", "-"), f"{gain[0][first] - gain[1][first]:+.1f}")
@@ -205,7 +213,8 @@ class Reports(unittest.TestCase):
         maps_of = maps._student_maps(self.study)
         self.assertEqual([title for title, _, _ in maps_of],
                          ["resnet8 kd of standard resnet14", "resnet8 kd of generous resnet14"])
-        one, other = (Report(run.report).class_logit_differences for run in self.study.comparisons[0].standard.runs)
+        runs = self.study.comparisons[0].standard.runs
+        one, other = (Report(run.report).class_logit_differences for run in runs)
         self.assertAlmostEqual(maps_of[0][2][3, 7], (one[3, 7] + other[3, 7]) / 2)
 
     def test_a_damaged_report_is_named_in_one_line(self):

@@ -18,7 +18,7 @@ def section(study: Study) -> Section:
         "The first figure of a kind has the last epoch, the second the best one, which " + chosen +
         (": an honest number as well." if study.validated else
          ": the maximum over epochs of a noisy measure, optimistic by construction."),
-        roles=[role for role in theme.ROLES if study.of_role(role)])
+        roles=theme.in_order(each.role for each in study.configurations))
     if single:
         made.missing.append(_one_seed(study, single))
     optimistic = "" if study.validated else ": optimistic"
@@ -36,11 +36,13 @@ def section(study: Study) -> Section:
 def _one_seed(study: Study, single: list[str]) -> str:
     if len(single) == len(study.configurations):
         return "Every configuration has one seed only: there is no spread to show."
-    return f"One seed only, so without a bar: {', '.join(single[:8])}{' and others' if len(single) > 8 else ''}."
+    rest = " and others" if len(single) > 8 else ""
+    return f"One seed only, so without a bar: {', '.join(single[:8])}{rest}."
 
 
 def teacher_groups(study: Study, measure: Callable[[Run], float | None]) -> list[dots.Group]:
-    """Standard teachers, each with the generous ones that learned from it. None: a run without the measure."""
+    """Standard teachers, each with the generous ones that learned from it. None: a run without the
+    measure."""
     groups = []
     for standard in study.of_role("standard teacher"):
         pupils = [each for each in study.of_role("generous teacher")
@@ -68,17 +70,20 @@ def by_role(comparison: Comparison) -> list[tuple[str, Configuration]]:
 
 
 def rows_of(parts: list[tuple[str, Configuration]], measure: Callable[[Run], float | None]) -> list[dots.Row]:
-    rows = [(role, [value for run in each.runs if (value := measure(run)) is not None and math.isfinite(value)])
-            for role, each in parts]
-    return [dots.Row(role, values) for role, values in rows if values]
+    rows = []
+    for role, each in parts:
+        values = [value for run in each.runs if (value := measure(run)) is not None and math.isfinite(value)]
+        if values:
+            rows.append(dots.Row(role, values))
+    return rows
 
 
 def benefit(study: Study) -> Section:
     """Students against the same ones alone."""
     made = Section("benefit", "Does a teacher help at all?",
-                   "A student's gain over the same network without a teacher, seed by seed: dots are seeds, the large "
-                   "mark is their mean, the bar its 95 % interval. A bar that leaves the dotted line out tells a gain "
-                   "from chance.", roles=["student of standard", "student of generous"])
+                   "A student's gain over the same network without a teacher, seed by seed: dots are seeds, "
+                   "the large mark is their mean, the bar its 95 % interval. A bar that leaves the dotted "
+                   "line out tells a gain from chance.", roles=["student of standard", "student of generous"])
     groups = []
     for comparison in study.comparisons:
         rows = []

@@ -24,16 +24,17 @@ def answer(study: Study) -> Answer:
     table = comparison_table(study)
     if not compared:
         return Answer("Cannot tell", _why_not(study), table=table)
-    word, sentence = verdict_of_all([gain for _, gain in compared], mean_gain(study, [each for each, _ in compared]))
-    return Answer(word, sentence, _notes(study, [gain for _, gain in compared]), table, gain_figures(study, compared))
+    gains = [gain for _, gain in compared]
+    word, sentence = verdict_of_all(gains, mean_gain(study, [comparison for comparison, _ in compared]))
+    return Answer(word, sentence, _notes(study, gains), table, gain_figures(study, compared))
 
 
 def _why_not(study: Study) -> str:
     kinds = {each.role for each in study.configurations}
     lacking = [role for role in ("student of standard", "student of generous") if role not in kinds]
     if lacking:
-        return (f"there is no {' and no '.join(lacking)} teacher among these {count(len(study.runs), 'run')}, so that "
-                "nothing can be compared.")
+        return (f"there is no {' and no '.join(lacking)} teacher among these "
+                f"{count(len(study.runs), 'run')}, so that nothing can be compared.")
     return "no student of the one teacher has the same settings and seed as a student of the other."
 
 
@@ -51,8 +52,9 @@ def verdict_of_all(gains: list[Gain], mean: Gain | None) -> tuple[str, str]:
     if len(gains) == 1:
         return _verdict_of_one(gains[0])
     if all(gain.count == 1 for gain in gains):
-        return "Cannot tell", (f"the generous teacher's student is ahead in {sum(gain.mean > 0 for gain in gains)} of "
-                               f"{len(gains)} comparisons, but a single seed says nothing about chance.")
+        return "Cannot tell", (f"the generous teacher's student is ahead in "
+                               f"{sum(gain.mean > 0 for gain in gains)} of {len(gains)} comparisons, but a "
+                               f"single seed says nothing about chance.")
     unclear = len(gains) - better - worse
     on_average = f" On average over all of them the gain is {describe(mean)}." if mean else ""
     parts = [f"in {better} the generous teacher's student is better"] if better else []
@@ -60,21 +62,24 @@ def verdict_of_all(gains: list[Gain], mean: Gain | None) -> tuple[str, str]:
     parts += [f"in {unclear} the seeds cannot tell"] if unclear else []
     sentence = f"of {len(gains)} comparisons, {listing(parts)}."
     if better == len(gains) or worse == len(gains):
-        return ("Yes" if better else "No"), f"in all of {len(gains)} comparisons, {parts[0].split(' ', 2)[2]}.{on_average}"
+        winner = "generous" if better else "standard"
+        return ("Yes" if better else "No",
+                f"in all of {len(gains)} comparisons the {winner} teacher's student is better.{on_average}")
     if better and worse:
         return "It depends", sentence + on_average
     if not better and not worse:
         sentence = f"in none of {len(gains)} comparisons does the interval of the gain leave zero out."
     if mean and mean.clear:
-        return "On average, yes" if mean.mean > 0 else "On average, no", sentence + on_average.replace(" On", " But on", 1)
+        word = "On average, yes" if mean.mean > 0 else "On average, no"
+        return word, sentence + on_average.replace(" On", " But on", 1)
     return "Cannot tell", sentence + on_average
 
 
 def _verdict_of_one(gain: Gain) -> tuple[str, str]:
     seeds = count(gain.count, "seed")
     if gain.count == 1:
-        return "Cannot tell", (f"the student of the generous teacher differs by {points(gain.mean)} from that of the "
-                               "standard one, but a single seed says nothing about chance.")
+        return "Cannot tell", (f"the student of the generous teacher differs by {points(gain.mean)} from "
+                               f"that of the standard one, but a single seed says nothing about chance.")
     words = f"{describe(gain)}, {seeds}"
     if not gain.clear:
         return "Cannot tell", f"the gain of the student is {words}: zero is inside."
@@ -95,8 +100,8 @@ def describe(gain: Gain) -> str:
 
 
 def mean_gain(study: Study, comparisons: list[Comparison]) -> Gain | None:
-    """Over the seeds: each seed's mean gain over all comparisons. None unless there are several comparisons that
-    share seeds."""
+    """Over the seeds: each seed's mean gain over all comparisons. None unless there are several
+    comparisons that share seeds."""
     by_seed = [seed_gains(study, comparison) for comparison in comparisons]
     common = sorted(set.intersection(*(set(gains) for gains in by_seed)))
     if len(by_seed) < 2 or not common:
@@ -111,10 +116,10 @@ def seed_gains(study: Study, comparison: Comparison) -> dict[int, float]:
 
 
 def _notes(study: Study, gains: list[Gain]) -> list[str]:
-    notes = [f"Every number is the {study.accuracy_words}, in percent, as mean ± standard deviation over seeds; a gain "
-             "is the mean of the differences seed by seed, with its 95 % interval by Student's t. In the figure, small "
-             "dots are the seeds' differences, bars the intervals: one that leaves the dotted line out tells the "
-             "teachers apart."]
+    notes = [f"Every number is the {study.accuracy_words}, in percent, as mean ± standard deviation over "
+             f"seeds; a gain is the mean of the differences seed by seed, with its 95 % interval by "
+             "Student's t. In the figure, small dots are the seeds' differences, bars the intervals: one "
+             "that leaves the dotted line out tells the teachers apart."]
     if len(gains) > 1 and any(gain.low is not None for gain in gains):
         notes.append("Where true gains are zero, one of 20 such intervals leaves zero out all the same.")
     if any(gain.count == 2 for gain in gains):
@@ -127,12 +132,13 @@ def comparison_table(study: Study) -> Table | None:
     rows = []
     for comparison in study.comparisons[:TABLE_ROWS]:
         gain = study.generous_gain(comparison)
-        rows.append([text(comparison.name, heading=True), *_gain_cells(gain), *(_estimate(study, each) for each in
-                     (comparison.generous, comparison.standard, comparison.alone))])
+        rows.append([text(comparison.name, heading=True), *_gain_cells(gain),
+                     _estimate(study, comparison.generous), _estimate(study, comparison.standard),
+                     _estimate(study, comparison.alone)])
     left_out = len(study.comparisons) - len(rows)
     caption = "Students by their teachers" + (f"; {left_out} further ones are left out" if left_out else "")
-    columns = ["student", "gain", "95 % interval", "seeds", "better", "generous teacher's", "standard teacher's",
-               "alone"]
+    columns = ["student", "gain", "95 % interval", "seeds", "better", "generous teacher's",
+               "standard teacher's", "alone"]
     return Table(caption, columns, rows) if rows else None
 
 
@@ -156,8 +162,8 @@ def gain_figures(study: Study, compared: list[tuple[Comparison, Gain]]) -> list[
     groups = []
     for comparison, gain in compared:
         bar = (gain.low, gain.high) if gain.low is not None else None
-        groups.append(dots.Group(comparison.name,
-                                 [dots.Row("student of generous", list(seed_gains(study, comparison).values()), bar)]))
+        gains = list(seed_gains(study, comparison).values())
+        groups.append(dots.Group(comparison.name, [dots.Row("student of generous", gains, bar)]))
     return dots.figures(groups, "gain of the generous teacher's student [points]",
                         "Gain of the generous over the standard teacher's student, in points",
                         reference=(0.0, "no difference"))

@@ -16,10 +16,10 @@ FEWEST = 10   # images in a bin: of fewer, an accuracy is mostly chance
 def section(study: Study) -> Section:
     made = Section(
         "calibration", "When a network says 90 %, is it right 90 times of 100?",
-        "A point is a group of test images of similar confidence, all seeds together: on the diagonal confidence and "
-        "accuracy are equal, below it the network is too sure of itself. Groups of fewer than "
-        f"{FEWEST} images are left out. The expected calibration error is the mean distance from the diagonal, "
-        "in points.")
+        "A point is a group of test images of similar confidence, all seeds together: on the diagonal "
+        "confidence and accuracy are equal, below it the network is too sure of itself. Groups of fewer than "
+        f"{FEWEST} images are left out. The expected calibration error is the mean distance from the "
+        f"diagonal, in points.")
 
     def error(run: Run) -> float | None:
         value = Report(run.report).value("expected_calibration_error") if run.report else None
@@ -37,14 +37,15 @@ def section(study: Study) -> Section:
     made.figures.append([each for each in drawn if each])
     if len(parts) > PANELS:
         made.notes.append(f"{count(len(parts) - PANELS, 'further diagram')} left out.")
-    made.roles = [role for role in theme.ROLES if any(role == drawn for _, part in parts for drawn, _ in part)]
+    made.roles = theme.in_order(role for _, part in parts for role, _ in part)
     if study.without_report():
         made.missing.append(study.without_report())
     return made
 
 
 def pooled(configuration: Configuration) -> pandas.DataFrame:
-    """The bins of all its reports together: confidence, accuracy and images of those that have FEWEST images."""
+    """The bins of all its reports together: confidence, accuracy and images of those that have FEWEST
+    images."""
     bins = pandas.concat([report.calibration for report in reports_of(configuration.runs)])
     bins = bins[bins["images"] > 0]
     weighted = bins[["confidence", "accuracy"]].mul(bins["images"], axis=0).assign(images=bins["images"])
@@ -63,7 +64,8 @@ def _diagram(title: str, part: list[tuple[str, Configuration]]) -> Figure | None
         for role, bins in curves:
             axes.plot(100 * bins["confidence"], 100 * bins["accuracy"], **theme.line(role), **_marks(role))
             gap = numpy.average(bins["confidence"] - bins["accuracy"], weights=bins["images"])
-            words.append(f"{role} is {100 * abs(gap):.1f} points too {'sure' if gap > 0 else 'unsure'} on average")
+            fault = "too sure" if gap > 0 else "too unsure"
+            words.append(f"{role} is {100 * abs(gap):.1f} points {fault} on average")
         axes.set_xlim(0, 101)
         axes.set_ylim(0, 101)
         axes.set_aspect("equal")

@@ -14,21 +14,22 @@ MOST_DROPS = 6
 
 
 def accuracy(study: Study) -> Section:
-    return _section(study, "accuracy-curves", "How does the accuracy grow?", "test_accuracy", "top-1, test [%]",
+    return _section(study, "accuracy-curves", "How does the accuracy grow?", "test_accuracy",
+                    "top-1, test [%]",
                     "What lies below the frame, the first epochs mostly, is cut off.")
 
 
 def loss(study: Study) -> Section:
     return _section(study, "loss-curves", "How does the loss fall?", "test_loss", "cross-entropy, test",
-                    "It is the cross-entropy of the test images, which all stages share; what a stage adds to it in "
-                    "training is not comparable and not shown.")
+                    "It is the cross-entropy of the test images, which all stages share; what a stage adds "
+                    "to it in training is not comparable and not shown.")
 
 
 def _section(study: Study, name: str, question: str, column: str, quantity: str, remark: str) -> Section:
-    made = Section(name, question, "Curves are means over seeds, the shades reach from the smallest to the largest seed; "
-                   f"{_rate_words(study)} {remark}")
+    made = Section(name, question, "Curves are means over seeds, the shades reach from the smallest to the "
+                   f"largest seed; {_rate_words(study)} {remark}")
     parts = panels(study)
-    made.roles = [role for role in theme.ROLES if any(role == drawn for _, part in parts for drawn, _ in part)]
+    made.roles = theme.in_order(role for _, part in parts for role, _ in part)
     drawn = [_figure(title, part, column, quantity) for title, part in parts[:PANELS]]
     made.figures.append([each for each in drawn if each])
     if len(parts) > PANELS:
@@ -41,7 +42,8 @@ def _section(study: Study, name: str, question: str, column: str, quantity: str,
 
 
 def panels(study: Study) -> list[tuple[str, list[tuple[str, Configuration]]]]:
-    """What shares a panel: each generous teacher and its standard one; each comparison of students; every other run."""
+    """What shares a panel: each generous teacher and its standard one; each comparison of students; every
+    other run."""
     found: list[tuple[str, list[tuple[str, Configuration]]]] = []
     standards = study.of_role("standard teacher")
     for generous in study.of_role("generous teacher"):
@@ -50,7 +52,8 @@ def panels(study: Study) -> list[tuple[str, list[tuple[str, Configuration]]]]:
                                       ("generous teacher", generous)]))
     found += [(each.name, by_role(each)) for each in study.comparisons]
     shown = {id(each) for _, part in found for _, each in part}
-    return [(each.name, [(each.role, each)]) for each in study.configurations if id(each) not in shown] + found
+    others = [each for each in study.configurations if id(each) not in shown]
+    return [(each.name, [(each.role, each)]) for each in others] + found
 
 
 def drops(run: Run) -> list[tuple[int, float]] | None:
@@ -63,7 +66,8 @@ def drops(run: Run) -> list[tuple[int, float]] | None:
 
 
 def _rate_words(study: Study) -> str:
-    kinds = {"slope" if (found := drops(run)) is None else "drops" if found else "constant" for run in study.runs}
+    found = [drops(run) for run in study.runs]
+    kinds = {"slope" if each is None else "drops" if each else "constant" for each in found}
     if kinds == {"slope"}:
         return "the learning rate falls little by little."
     if kinds == {"constant"}:
@@ -80,7 +84,8 @@ def by_epoch(runs: list[Run], column: str) -> pandas.DataFrame:
 def _figure(title: str, configurations: list[tuple[str, Configuration]], column: str,
             quantity: str) -> Figure | None:
     """None without a finite value."""
-    curves = [(role, each, curve) for role, each in configurations if len(curve := by_epoch(each.runs, column))]
+    curves = [(role, each, by_epoch(each.runs, column)) for role, each in configurations]
+    curves = [(role, each, curve) for role, each, curve in curves if len(curve)]
     if not curves:
         return None
     with theme.panel(250) as (canvas, axes):
@@ -89,8 +94,8 @@ def _figure(title: str, configurations: list[tuple[str, Configuration]], column:
             axes.plot(curve.index, curve["mean"], **theme.line(role))
             axes.plot(curve.index[-1], curve["mean"].iloc[-1], **theme.mark(role), zorder=4)
             if len(each.runs) > 1:
-                axes.fill_between(curve.index, curve["min"], curve["max"], color=theme.ROLES[role].colour, alpha=0.15,
-                                  linewidth=0)
+                axes.fill_between(curve.index, curve["min"], curve["max"], color=theme.ROLES[role].colour,
+                                  alpha=0.15, linewidth=0)
             settled = curve.iloc[len(curve) // 3:]
             lows.append(settled["min"].min() if column == "test_accuracy" else curve["min"].min())
             highs.append(curve["max"].max() if column == "test_accuracy" else settled["max"].max())
@@ -102,19 +107,21 @@ def _figure(title: str, configurations: list[tuple[str, Configuration]], column:
         axes.set_ylabel(quantity)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(True)
-        return theme.figure(canvas, f"{quantity} by epoch, {title}; in the last epoch: {', '.join(words)}", title)
+        return theme.figure(canvas, f"{quantity} by epoch, {title}; in the last epoch: {', '.join(words)}",
+                            title)
 
 
 def _mark_drops(axes, run: Run) -> None:
     for epoch, rate in drops(run) or []:
         axes.axvline(epoch - 0.5, color="#777777", linewidth=0.9, linestyle=(0, (1, 2)))
         axes.annotate(f"{rate:g}", (epoch - 0.5, 0.02), (3, 0), xycoords=("data", "axes fraction"),
-                      textcoords="offset points", fontsize=7.5, color="#555555", va="bottom").set_in_layout(False)
+                      textcoords="offset points", fontsize=7.5, color="#555555", va="bottom",
+                      in_layout=False)
 
 
 def minutes(run: Run) -> numpy.ndarray | None:
-    """At the end of each epoch, since the first one's beginning; None if no epoch's time is known. Epochs whose time
-    was lost count as the mean of the others."""
+    """At the end of each epoch, since the first one's beginning; None if no epoch's time is known. Epochs
+    whose time was lost count as the mean of the others."""
     seconds = run.metrics["seconds"]
     if not seconds.notna().any():
         return None
@@ -124,9 +131,9 @@ def minutes(run: Run) -> numpy.ndarray | None:
 def speed(study: Study) -> Section:
     """Accuracy by minutes of training."""
     made = Section("speed", "Which accuracy after which time?",
-                   "Each curve is one seed's run. A curve that lies further left reaches the same accuracy sooner; a "
-                   "teacher's own training is not counted. Times are those of the machine, with all else that ran "
-                   "on it.")
+                   "Each curve is one seed's run. A curve that lies further left reaches the same accuracy "
+                   "sooner; a teacher's own training is not counted. Times are those of the machine, with "
+                   "all else that ran on it.")
     parts = panels(study)
     figures = []
     for title, configurations in parts[:PANELS]:
@@ -135,10 +142,10 @@ def speed(study: Study) -> Section:
         if timed:
             figures.append(_timed(title, timed))
     made.figures.append(figures)
-    made.roles = [role for role in theme.ROLES if any(role == drawn for _, part in parts for drawn, _ in part)]
+    made.roles = theme.in_order(role for _, part in parts for role, _ in part)
     if len(parts) > PANELS:
-        made.notes.append(f"{count(len(parts) - PANELS, 'further panel')} left out: those that the curves by epoch "
-                          "leave out.")
+        made.notes.append(f"{count(len(parts) - PANELS, 'further panel')} left out: those that the curves by "
+                          f"epoch leave out.")
     if not figures:
         made.missing.append("No run has two epochs whose times are known.")
     return made
@@ -160,4 +167,5 @@ def _timed(title: str, timed: list[tuple[str, Run]]) -> Figure:
         for role, run in timed:
             spent.setdefault(role, []).append(minutes(run)[-1])
         words = ", ".join(f"{role} {numpy.mean(times):.2g}" for role, times in spent.items())
-        return theme.figure(canvas, f"Test accuracy by minutes, {title}; minutes of a whole run: {words}", title)
+        return theme.figure(canvas, f"Test accuracy by minutes, {title}; minutes of a whole run: {words}",
+                            title)

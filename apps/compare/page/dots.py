@@ -1,5 +1,5 @@
-"""Dot plots: a row for each configuration, a small dot for each seed, a large mark for the mean and a bar for its
-spread. Names stand above their rows, so that the plot is as wide as a narrow screen."""
+"""Dot plots: a row for each configuration, a small dot for each seed, a large mark for the mean and a bar
+for its spread. Names stand above their rows, so that the plot is as wide as a narrow screen."""
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,9 +38,10 @@ class Group:
 
 def figures(groups: list[Group], quantity: str, alt: str, reference: tuple[float, str] | None = None,
             span: tuple[float, float] | None = None) -> list[Figure]:
-    """quantity: what the horizontal axis has, with its unit. alt: what the values are, for the alternative text, which
-    also has the means. reference: a value to mark by a vertical line, and its name. span: of the axis; by default that
-    of the values, common to all figures of these groups. Groups without rows are left out."""
+    """quantity: what the horizontal axis has, with its unit. alt: what the values are, for the alternative
+    text, which also has the means. reference: a value to mark by a vertical line, and its name. span: of
+    the axis; by default that of the values, common to all figures of these groups. Groups without rows are
+    left out."""
     groups = [group for group in groups if group.rows]
     span = span or span_of(groups, include=reference)
     panels = -(-len(groups) // GROUPS_A_PANEL)
@@ -49,7 +50,8 @@ def figures(groups: list[Group], quantity: str, alt: str, reference: tuple[float
     return [_figure(part, quantity, alt, reference, span) for part in parts]
 
 
-def span_of(groups: list[Group], *more: list[Group], include: tuple[float, str] | None = None) -> tuple[float, float]:
+def span_of(groups: list[Group], *more: list[Group],
+            include: tuple[float, str] | None = None) -> tuple[float, float]:
     """From the smallest to the largest value, that of a reference included, with a margin."""
     rows = [row for part in (groups, *more) for group in part for row in group.rows]
     values = [value for row in rows for value in (*row.values, *(row.reach() or ()))]
@@ -69,8 +71,8 @@ def _figure(groups: list[Group], quantity: str, alt: str, reference: tuple[float
         y = 0.0
         for lines, group in zip(names, groups):
             axes.annotate("\n".join(lines), (0, y + title_height(lines) / 2), (2, 0),
-                          xycoords=("axes fraction", "data"), textcoords="offset points", va="center", fontsize=8,
-                          fontweight="bold", annotation_clip=False).set_in_layout(False)
+                          xycoords=("axes fraction", "data"), textcoords="offset points", va="center",
+                          fontsize=8, fontweight="bold", annotation_clip=False, in_layout=False)
             y += title_height(lines)
             for row in group.rows:
                 _row(axes, y + ROW / 2 - 2, row)
@@ -98,11 +100,11 @@ def _row(axes, y: float, row: Row) -> None:
     role = theme.mark(row.role)
     mean = numpy.mean(row.values)
     if reach := row.reach():
-        axes.errorbar(mean, y, xerr=[[mean - reach[0]], [reach[1] - mean]], color=role["color"], linewidth=1.3,
-                      capsize=3.5, zorder=2)
+        axes.errorbar(mean, y, xerr=[[mean - reach[0]], [reach[1] - mean]], color=role["color"],
+                      linewidth=1.3, capsize=3.5, zorder=2)
     if len(row.values) > 1:
-        axes.plot(row.values, [y + BELOW] * len(row.values), "o", color=role["color"], markersize=2.8, alpha=0.7,
-                  zorder=4, markeredgewidth=0)
+        axes.plot(row.values, [y + BELOW] * len(row.values), "o", color=role["color"], markersize=2.8,
+                  alpha=0.7, zorder=4, markeredgewidth=0)
     axes.plot(mean, y, **role, linestyle="none", zorder=3)
 
 

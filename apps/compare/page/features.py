@@ -14,7 +14,8 @@ IMAGES = 1000
 CLASSES = 10      # with a colour and a mark of their own
 PERPLEXITY = 30
 MARKS = "os^Dv<>pXP"
-COLOURS = ("#00558c", "#e06c00", "#1b7f5c", "#a6478f", "#3d3d3d", "#63b3e4", "#c9a400", "#8c2d04", "#7a7a7a", "#5e3c99")
+COLOURS = ("#00558c", "#e06c00", "#1b7f5c", "#a6478f", "#3d3d3d", "#63b3e4", "#c9a400", "#8c2d04", "#7a7a7a",
+           "#5e3c99")
 
 
 def section(study: Study) -> Section:
@@ -26,17 +27,19 @@ def section(study: Study) -> Section:
     images = min(IMAGES, max(len(Report(run.report).features) for _, run in runs))
     made.reading = (
         f"Pooled features of up to {images} test images, laid out by t-SNE (scikit-learn, perplexity "
-        f"{perplexity(images)}, seed 0), one run each. A point is an image, its colour and mark are its class; names "
-        "stand at the middles of the classes. Neighbours mean something, distances between groups and their sizes do "
-        "not, and the axes have no unit.")
+        f"{perplexity(images)}, seed 0), one run each. A point is an image, its colour and mark are its "
+        f"class; names stand at the middles of the classes. Neighbours mean something, distances between "
+        "groups and their sizes do not, and the axes have no unit.")
     made.figures.append([_figure(f"{role}, seed {run.seed}", run) for role, run in runs[:PANELS]])
-    made.notes.append("Shown are the teachers and students of the first comparison that has features, with its "
-                      f"smallest seed{'; ' + count(len(runs) - PANELS, 'map') + ' left out' if len(runs) > PANELS else ''}.")
+    left_out = f"; {count(len(runs) - PANELS, 'map')} left out" if len(runs) > PANELS else ""
+    made.notes.append("Shown are the teachers and students of the first comparison that has features, with "
+                      f"its smallest seed{left_out}.")
     return made
 
 
 def chosen(study: Study) -> list[tuple[str, Run]]:
-    """The runs of the first comparison, with their teachers; without a comparison, the first of each configuration."""
+    """The runs of the first comparison, with their teachers; without a comparison, the first of each
+    configuration."""
     for comparison in study.comparisons:
         students = [("alone", comparison.alone), ("student of standard", comparison.standard),
                     ("student of generous", comparison.generous)]
@@ -58,8 +61,8 @@ def perplexity(images: int) -> int:
 
 
 def layout(values: numpy.ndarray) -> numpy.ndarray:
-    """{images, C} to {images, 2}. In one thread: the threads' waiting costs more than they give where other programs
-    run, and the sums have one order."""
+    """{images, C} to {images, 2}. In one thread: the threads' waiting costs more than they give where
+    other programs run, and the sums have one order."""
     with threadpool_limits(1):
         return TSNE(perplexity=perplexity(len(values)), init="pca", learning_rate="auto",
                     random_state=0).fit_transform(values)
@@ -82,9 +85,11 @@ def _figure(title: str, run: Run) -> Figure:
             middle = numpy.median(points[labels == label], axis=0)
             axes.text(*middle, report.classes[int(label)][:16], fontsize=7.5, ha="center",
                       va="center", color=COLOURS[i], fontweight="bold",
-                      bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.8}).set_in_layout(False)
+                      bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.8},
+                      in_layout=False)
         axes.margins(0.08)
         axes.set_axis_off()
         others = f"; {count(len(present) - CLASSES, 'further class', 'further classes')} grey" \
             if len(present) > CLASSES else ""
-        return theme.figure(canvas, f"t-SNE map of the pooled features of {len(labels)} images, {title}{others}", title)
+        return theme.figure(
+            canvas, f"t-SNE map of the pooled features of {len(labels)} images, {title}{others}", title)

@@ -17,16 +17,17 @@ def differences(study: Study) -> Section:
     """Class logits of generous teachers less their standard one, of students less their teacher."""
     made = Section(
         "class-logits", "Where do the logits differ?",
-        "Rows are the images' classes, columns the outputs; each field is a difference of mean logits, of a generous "
-        "teacher less its standard one or of a student less its own teacher, as the mean over seeds. Orange is more, "
-        "purple less; all maps share one scale. The diagonal is the labels' own output: there a student that is less "
-        "sure than its teacher is purple.")
+        "Rows are the images' classes, columns the outputs; each field is a difference of mean logits, of a "
+        "generous teacher less its standard one or of a student less its own teacher, as the mean over "
+        "seeds. Orange is more, purple less; all maps share one scale. The diagonal is the labels' own "
+        "output: there a student that is less sure than its teacher is purple.")
     maps = [*_teacher_maps(study), *_student_maps(study)]
     _draw_all(made, maps, "logits", "Difference of class logits")
     if study.without_report():
         made.missing.append(study.without_report())
     elif not maps:
-        made.missing.append("No report was made beside a teacher, and no generous teacher beside its standard one.")
+        made.missing.append("No report was made beside a teacher, and there is no generous teacher with a "
+                            "report beside its standard one's.")
     return made
 
 
@@ -35,7 +36,8 @@ def _teacher_maps(study: Study) -> list[tuple[str, list[str], numpy.ndarray]]:
     for generous in study.of_role("generous teacher"):
         pairs = [(Report(run.report), Report(run.teacher.report)) for run in generous.reported
                  if run.teacher and run.teacher.report]
-        values = [one.class_logits - other.class_logits for one, other in pairs if one.classes == other.classes]
+        values = [one.class_logits - other.class_logits for one, other in pairs
+                  if one.classes == other.classes]
         if values:
             maps.append((generous.name, pairs[0][0].classes, numpy.mean(values, axis=0)))
     return maps
@@ -56,9 +58,9 @@ def confusions(study: Study) -> Section:
     """Of the generous teacher's student less the standard one's."""
     made = Section(
         "confusions", "Which mistakes does the generous teacher's student make more or less often?",
-        "Rows are labels, columns answers; each field is a share of the label's images in points: the generous "
-        "teacher's student less the standard one's, as the mean over seeds. On the diagonal orange is better, "
-        "elsewhere purple is. All maps share one scale.")
+        "Rows are labels, columns answers; each field is a share of the label's images in points: the "
+        "generous teacher's student less the standard one's, as the mean over seeds. On the diagonal orange "
+        "is better, elsewhere purple is. All maps share one scale.")
     maps = []
     for comparison in study.comparisons:
         both = [_mean_confusion(each) for each in (comparison.generous, comparison.standard)]
@@ -103,10 +105,13 @@ def draw(title: str, values: numpy.ndarray, classes: list[str], limit: float, un
     k = len(classes)
     width = 560 if k > SMALL else theme.PANEL
     with theme.panel(round(width * 0.86), width) as (canvas, axes):
-        image = axes.imshow(values, cmap=theme.DIFFERENCES, norm=TwoSlopeNorm(0, -limit, limit), interpolation="nearest")
+        image = axes.imshow(values, cmap=theme.DIFFERENCES, norm=TwoSlopeNorm(0, -limit, limit),
+                            interpolation="nearest")
         step = 1 if k <= NAMED else 5 if k <= SMALL else 10
         ticks = range(0, k, step)
-        names = [name if len(name) <= 12 else f"{name[:11]}…" for name in classes] if k <= NAMED else list(map(str, range(k)))
+        names = [name if len(name) <= 12 else f"{name[:11]}…" for name in classes]
+        if k > NAMED:
+            names = [str(i) for i in range(k)]
         small = {"fontsize": 7.5 if k <= 12 else 6.5}
         axes.set_xticks(ticks, [names[i] for i in ticks], rotation=90 if k <= NAMED else 0, **small)
         axes.set_yticks(ticks, [names[i] for i in ticks], **small)
@@ -123,11 +128,12 @@ def _write_numbers(axes, values: numpy.ndarray, limit: float) -> None:
     for (row, column), value in numpy.ndenumerate(values):
         if numpy.isfinite(value):
             axes.text(column, row, minus(f"{value:.{digits}f}"), ha="center", va="center", fontsize=5.6,
-                      color="white" if abs(value) > 0.6 * limit else "#222222").set_in_layout(False)
+                      color="white" if abs(value) > 0.6 * limit else "#222222", in_layout=False)
 
 
 def _extremes(values: numpy.ndarray, classes: list[str], unit: str) -> str:
     def at(index: int) -> str:
         row, column = numpy.unravel_index(index, values.shape)
-        return f"{minus(f'{values[row, column]:+.2f}')} {unit} for images of {classes[row]} at output {classes[column]}"
+        value = minus(f"{values[row, column]:+.2f}")
+        return f"{value} {unit} for images of {classes[row]} at output {classes[column]}"
     return f"from {at(int(numpy.nanargmin(values)))} to {at(int(numpy.nanargmax(values)))}"

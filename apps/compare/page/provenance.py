@@ -20,12 +20,14 @@ PROGRAMS = {"standard": "train_standard", "generous": "train_generous", "student
 
 def differences(study: Study) -> Section:
     made = Section("settings", "In which settings do the runs differ?",
-                   "Besides the seed, only settings have a column of which runs of the same stage have several values; "
-                   "a dash: the stage has no such setting. The others are named below.")
+                   "Besides the seed, only settings have a column of which runs of the same stage have "
+                   "several values; a dash: the stage has no such setting. The others are named below.")
     stages = {stage: [run for run in study.runs if run.stage == stage] for stage in PROGRAMS}
-    keys = list(dict.fromkeys(["model_name", *(key for runs in stages.values() for key in differing_settings(runs))]))
+    differing = [key for runs in stages.values() for key in differing_settings(runs)]
+    keys = list(dict.fromkeys(["model_name", *differing]))
     rows = [[text(each.name, heading=True), text(", ".join(str(run.seed) for run in each.runs)),
-             *(text(text_of(each.runs[0].params[key]) if key in each.runs[0].params else "–") for key in keys)]
+             *(text(text_of(params[key]) if key in params else "–") for params in (each.runs[0].params,)
+               for key in keys)]
             for each in study.configurations[:ROWS]]
     made.tables.append(Table("Settings that differ", ["configuration", "seeds", *keys], rows))
     if len(study.configurations) > ROWS:
@@ -86,8 +88,8 @@ def devices(run: Run) -> list[str]:
 def commands(study: Study, roots: list[Path], arguments: list[str]) -> Section:
     """roots: the folders whose runs these are; arguments: those with which the page was made."""
     made = Section("commands", "How is it repeated?",
-                   "In this order, from the checkout, each into a folder NEW of its own. A run's params.json holds all "
-                   "of its settings; flags win over it.")
+                   "In this order, from the checkout, each into a folder NEW of its own. A run's params.json "
+                   "holds all of its settings; flags win over it.")
     again = [shlex.join(["bash", "apps/compare/run.sh", grid]) for root in roots if (grid := grid_file(root))]
     lines = ["# all of it, by the grid tool", *again, "", "# or run by run"] if again else []
     ordered = sorted(study.runs, key=lambda run: list(PROGRAMS).index(run.stage))
@@ -95,7 +97,8 @@ def commands(study: Study, roots: list[Path], arguments: list[str]) -> Section:
     lines += [line for run in ordered[:COMMANDS] for line in _run_again(run, names)]
     if len(ordered) > COMMANDS:
         made.notes.append(f"{len(ordered) - COMMANDS} further runs are left out.")
-    made.commands = "\n".join([*lines, "", "# this page", shlex.join(["python3", "apps/compare/report.py", *arguments])])
+    page = shlex.join(["python3", "apps/compare/report.py", *arguments])
+    made.commands = "\n".join([*lines, "", "# this page", page])
     return made
 
 
@@ -124,5 +127,6 @@ def _run_again(run: Run, names: dict[Path, str]) -> list[str]:
     if run.teacher and run.teacher.folder in names:
         weights = Path(str(run.params[TEACHER_KEYS[run.stage][1]])).name
         teacher = [f"--{TEACHER_KEYS[run.stage][1]}", f"NEW/{names[run.teacher.folder]}/{weights}"]
-    return [f"mkdir -p {shlex.quote(folder)} && cp {shlex.quote(str(run.folder / 'params.json'))} {shlex.quote(folder)}",
+    params = shlex.quote(str(run.folder / "params.json"))
+    return [f"mkdir -p {shlex.quote(folder)} && cp {params} {shlex.quote(folder)}",
             shlex.join([f"build/apps/{PROGRAMS[run.stage]}", "--save_path", folder, *teacher])]

@@ -1,5 +1,5 @@
-"""A report folder of `evaluate --report`, read where it is asked for. Percent as there: top1, top5, agreement; between
-0 and 1: confidences, calibration errors."""
+"""A report folder of `evaluate --report`, read where it is asked for. Percent as there: top1, top5,
+agreement; between 0 and 1: confidences, calibration errors."""
 import json
 from functools import cached_property
 from pathlib import Path
@@ -84,8 +84,8 @@ class Report:
         classes = len(self.classes)
         matrix = self._table(name, ("label",)).iloc[:, 1:].to_numpy(dtype=float)
         if matrix.shape != (classes, classes):
-            raise RunError(f"{self.folder / name}: expected {classes} rows of {classes} values, one for each class of "
-                           f"report.json, found {matrix.shape[0]} of {matrix.shape[1]}")
+            raise RunError(f"{self.folder / name}: expected {classes} rows of {classes} values, one for each "
+                           f"class of report.json, found {matrix.shape[0]} of {matrix.shape[1]}")
         return matrix
 
     def _optional(self, name: str, columns: tuple[str, ...]) -> pandas.DataFrame | None:
@@ -99,7 +99,8 @@ class Report:
             raise RunError(f"{path}: {reason(error)}") from None
         for column in columns:
             if column not in table:
-                raise RunError(f"{path}: expected a column {column}, found {', '.join(map(str, table.columns))}")
+                found = ", ".join(map(str, table.columns))
+                raise RunError(f"{path}: expected a column {column}, found {found}")
         return table
 
 

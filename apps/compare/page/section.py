@@ -1,4 +1,5 @@
-"""What a page is made of: sections with a question, a sentence on how to read what follows, figures and tables."""
+"""What a page is made of: sections with a question, a sentence on how to read what follows, figures and
+tables."""
 import re
 from dataclasses import dataclass, field
 

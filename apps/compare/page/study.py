@@ -1,8 +1,8 @@
-"""The runs of a study, ordered by what they are: configurations (runs that differ in nothing but the seed), and
-comparisons of a student by its teachers."""
+"""The runs of a study, ordered by what they are: configurations (runs that differ in nothing but the
+seed), and comparisons of a student by its teachers."""
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from runs import Run, cell
@@ -27,7 +27,8 @@ class Configuration:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """A student in the same settings: alone, of a standard teacher, and of the generous one that learned from it."""
+    """A student in the same settings: alone, of a standard teacher, and of the generous one that learned
+    from it."""
     name: str
     alone: Configuration | None
     standard: Configuration | None
@@ -46,16 +47,17 @@ class Study:
 
     @classmethod
     def of(cls, runs: Iterable[Run]) -> "Study":
-        """Of those that are at their end: others' last epochs are not comparable. Where none is, of all that have an
-        epoch behind them."""
+        """Of those that are at their end: others' last epochs are not comparable. Where none is, of all
+        that have an epoch behind them."""
         found = list(runs)
         chosen = [run for run in found if run.epochs and run.complete] or [run for run in found if run.epochs]
         return cls(chosen, [run for run in found if run not in chosen])
 
     @cached_property
     def validated(self) -> bool:
-        """Whether images held out chose the best epoch of every run, so that its test accuracy is an honest one.
-        Otherwise conclusions rest on the last epoch: the best one is chosen on the test images."""
+        """Whether images held out chose the best epoch of every run, so that its test accuracy is an
+        honest one. Otherwise conclusions rest on the last epoch: the best one is chosen on the test
+        images."""
         return bool(self.runs) and all(run.validated for run in self.runs)
 
     def accuracy(self, run: Run) -> float:
@@ -87,14 +89,16 @@ class Study:
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
-        """One for each student of a generous teacher; and one for each student of a standard teacher that no generous
-        one's is compared with."""
+        """One for each student of a generous teacher; and one for each student of a standard teacher that
+        no generous one's is compared with."""
         found = [self._comparison(each) for each in self.of_role("student of generous")]
         compared = {id(each.standard) for each in found}
-        found += [self._comparison(each) for each in self.of_role("student of standard") if id(each) not in compared]
+        found += [self._comparison(each) for each in self.of_role("student of standard")
+                  if id(each) not in compared]
         plain = [each.name for each in found]
-        return sorted((Comparison(self._with_teacher(each) if plain.count(each.name) > 1 else each.name, each.alone,
-                                  each.standard, each.generous) for each in found), key=lambda each: each.name)
+        named = [replace(each, name=self._with_teacher(each)) if plain.count(each.name) > 1 else each
+                 for each in found]
+        return sorted(named, key=lambda each: each.name)
 
     def _comparison(self, student: Configuration) -> Comparison:
         first = student.runs[0]
@@ -134,10 +138,11 @@ class Study:
         if not lacking:
             return ""
         if len(lacking) == len(self.runs):
-            return ("No run has a report folder. The grid tool has one written for each of its runs; for others, "
-                    "evaluate --report RUN/report does it.")
+            return ("No run has a report folder. The grid tool has one written for each of its runs; for "
+                    "others, evaluate --report RUN/report does it.")
         names = [run_name(run) for run in lacking[:6]] + (["others"] if len(lacking) > 6 else [])
-        return f"{len(lacking)} of {len(self.runs)} runs have no report folder and are left out: {'; '.join(names)}."
+        return (f"{len(lacking)} of {len(self.runs)} runs have no report folder and are left out: "
+                f"{'; '.join(names)}.")
 
 
 def run_name(run: Run) -> str:

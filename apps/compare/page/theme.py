@@ -1,11 +1,11 @@
 """Colours, marks and line styles of the roles, the same in every figure, and figures as data URIs.
 
-Nothing is told by colour alone: standard is blue, hollow and dashed, generous is orange, filled and solid, a student
-alone is grey with a triangle and dotted; teachers have squares, students circles. Blue and orange differ for the
-colour-blind, and in grey one is dark and the other light."""
+Nothing is told by colour alone: standard is blue, hollow and dashed, generous is orange, filled and solid,
+a student alone is grey with a triangle and dotted; teachers have squares, students circles. Blue and
+orange differ for the colour-blind, and in grey one is dark and the other light."""
 import base64
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -102,6 +102,12 @@ def mark(role: str) -> dict:
 def line(role: str) -> dict:
     """How a role's curves are drawn: arguments of Axes.plot."""
     return {"color": ROLES[role].colour, "linestyle": ROLES[role].dashes}
+
+
+def in_order(roles: Iterable[str]) -> list[str]:
+    """Each once, in the order of the legend."""
+    wanted = set(roles)
+    return [role for role in ROLES if role in wanted]
 
 
 def legend_mark(role: str) -> dict:

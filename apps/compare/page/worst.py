@@ -15,16 +15,16 @@ COMPARISONS = 6
 def section(study: Study) -> Section:
     made = Section(
         "worst-classes", "Which classes are the hardest, and what do the worst images look like?",
-        "Top-1 by class in percent, as the mean over seeds; the classes are those of the lowest accuracy over the "
-        "students of both teachers, and the gain is that of the generous teacher's student over the standard one's. "
-        "Images are those on which one run of the generous teacher's student (else the standard one's) has the largest "
-        "loss, with what it takes them for in the alternative text.")
+        "Top-1 by class in percent, as the mean over seeds; the classes are those of the lowest accuracy "
+        "over the students of both teachers, and the gain is that of the generous teacher's student over the "
+        "standard one's. Images are those on which one run of the generous teacher's student (else the "
+        "standard one's) has the largest loss, with what it takes them for in the alternative text.")
     possible = [each for each in study.comparisons if any(student.reported for student in _students(each))]
     for comparison in possible[:COMPARISONS]:
         made.tables.append(_table(comparison))
     if len(possible) > COMPARISONS:
-        made.notes.append(f"{len(possible) - COMPARISONS} further comparisons left out: the first {COMPARISONS} by "
-                          "name are shown.")
+        made.notes.append(f"{len(possible) - COMPARISONS} further comparisons left out: the first "
+                          f"{COMPARISONS} by name are shown.")
     if study.without_report():
         made.missing.append(study.without_report())
     elif not possible:
@@ -54,10 +54,12 @@ def _table(comparison: Comparison) -> Table:
         row = [text(report.classes[label], heading=True), *(number(values[label], "{:.1f}") for values in
                                                             columns.values())]
         if both:
-            row.append(number(columns["student of generous"][label] - columns["student of standard"][label], "{:+.1f}"))
+            gain = columns["student of generous"][label] - columns["student of standard"][label]
+            row.append(number(gain, "{:+.1f}"))
         rows.append([*row, text(_taken_for(report, label), mark="line"), _pictures(report, label)])
     names = {"alone": "alone", "student of standard": "of standard", "student of generous": "of generous"}
-    heads = ["class", *(names[role] for role in columns), *(["gain"] if both else []), "taken for", "worst images"]
+    heads = ["class", *(names[role] for role in columns), *(["gain"] if both else []), "taken for",
+             "worst images"]
     left_out = f", the worst {len(worst)} of {len(mean)} classes" if len(worst) < len(mean) else ""
     return Table(f"{comparison.name}{left_out}", heads, rows)
 
@@ -74,10 +76,10 @@ def _pictures(report: Report, label: int) -> Cell:
     thumbnails = []
     if (report.folder / "worst.csv").is_file():
         rows = report.worst[report.worst["label"] == label].head(THUMBNAILS)
-        for image, predicted, confidence in rows[["image", "predicted", "confidence"]].itertuples(index=False):
+        for image, predicted, confidence in zip(rows["image"], rows["predicted"], rows["confidence"]):
             content = report.picture(int(image))
             if content:
                 taken = report.classes[int(predicted)]
-                thumbnails.append(Thumbnail(data_uri("png", content), f"image {int(image)}, taken for {taken} with "
-                                                                      f"{100 * confidence:.0f} %"))
+                words = f"image {int(image)}, taken for {taken} with {100 * confidence:.0f} %"
+                thumbnails.append(Thumbnail(data_uri("png", content), words))
     return Cell("" if thumbnails else "none among the worst", mark="line", thumbnails=tuple(thumbnails))
