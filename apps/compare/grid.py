@@ -15,7 +15,8 @@ GIVEN = {
     "seed": "it belongs under seeds", "threads": "it belongs beside settings", "dataset": "it belongs beside settings",
     "data_dir": "it belongs beside settings", "model_name": "it belongs under model",
     "method": "it belongs beside settings", "weights": "it belongs beside settings",
-    "adversarial_model": "it is the teacher's named under of", "adversarial_resume": "it is the teacher's named under of",
+    "adversarial_model": "it is the teacher's named under of",
+    "adversarial_resume": "it is the teacher's named under of",
     "teacher_model": "it belongs under teachers", "teacher_resume": "it belongs under teachers",
 }
 LARGEST_SEED = 2**53 - 1

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from grid import Grid, Method, Settings, Student, Teacher
-from places import GridError, Item
+from places import GridError
 from programs import Programs
 
 # Where each dataset is if the grid does not say: Debian's package, and where data/download.sh puts it.

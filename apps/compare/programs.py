@@ -73,8 +73,8 @@ class Programs:
 
     @functools.cache
     def model_complaint(self, name: str) -> str:
-        """What is wrong with a network's name; "" if nothing. `predict` is given weights that are no network's: it makes
-        the network before it says so."""
+        """What is wrong with a network's name; "" if nothing. `predict` is given weights that are no network's: it
+        makes the network before it says so."""
         with tempfile.TemporaryDirectory() as folder:
             weights = Path(folder) / "none.safetensors"
             write_images(weights)

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import IO, Iterator, Sequence
+from typing import Iterator, Sequence
 
 import results
 from grid import Grid, read_grid
@@ -26,13 +26,12 @@ from places import GridError
 from plan import PlannedRun, Planner, write_plan
 from programs import Programs
 from runs import RunError
-from status import State, duration, failure, now, running_lines, states_of, summary_line, table
-from train import FAILURE, MARKER, SIGNALS
+from start import Output, Start, say_end
+from status import duration, now, states_of, summary_line, table
+from train import FAILURE, MARKER
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 COMPARE = Path(__file__).resolve().parent
-SECONDS_BETWEEN_LOOKS = 1.0
-SECONDS_BETWEEN_LINES = 60.0
 CLUSTER_FLAGS = ("--slurm", "--cluster", "--drmaa", "--executor", "--profile", "--kubernetes", "--tes", "--flux")
 
 
@@ -109,85 +108,9 @@ def forget(runs: Sequence[PlannedRun], folder: Path) -> None:
             marker.unlink()
 
 
-class Start:
-    """One start of a grid: Snakemake at work, and what is said of it."""
-
-    def __init__(self, grid: Grid, runs: Sequence[PlannedRun], folder: Path, at_once: int, stops_by: int):
-        self.grid = grid
-        self.runs = runs
-        self.folder = folder
-        self.at_once = at_once
-        self.stops_by = stops_by
-        self.signal = 0
-        self.process: subprocess.Popen[bytes] | None = None
-        for number in SIGNALS:
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, lambda received, _: self.stop(received))
-
-    def stop(self, number: int) -> None:
-        """Snakemake then begins nothing more; each run saves. Another signal ends the runs at once, unsaved."""
-        self.signal = self.signal or number
-        if self.process is not None and self.process.poll() is None:
-            os.killpg(self.process.pid, self.stops_by)
-        print(f"{now()}  stopping: runs save and end; the same command goes on", flush=True)
-
-    def run(self, command: list[str], lock: int, log: IO[bytes]) -> int:
-        """Until Snakemake ends; its exit code."""
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(lock,),
-                                        start_new_session=True)
-        if self.signal:
-            os.killpg(self.process.pid, self.stops_by)
-        before = states_of(self.runs, self.folder)
-        said = 0.0
-        while self.process.poll() is None:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-            states = states_of(self.runs, self.folder)
-            if self.say_changes(before, states):
-                results.write(self.grid.name, self.folder, self.runs)
-            if any(state.kind == "running" for state in states) and time.monotonic() - said > SECONDS_BETWEEN_LINES:
-                said = time.monotonic()
-                print("\n".join([f"{now()}  {summary_line(states, self.at_once)}", *running_lines(states)]), flush=True)
-            before = states
-        self.say_changes(before, states_of(self.runs, self.folder))
-        return self.process.returncode
-
-    def say_changes(self, before: Sequence[State], states: Sequence[State]) -> bool:
-        """A line for each run that ended since; whether one is done."""
-        one_done = False
-        done = sum(state.kind == "done" for state in before)
-        for earlier, state in zip(before, states):
-            if state.kind == earlier.kind or state.kind not in ("done", "failed"):
-                continue
-            one_done = one_done or state.kind == "done"
-            done += state.kind == "done"
-            text = results.words_of(self.folder / state.run.folder) if state.kind == "done" else \
-                failure(state, self.folder)
-            print(f"{now()}  {state.kind} ({done} of {len(states)})  {state.run.folder}  {text}", flush=True)
-        return one_done
-
-
-def say_end(start: Start) -> None:
-    """What is missing, why, and how to go on."""
-    states = states_of(start.runs, start.folder)
-    failed = [state for state in states if state.kind == "failed"]
-    missing = [state for state in states if state.kind != "done"]
-    print(f"{now()}  {summary_line(states, start.at_once)}")
-    for state in failed:
-        print(f"  failed  {state.run.folder}: {failure(state, start.folder)}\n"
-              f"          its log: {start.folder / state.run.folder / 'job.log'}")
-    if failed:
-        print("  When the cause is mended, the same command goes on with them from their last saved epochs; one whose "
-              "folder is removed begins anew.")
-    elif missing and not start.signal:
-        print(f"  {len(missing)} runs did not come to their end; Snakemake's log says why: "
-              f"{start.folder / 'snakemake.log'}")
-    if missing:
-        print("  To go on: the same command.")
-
-
-def write_page(folder: Path, runs: Sequence[PlannedRun]) -> None:
-    """The page of tables and plots, where a run ended since the last one: of the grid's folder, or of its runs alone where
-    it holds those of an earlier version of the grid as well."""
+def write_page(folder: Path, runs: Sequence[PlannedRun]) -> str:
+    """The page of tables and plots, where a run ended since the last one: of the grid's folder, or of its runs alone
+    where it holds those of an earlier version of the grid as well. Says where it is, or why there is none."""
     planned = {folder / run.folder for run in runs}
     found = {path.parent for path in folder.glob("*/*/seed*/params.json")}
     roots = [folder] if found <= planned else sorted(found & planned)
@@ -195,13 +118,12 @@ def write_page(folder: Path, runs: Sequence[PlannedRun]) -> None:
     sources = [folder / "results.csv", *(folder / run.folder / MARKER for run in runs)]
     newest = max((path.stat().st_mtime_ns for path in sources if path.is_file()), default=0)
     if page.is_file() and page.stat().st_mtime_ns > newest:
-        print(f"Page:    {page}")
-        return
-    done = subprocess.run([sys.executable, str(COMPARE / "report.py"), *map(str, roots), "--output", str(page)],
+        return f"Page:    {page}"
+    done = subprocess.run([sys.executable, "-B", str(COMPARE / "report.py"), *map(str, roots), "--output", str(page)],
                           check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                           text=True)
     said = done.stderr.strip().splitlines()
-    print(f"Page:    {page}" if done.returncode == 0 else f"No page: {said[-1] if said else done.returncode}")
+    return f"Page:    {page}" if done.returncode == 0 else f"No page: {said[-1] if said else done.returncode}"
 
 
 def run_grid(arguments: argparse.Namespace) -> int:
@@ -225,7 +147,7 @@ def run_grid(arguments: argparse.Namespace) -> int:
         forget(runs, folder)
         # On a cluster SIGTERM would wait for the jobs, which SIGINT cancels.
         stops_by = signal.SIGINT if on_cluster(arguments.snakemake) else signal.SIGTERM
-        return work(Start(grid, runs, folder, at_once, stops_by), command, lock)
+        return work(Start(grid.name, runs, folder, at_once, stops_by, Output()), command, lock)
 
 
 def fetch_images(grid: Grid, folder: Path) -> None:
@@ -243,24 +165,25 @@ def unlock(command: list[str], folder: Path) -> None:
 
 
 def work(start: Start, command: list[str], lock: int) -> int:
+    """Runs what is left and writes the results; the exit code."""
     begin = time.monotonic()
+    say = start.output.say
     states = states_of(start.runs, start.folder)
-    print(f"{now()}  {start.grid.name}: {summary_line(states, start.at_once)}; everything is in {start.folder}",
-          flush=True)
+    say(f"{now()}  {start.name}: {summary_line(states, start.at_once)}; everything is in {start.folder}")
     code = 0
     if any(state.kind != "done" for state in states):
         with open(start.folder / "snakemake.log", "wb") as log:
             code = start.run(command, lock, log)
     say_end(start)
-    results.write(start.grid.name, start.folder, start.runs)
+    results.write(start.name, start.folder, start.runs)
     if start.signal:
         return 128 + start.signal
-    print(f"\n{(start.folder / 'table.md').read_text(encoding='utf-8')}")
-    print(f"Results: {start.folder}/results.csv, table.md, table.tex; in {duration(time.monotonic() - begin)}")
+    say(f"\n{(start.folder / 'table.md').read_text(encoding='utf-8')}")
+    say(f"Results: {start.folder}/results.csv, table.md, table.tex; in {duration(time.monotonic() - begin)}")
     done = [state.kind == "done" for state in states_of(start.runs, start.folder)]
     if any(done):
-        write_page(start.folder, start.runs)
-    return 0 if all(done) and code == 0 else 1
+        say(write_page(start.folder, start.runs))
+    return 0 if all(done) and code == 0 and not start.output.lost else 1
 
 
 def show_status(arguments: argparse.Namespace) -> int:
@@ -271,8 +194,11 @@ def show_status(arguments: argparse.Namespace) -> int:
     if not path.is_file():
         print(f"{grid.name} was not started yet: there is no {path}")
         return 0
-    plan = json.loads(path.read_text(encoding="utf-8"))
-    runs = [PlannedRun(**run) for run in plan["runs"]]
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8"))
+        runs = [PlannedRun(**run) for run in plan["runs"]]
+    except (ValueError, TypeError, KeyError):
+        raise GridError(f"{path} is no plan of this version: start the grid, which writes it anew") from None
     states = states_of(runs, folder)
     print("\n".join([*table(states, folder), summary_line(states, max(1, arguments.cores // plan["threads"]))]))
     return 0
@@ -289,8 +215,10 @@ def main() -> int:
         print(f"run.sh: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"run.sh: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"run.sh: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # before anything was started
+        return 128 + signal.SIGINT
 
 
 if __name__ == "__main__":

@@ -62,7 +62,8 @@ def gain_of(differences: Sequence[float]) -> Gain | None:
 
 
 def counterpart(run: Run, runs: Sequence[Run]) -> Run | None:
-    """The same student of the standard teacher from whom the run's generous teacher learned; None where there is none."""
+    """The same student of the standard teacher from whom the run's generous teacher learned; None where there is
+    none."""
     if run.stage != "student" or run.teacher is None or run.teacher.stage != "generous":
         return None
     wanted = settings_of(run)

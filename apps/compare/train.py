@@ -48,8 +48,8 @@ class Job:
         self.stopped_by = self.stopped_by or number
 
     def tell_child(self) -> None:
-        """By SIGHUP, and not at once: Slurm signals the program as well, which ends unsaved by a second signal that is no
-        SIGHUP."""
+        """By SIGHUP, and not at once: Slurm signals the program as well, which ends unsaved by a second signal that is
+        no SIGHUP."""
         if self.child is not None and not self.told_child:
             time.sleep(SECONDS_BEFORE_TELLING)
             self.told_child = True
@@ -114,7 +114,8 @@ def work(plan: dict[str, Any], run: dict[str, Any], lock: int) -> int:
         for command in commands:
             code = code or job.run(command)
         if code != 0 and not job.stopped_by:
-            replace_file(folder / FAILURE, f"exit code {code}: {last_line(folder / 'job.log')}\n")
+            what = f"killed by signal {code - 128}" if code > 128 else last_line(folder / "job.log")
+            replace_file(folder / FAILURE, f"exit code {code}: {what}\n")
         job.note(f"exit code {code}")
     return 128 + job.stopped_by if code and job.stopped_by else code
 
