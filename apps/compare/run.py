@@ -32,7 +32,8 @@ from train import FAILURE, MARKER
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 COMPARE = Path(__file__).resolve().parent
-CLUSTER_FLAGS = ("--slurm", "--cluster", "--drmaa", "--executor", "--profile", "--kubernetes", "--tes", "--flux")
+CLUSTER_FLAGS = ("--slurm", "--cluster", "--cluster-sync", "--drmaa", "--executor", "-e", "--profile",
+                 "--kubernetes", "--tes", "--flux")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
