@@ -18,6 +18,15 @@ enum class Direction : std::uint8_t { forward, backward_data, backward_weight };
 
 std::string_view name_of(Direction direction);
 
+/// What is added to the sums of a forward convolution and cut off, on the way to y.
+struct ConvolutionEpilogue {
+  bool bias = false;      ///< {K} of f32
+  bool residual = false;  ///< of y's shape and type
+  Activation activation = Activation::none;
+
+  bool operator==(const ConvolutionEpilogue&) const = default;
+};
+
 /// What a plan is made for.
 struct ConvolutionProblem {
   Direction direction = Direction::forward;
@@ -26,13 +35,20 @@ struct ConvolutionProblem {
   Shape x;       ///< {N, H, W, C}
   Shape weight;  ///< {K, R, S, C/groups}
   Shape y;       ///< {N, P, Q, K}
+  ConvolutionEpilogue epilogue{};
 };
 
+/// Bytes of workspace that a plan may use. Fixed: what is taken must not depend on what else is in memory.
+inline constexpr std::size_t most_workspace = std::size_t{1} << 30U;
+
 /// Addresses on the device, of x or dx, weight or dweight, y or dy; the direction says which is written.
+/// Those of the epilogue are null where there is none.
 struct ConvolutionOperands {
   void* x = nullptr;
   void* weight = nullptr;
   void* y = nullptr;
+  void* bias = nullptr;
+  void* residual = nullptr;
 };
 
 class Convolutions {

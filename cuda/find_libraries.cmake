@@ -1,0 +1,26 @@
+# Where CUDA's headers, cuBLAS and cuDNN are: in CUDA's own folder, in those of CUDA_PATH and CUDNN_PATH, or in the
+# packages nvidia/* of pip, which have no libcudnn.so, only libcudnn.so.9. Sets CUDA_INCLUDE_DIR, CUBLAS_LIBRARY,
+# CUDNN_INCLUDE_DIR, CUDNN_LIBRARY and CUDNN_MAJOR, 0 if there is none. CUDA_ROOT is where nvcc is, if it is known.
+set(PIP_PACKAGES "")
+find_program(PIP_PYTHON NAMES python3 python)
+if(PIP_PYTHON)
+  execute_process(COMMAND "${PIP_PYTHON}" -c "import sysconfig; print(sysconfig.get_path('purelib'))"
+                  OUTPUT_VARIABLE PIP_PACKAGES OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+endif()
+# CUDNN_PATH may be the folder of all of pip's packages as well: .../site-packages/nvidia
+set(CUDA_FOLDERS "${CUDA_ROOT}" ENV CUDA_PATH ENV CUDNN_PATH "${PIP_PACKAGES}/nvidia")
+set(CUDA_INCLUDES include cu13/include cu12/include)
+set(CUDA_LIBRARIES lib64 lib cu13/lib cu12/lib)
+find_path(CUDA_INCLUDE_DIR cuda_runtime_api.h HINTS ${CUDA_FOLDERS}
+          PATH_SUFFIXES ${CUDA_INCLUDES} cuda_runtime/include)
+find_path(CUBLAS_INCLUDE_DIR cublas_v2.h HINTS ${CUDA_FOLDERS} PATH_SUFFIXES ${CUDA_INCLUDES} cublas/include)
+find_library(CUBLAS_LIBRARY NAMES cublas libcublas.so.13 libcublas.so.12 HINTS ${CUDA_FOLDERS}
+             PATH_SUFFIXES ${CUDA_LIBRARIES} cublas/lib)
+find_path(CUDNN_INCLUDE_DIR cudnn.h HINTS ENV CUDNN_PATH ${CUDA_FOLDERS} PATH_SUFFIXES include cudnn/include)
+find_library(CUDNN_LIBRARY NAMES cudnn libcudnn.so.9 HINTS ENV CUDNN_PATH ${CUDA_FOLDERS}
+             PATH_SUFFIXES lib64 lib cudnn/lib)
+set(CUDNN_MAJOR 0)
+if(EXISTS "${CUDNN_INCLUDE_DIR}/cudnn_version.h")
+  file(STRINGS "${CUDNN_INCLUDE_DIR}/cudnn_version.h" CUDNN_MAJOR REGEX "^#define CUDNN_MAJOR ")
+  string(REGEX REPLACE "[^0-9]" "" CUDNN_MAJOR "${CUDNN_MAJOR}")
+endif()
