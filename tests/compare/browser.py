@@ -26,7 +26,7 @@ class Browser:
     """A context: one page of one browser process. `complaints` collects what its console says, errors and
     warnings."""
 
-    def __init__(self, seconds: float = 60):
+    def __init__(self, seconds: float = 120):
         program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
         if not program:
             raise BrowserError("chromium is not installed (Debian's package chromium)")
