@@ -43,8 +43,8 @@ void CudaBackend::augment(const AugmentInputs& in, Tensor& y) {
                     .height = y.size(1),
                     .width = y.size(2),
                     .channels = y.size(3)};
-  run("augment", grid_of(size.batch * size.height * size.width), augment_kernel, size, in.images.raw(),
-      in.placements.raw(), in.normalise.raw(), y.raw());
+  run("augment", grid_of(size.batch * size.height * size.width), augment_kernel, size, in.images,
+      in.placements, in.normalise, y);
 }
 
 }  // namespace generous::cuda

@@ -1,9 +1,9 @@
 // Batch norm over the rows of x {M, C}, fused with residual and ReLU. Formulas: core/backend.h. x comes in
 // parts {M, c}, whose channels are some of the rows {M, C} of y: a part is worked on by itself. Each
-// direction is three kernels: blocks add up two values per channel over a range of rows each; one kernel adds
-// up what the blocks found, always in the same order, and turns it into the coefficients of an affine map per
-// channel; the last applies the map. T is the element type of x, y, the residual and their gradients;
-// everything {C} is f32. A thread adds tens to hundreds of rows in f32; from there on sums are in double.
+// direction is two kernels: the first one adds up what the second one needs, an affine map per channel. T is
+// the element type of x, y, the residual and their gradients; everything {C} is f32. A thread adds tens to
+// hundreds of rows in f32; what threads found is put together in f64 for f32 and in f32 for bf16, which many
+// GPUs are far better at.
 
 #include <algorithm>
 #include <cmath>
@@ -14,6 +14,10 @@
 
 namespace generous::cuda {
 namespace {
+
+/// What sums over images of T are put together in.
+template <class T>
+using SumOver = std::conditional_t<std::is_same_v<T, float>, double, float>;
 
 /// The parameters and statistics {C} of a normalisation.
 struct Channels {
@@ -37,9 +41,8 @@ struct NormalisingMap {
     const auto mean = load<width>(in.mean + channel);
     const auto inverse_std = load<width>(in.inverse_std + channel);
     for (int i = 0; i < width; ++i) {
-      const double factor = static_cast<double>(gamma[i]) * static_cast<double>(inverse_std[i]);
-      scale[i] = static_cast<float>(factor);
-      shift[i] = static_cast<float>(static_cast<double>(beta[i]) - static_cast<double>(mean[i]) * factor);
+      scale[i] = gamma[i] * inverse_std[i];
+      shift[i] = std::fma(-mean[i], scale[i], beta[i]);  // x = mean gives beta but for one rounding
     }
   }
   /// Rounded once, whatever the compiler makes of the code around it.
@@ -48,57 +51,36 @@ struct NormalisingMap {
 
 // Forward
 
-/// Partial sums of d and d^2, where d = x - (row 0 of x), so that a mean far from zero costs no digits of the
-/// variance. In f32 a thread measures from its own first row instead: should row 0 lie far outside of all
-/// others, that costs no digits either.
-template <int width, class T>
-__global__ void __launch_bounds__(block_threads)
-    moments_kernel(Tiling tiling, const T* __restrict__ x, double* __restrict__ partial) {
-  const Share share = share_of<width>(tiling);
-  double first[width] = {};
-  double second[width] = {};
-  if (share.row < share.end) {
-    const T* from = x + share.channel;
-    const auto origin = load<width>(from + share.row * tiling.channels);
-    const auto common = load<width>(from);
-    Floats<width> sum{};
-    Floats<width> squares{};
-    for_each_row(
-        tiling, share, {}, [=](const Place& place) { return load<width>(x + place.here); },
-        [&](const Place&, const Floats<width>& values) {
-          for (int i = 0; i < width; ++i) {
-            const float d = values[i] - origin[i];
-            sum[i] += d;
-            squares[i] += d * d;
-          }
-        });
-    const auto count = static_cast<double>((share.end - share.row + tiling.lines - 1) / tiling.lines);
-    for (int i = 0; i < width; ++i) {
-      const double shift = static_cast<double>(origin[i]) - static_cast<double>(common[i]);
-      const double moved = static_cast<double>(sum[i]);
-      first[i] = moved + count * shift;
-      second[i] = static_cast<double>(squares[i]) + shift * (2.0 * moved + count * shift);
-    }
-  }
-  add_up_block<width>(tiling, share, first, second, partial);
-}
+/// Of some rows of a channel: their number, mean, and sum of (x - mean)^2. Merged as Chan et al. 1983 do,
+/// which costs no digits where the mean is far from zero.
+template <class Sum>
+struct MomentSums {
+  Sum count, mean, squares;
 
-/// What is kept of a part: mean and biased variance {c} of double.
+  __device__ void merge(const MomentSums& other) {
+    if (other.count == Sum(0)) return;
+    const Sum all = count + other.count;
+    const Sum share = other.count / all;
+    const Sum distance = other.mean - mean;
+    squares += other.squares + distance * distance * count * share;
+    mean += distance * share;
+    count = all;
+  }
+};
+
+/// Mean and biased variance {c} of a part, which are kept with it.
 struct Moments {
-  double* mean;
-  double* variance;
+  float* mean;
+  float* variance;
 
   Moments(const Tensor& kept, std::int64_t channels)
-      : mean(static_cast<double*>(kept.raw())), variance(mean + channels) {}
-  static Tensor allocate(std::int64_t channels) {  // no DType is double, so twice as many floats
-    return Tensor::empty({2, channels, 2}, DType::f32, Device::cuda);
-  }
+      : mean(data_of<float>(kept)), variance(mean + channels) {}
 };
 
 /// What the training pass writes per channel.
 struct Statistics {
   float momentum, epsilon;
-  double count;  ///< M
+  std::int64_t count;  ///< M
   float* mean;
   float* inverse_std;
   float* running_mean;
@@ -106,32 +88,54 @@ struct Statistics {
   std::int64_t* batches;  ///< null: not counted
 };
 
-__device__ void write_statistics(const Statistics& out, std::int64_t c, double mean, double variance) {
-  const double inverse = 1.0 / std::sqrt(variance + static_cast<double>(out.epsilon));
-  const double momentum = static_cast<double>(out.momentum);
-  const auto update = [momentum](float& old, double value) {
-    old = static_cast<float>((1.0 - momentum) * static_cast<double>(old) + momentum * value);
+template <class Sum>
+__device__ void write_statistics(const Statistics& out, std::int64_t c, Sum mean, Sum variance) {
+  const Sum momentum = static_cast<Sum>(out.momentum);
+  const Sum count = static_cast<Sum>(out.count);
+  const auto update = [momentum](float& old, Sum value) {
+    old = static_cast<float>((Sum(1) - momentum) * static_cast<Sum>(old) + momentum * value);
   };
   update(out.running_mean[c], mean);
-  update(out.running_variance[c], variance * out.count / (out.count - 1.0));
+  update(out.running_variance[c], variance * (count / (count - Sum(1))));
   out.mean[c] = static_cast<float>(mean);
-  out.inverse_std[c] = static_cast<float>(inverse);
+  out.inverse_std[c] = static_cast<float>(Sum(1) / std::sqrt(variance + static_cast<Sum>(out.epsilon)));
   if (c == 0 && out.batches != nullptr) ++*out.batches;
 }
 
-template <class T>
+/// A thread measures from its own first row, so that a mean far from zero costs no digits of the variance.
+template <int width, class T>
 __global__ void __launch_bounds__(block_threads)
-    statistics_kernel(Tiling tiling, const double* __restrict__ partial, const T* __restrict__ x,
+    statistics_kernel(Tiling tiling, const T* __restrict__ x, Meeting<MomentSums<SumOver<T>>> meeting,
                       Moments moments, Statistics out) {
-  const Totals totals = totals_of(partial, tiling.parts, tiling.channels);
-  if (!totals.valid) return;
-  const std::int64_t c = channel_of_totals();
-  const double offset = totals.first / out.count;
-  const double mean = static_cast<double>(static_cast<float>(x[c])) + offset;
-  const double variance = std::max(0.0, totals.second / out.count - offset * offset);
-  moments.mean[c] = mean;
-  moments.variance[c] = variance;
-  write_statistics(out, c, mean, variance);
+  using Sum = SumOver<T>;
+  const Share share = share_of<width>(tiling);
+  MomentSums<Sum> own[width] = {};
+  if (share.row < share.end) {
+    const auto origin = load<width>(x + share.row * tiling.channels + share.channel);
+    Floats<width> sum{};
+    Floats<width> squares{};
+    for_each_row(
+        tiling, share, {}, [=](const RowPlace& place) { return load<width>(x + place.here); },
+        [&](const RowPlace&, const Floats<width>& values) {
+          for (int i = 0; i < width; ++i) {
+            const float d = values[i] - origin[i];
+            sum[i] += d;
+            squares[i] += d * d;
+          }
+        });
+    const auto count = static_cast<Sum>((share.end - share.row + tiling.lines - 1) / tiling.lines);
+    for (int i = 0; i < width; ++i) {
+      const Sum distance = static_cast<Sum>(sum[i]) / count;
+      const Sum left = static_cast<Sum>(squares[i]) - static_cast<Sum>(sum[i]) * distance;
+      own[i] = {count, static_cast<Sum>(origin[i]) + distance, left > Sum(0) ? left : Sum(0)};
+    }
+  }
+  sum_up<width>(tiling, share, own, meeting, [&](std::int64_t c, const MomentSums<Sum>& all) {
+    const Sum variance = all.squares / all.count;
+    moments.mean[c] = static_cast<float>(all.mean);
+    moments.variance[c] = static_cast<float>(variance);
+    write_statistics(out, c, all.mean, variance);
+  });
 }
 
 /// The same from moments that are known already.
@@ -143,9 +147,7 @@ __global__ void known_statistics_kernel(std::int64_t channels, Moments moments, 
 __global__ void inverse_std_kernel(std::int64_t channels, float epsilon, const float* __restrict__ variance,
                                    float* __restrict__ inverse_std) {
   const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (c >= channels) return;
-  inverse_std[c] =
-      static_cast<float>(1.0 / std::sqrt(static_cast<double>(variance[c]) + static_cast<double>(epsilon)));
+  if (c < channels) inverse_std[c] = 1.0F / std::sqrt(variance[c] + epsilon);
 }
 
 /// What a row of a normalisation needs; `residual` is zeros where there is none.
@@ -163,12 +165,12 @@ __global__ void __launch_bounds__(block_threads)
   const NormalisingMap<width> map(in, share.channel);
   for_each_row(
       tiling, share, whole,
-      [=](const Place& place) {
+      [=](const RowPlace& place) {
         return NormaliseInputs<width>{load<width>(x + place.here), residual != nullptr
                                                                        ? load<width>(residual + place.whole)
                                                                        : Floats<width>{}};
       },
-      [&](const Place& place, const NormaliseInputs<width>& row) {
+      [&](const RowPlace& place, const NormaliseInputs<width>& row) {
         Floats<width> out;
         for (int i = 0; i < width; ++i) {
           const float v = map(i, row.x[i]) + row.residual[i];
@@ -213,7 +215,7 @@ struct GradientInputs {
 
 template <Gate gate, int width, class T>
 __device__ GradientInputs<width> load_row(const Saved<T>& saved, const T* __restrict__ dy,
-                                          const Place& place) {
+                                          const RowPlace& place) {
   GradientInputs<width> row;
   row.x = load<width>(saved.x + place.here);
   if constexpr (gate == Gate::output) row.y = load<width>(saved.y + place.whole);
@@ -243,14 +245,26 @@ class Rectifier {
   NormalisingMap<width> map_;
 };
 
-/// Partial sums of dz and dz (x - mean).
+/// Of some rows of a channel: the sums of dz and dz (x - mean).
+template <class Sum>
+struct GradientSums {
+  Sum dz, product;
+
+  __device__ void merge(const GradientSums& other) {
+    dz += other.dz;
+    product += other.product;
+  }
+};
+
+/// dbeta and dgamma.
 template <Gate gate, int width, class T>
 __global__ void __launch_bounds__(block_threads)
     gradient_sums_kernel(Tiling tiling, Saved<T> saved, const T* __restrict__ dy,
-                         double* __restrict__ partial) {
+                         Meeting<GradientSums<SumOver<T>>> meeting, float* __restrict__ dgamma,
+                         float* __restrict__ dbeta) {
+  using Sum = SumOver<T>;
   const Share share = share_of<width>(tiling);
-  double first[width] = {};
-  double second[width] = {};
+  GradientSums<Sum> own[width] = {};
   if (share.row < share.end) {
     const auto mean = load<width>(saved.channels.mean + share.channel);
     const Rectifier<gate, width> rectified(saved.channels, share.channel, saved.ceiling);
@@ -258,60 +272,66 @@ __global__ void __launch_bounds__(block_threads)
     Floats<width> product{};
     for_each_row(
         tiling, share, saved.whole,
-        [=](const Place& place) { return load_row<gate, width>(saved, dy, place); },
-        [&](const Place&, const GradientInputs<width>& row) {
+        [=](const RowPlace& place) { return load_row<gate, width>(saved, dy, place); },
+        [&](const RowPlace&, const GradientInputs<width>& row) {
           for (int i = 0; i < width; ++i) {
             const float dz = rectified(i, row);
             sum[i] += dz;
             product[i] += dz * (row.x[i] - mean[i]);
           }
         });
+    for (int i = 0; i < width; ++i) own[i] = {static_cast<Sum>(sum[i]), static_cast<Sum>(product[i])};
+  }
+  sum_up<width>(tiling, share, own, meeting, [&](std::int64_t c, const GradientSums<Sum>& all) {
+    dbeta[c] = static_cast<float>(all.dz);
+    dgamma[c] = static_cast<float>(all.product * static_cast<Sum>(saved.channels.inverse_std[c]));
+  });
+}
+
+/// What becomes of dz: dx = scale dz + slope (x - mean) + offset, for a thread's channels.
+template <int width>
+struct GradientMap {
+  Floats<width> mean, scale, slope, offset;
+
+  /// dgamma and dbeta are null where the statistics do not depend on x.
+  __device__ GradientMap(const Channels& in, std::int64_t channel, float share, const float* dgamma,
+                         const float* dbeta)
+      : mean(load<width>(in.mean + channel)), slope{}, offset{} {
+    const auto inverse_std = load<width>(in.inverse_std + channel);
+    scale = load<width>(in.gamma + channel);
+    for (int i = 0; i < width; ++i) scale[i] *= inverse_std[i];
+    if (dgamma == nullptr) return;
+    const auto product = load<width>(dgamma + channel);
+    const auto sum = load<width>(dbeta + channel);
     for (int i = 0; i < width; ++i) {
-      first[i] = static_cast<double>(sum[i]);
-      second[i] = static_cast<double>(product[i]);
+      slope[i] = -share * scale[i] * inverse_std[i] * product[i];
+      offset[i] = -share * scale[i] * sum[i];
     }
   }
-  add_up_block<width>(tiling, share, first, second, partial);
-}
+  __device__ float operator()(int i, float x, float dz) const {
+    return scale[i] * dz + (slope[i] * (x - mean[i]) + offset[i]);
+  }
+};
 
-/// dgamma and dbeta, and dx = scale dz + slope (x - mean) + offset as coefficients {3, C}.
-__global__ void __launch_bounds__(block_threads)
-    coefficients_kernel(Tiling tiling, bool training, const double* __restrict__ partial, Channels in,
-                        float* __restrict__ dgamma, float* __restrict__ dbeta,
-                        float* __restrict__ coefficients) {
-  const Totals totals = totals_of(partial, tiling.parts, tiling.channels);
-  if (!totals.valid) return;
-  const std::int64_t c = channel_of_totals();
-  const double inverse = static_cast<double>(in.inverse_std[c]);
-  const double scale = static_cast<double>(in.gamma[c]) * inverse;
-  const double product = totals.second * inverse;
-  dbeta[c] = static_cast<float>(totals.first);
-  dgamma[c] = static_cast<float>(product);
-  const double share = scale / static_cast<double>(tiling.rows);
-  coefficients[c] = static_cast<float>(scale);
-  coefficients[tiling.channels + c] = training ? static_cast<float>(-share * inverse * product) : 0.0F;
-  coefficients[2 * tiling.channels + c] = training ? static_cast<float>(-share * totals.first) : 0.0F;
-}
-
+/// `share_of_row` is 1 / M.
 template <Gate gate, int width, class T>
 __global__ void __launch_bounds__(block_threads)
-    differentiate_kernel(Tiling tiling, Saved<T> saved, const float* __restrict__ coefficients,
-                         const T* __restrict__ dy, bool add, T* __restrict__ dx, T* __restrict__ dresidual) {
+    differentiate_kernel(Tiling tiling, Saved<T> saved, float share_of_row, const float* __restrict__ dgamma,
+                         const float* __restrict__ dbeta, const T* __restrict__ dy, bool add,
+                         T* __restrict__ dx, T* __restrict__ dresidual) {
   const Share share = share_of<width>(tiling);
   if (share.idle) return;
-  const auto mean = load<width>(saved.channels.mean + share.channel);
-  const auto scale = load<width>(coefficients + share.channel);
-  const auto slope = load<width>(coefficients + tiling.channels + share.channel);
-  const auto offset = load<width>(coefficients + 2 * tiling.channels + share.channel);
+  const GradientMap<width> map(saved.channels, share.channel, share_of_row, dgamma, dbeta);
   const Rectifier<gate, width> rectified(saved.channels, share.channel, saved.ceiling);
   for_each_row(
-      tiling, share, saved.whole, [=](const Place& place) { return load_row<gate, width>(saved, dy, place); },
-      [&](const Place& place, const GradientInputs<width>& row) {
+      tiling, share, saved.whole,
+      [=](const RowPlace& place) { return load_row<gate, width>(saved, dy, place); },
+      [&](const RowPlace& place, const GradientInputs<width>& row) {
         Floats<width> dz;
         Floats<width> gradient;
         for (int i = 0; i < width; ++i) {
           dz[i] = rectified(i, row);
-          gradient[i] = scale[i] * dz[i] + (slope[i] * (row.x[i] - mean[i]) + offset[i]);
+          gradient[i] = map(i, row.x[i], dz[i]);
         }
         if (add) gradient += load<width>(dx + place.here);
         store(dx + place.here, gradient);
@@ -320,7 +340,7 @@ __global__ void __launch_bounds__(block_threads)
 }
 
 float* channel_data(const Tensor& x, std::int64_t first) {
-  return x.defined() ? static_cast<float*>(x.raw()) + first : nullptr;
+  return x.defined() ? data_of<float>(x) + first : nullptr;
 }
 
 /// The vectors {C} from the first channel of a part on.
@@ -330,9 +350,16 @@ Channels channels_of(const Tensor& gamma, const Tensor& beta, const Tensor& mean
           channel_data(inverse_std, first)};
 }
 
-/// Space for the partial sums of a Tiling: {parts, 2, C} of f64, which no DType is, so twice as many f32.
-Tensor partial_sums(const Tiling& tiling) {
-  return Tensor::empty({tiling.parts, 2, tiling.channels, 2}, DType::f32, Device::cuda);
+/// Room for the sums of a Tiling's parts {parts, C}.
+template <class Sums>
+Tensor room_for_parts(const Tiling& tiling) {
+  const auto bytes = static_cast<std::int64_t>(sizeof(Sums));
+  return Tensor::empty({tiling.parts, tiling.channels, bytes}, DType::u8, Device::cuda);
+}
+
+template <class Sums>
+Sums* parts_in(const Tensor& room) {
+  return reinterpret_cast<Sums*>(data_of<std::uint8_t>(room));
 }
 
 /// Calls f(i, T{}, Width<w>{}, whole) for each part i of rows of `channels` channels of the floating `dtype`.
@@ -353,38 +380,37 @@ void CudaBackend::batch_norm_train(const BatchNormParams& params, const BatchNor
                                    BatchNormStatistics& running, Tensor& mean, Tensor& inverse_std,
                                    Tensor& y) {
   const std::int64_t rows = y.numel() / y.size(-1);
-  for_each_part(in.parts, y.dtype(), y.size(-1),
-                [&]<class T, int width>(std::size_t i, T, Width<width>, const Whole& whole) {
-                  const auto& [part, known] = in.parts[i];
-                  const std::int64_t channels = part.size(-1);
-                  const Statistics statistics{
-                      .momentum = params.momentum,
-                      .epsilon = params.epsilon,
-                      .count = static_cast<double>(rows),
-                      .mean = channel_data(mean, whole.first),
-                      .inverse_std = channel_data(inverse_std, whole.first),
-                      .running_mean = channel_data(running.mean, whole.first),
-                      .running_variance = channel_data(running.variance, whole.first),
-                      .batches = i == 0 ? static_cast<std::int64_t*>(running.batches.raw()) : nullptr};
-                  const auto* x = static_cast<const T*>(part.raw());
-                  if (known->defined()) {
-                    run("batch_norm", grid_of(channels), known_statistics_kernel, channels,
-                        Moments(*known, channels), statistics);
-                  } else {
-                    *known = Moments::allocate(channels);
-                    const Tiling summing = tiling_of(rows, channels, width, most_summing_blocks);
-                    const Tensor partial = partial_sums(summing);
-                    auto* sums = static_cast<double*>(partial.raw());
-                    run("batch_norm", summing.shape(), moments_kernel<width, T>, summing, x, sums);
-                    run("batch_norm", shape_of_totals(channels), statistics_kernel<T>, summing, sums, x,
-                        Moments(*known, channels), statistics);
-                  }
-                  const Tiling mapping = tiling_of(rows, channels, width, most_mapping_blocks);
-                  run("batch_norm", mapping.shape(), normalise_kernel<width, T>, mapping, whole,
-                      channels_of(in.gamma, in.beta, mean, inverse_std, whole.first),
-                      params.activation != Activation::none, ceiling_of(params.activation), x,
-                      static_cast<const T*>(in.residual.raw()), static_cast<T*>(y.raw()));
-                });
+  for_each_part(
+      in.parts, y.dtype(), y.size(-1),
+      [&]<class T, int width>(std::size_t i, T, Width<width>, const Whole& whole) {
+        const auto& [part, known] = in.parts[i];
+        const std::int64_t channels = part.size(-1);
+        const Statistics statistics{.momentum = params.momentum,
+                                    .epsilon = params.epsilon,
+                                    .count = rows,
+                                    .mean = channel_data(mean, whole.first),
+                                    .inverse_std = channel_data(inverse_std, whole.first),
+                                    .running_mean = channel_data(running.mean, whole.first),
+                                    .running_variance = channel_data(running.variance, whole.first),
+                                    .batches = i == 0 ? data_of<std::int64_t>(running.batches) : nullptr};
+        if (known->defined()) {
+          run("batch_norm", grid_of(channels), known_statistics_kernel, channels, Moments(*known, channels),
+              statistics);
+        } else {
+          *known = Tensor::empty({2, channels}, DType::f32, Device::cuda);
+          using Sums = MomentSums<SumOver<T>>;
+          const auto kernel = statistics_kernel<width, T>;
+          const Tiling summing = tiling_of(rows, channels, width, columns_of_sums, blocks_at_once(kernel));
+          const Tensor room = room_for_parts<Sums>(summing);
+          run("batch_norm", summing.shape(), kernel, summing, part,
+              Meeting<Sums>{parts_in<Sums>(room), tickets()}, Moments(*known, channels), statistics);
+        }
+        const auto kernel = normalise_kernel<width, T>;
+        const Tiling mapping = tiling_of(rows, channels, width, columns_of_maps, blocks_at_once(kernel));
+        run("batch_norm", mapping.shape(), kernel, mapping, whole,
+            channels_of(in.gamma, in.beta, mean, inverse_std, whole.first),
+            params.activation != Activation::none, ceiling_of(params.activation), part, in.residual, y);
+      });
 }
 
 void CudaBackend::batch_norm_eval(const BatchNormParams& params, const BatchNormInputs& in,
@@ -392,18 +418,18 @@ void CudaBackend::batch_norm_eval(const BatchNormParams& params, const BatchNorm
   const std::int64_t channels = y.size(-1);
   const std::int64_t rows = y.numel() / channels;
   const Tensor inverse_std = Tensor::empty({channels}, DType::f32, Device::cuda);
-  run("batch_norm", grid_of(channels), inverse_std_kernel, channels, params.epsilon,
-      channel_data(running.variance, 0), channel_data(inverse_std, 0));
-  for_each_part(in.parts, y.dtype(), channels,
-                [&]<class T, int width>(std::size_t i, T, Width<width>, const Whole& whole) {
-                  const Tensor& x = in.parts[i].x;
-                  const Tiling mapping = tiling_of(rows, x.size(-1), width, most_mapping_blocks);
-                  run("batch_norm", mapping.shape(), normalise_kernel<width, T>, mapping, whole,
-                      channels_of(in.gamma, in.beta, running.mean, inverse_std, whole.first),
-                      params.activation != Activation::none, ceiling_of(params.activation),
-                      static_cast<const T*>(x.raw()), static_cast<const T*>(in.residual.raw()),
-                      static_cast<T*>(y.raw()));
-                });
+  run("batch_norm", grid_of(channels), inverse_std_kernel, channels, params.epsilon, running.variance,
+      inverse_std);
+  for_each_part(
+      in.parts, y.dtype(), channels,
+      [&]<class T, int width>(std::size_t i, T, Width<width>, const Whole& whole) {
+        const Tensor& x = in.parts[i].x;
+        const auto kernel = normalise_kernel<width, T>;
+        const Tiling mapping = tiling_of(rows, x.size(-1), width, columns_of_maps, blocks_at_once(kernel));
+        run("batch_norm", mapping.shape(), kernel, mapping, whole,
+            channels_of(in.gamma, in.beta, running.mean, inverse_std, whole.first),
+            params.activation != Activation::none, ceiling_of(params.activation), x, in.residual, y);
+      });
 }
 
 void CudaBackend::batch_norm_backward(const BatchNormParams& params, const BatchNormSaved& saved,
@@ -414,26 +440,24 @@ void CudaBackend::batch_norm_backward(const BatchNormParams& params, const Batch
                                                                 const Whole& whole) {
     const Tensor& x = saved.parts[i].x;
     const std::int64_t channels = x.size(-1);
-    const Tensor coefficients = Tensor::empty({3, channels}, DType::f32, Device::cuda);
     const Saved<T> forward{
         .channels = channels_of(saved.gamma, saved.beta, saved.mean, saved.inverse_std, whole.first),
         .whole = whole,
         .ceiling = ceiling_of(params.activation),
-        .x = static_cast<const T*>(x.raw()),
-        .y = static_cast<const T*>(saved.y.raw())};
-    const auto* gradient = static_cast<const T*>(dy.raw());
-    const Tiling summing = tiling_of(rows, channels, width, most_summing_blocks);
-    const Tensor partial = partial_sums(summing);
-    auto* sums = static_cast<double*>(partial.raw());
-    run("batch_norm backward", summing.shape(), gradient_sums_kernel<gate, width, T>, summing, forward,
-        gradient, sums);
-    run("batch_norm backward", shape_of_totals(channels), coefficients_kernel, summing, params.training, sums,
-        forward.channels, channel_data(out.dgamma, whole.first), channel_data(out.dbeta, whole.first),
-        channel_data(coefficients, 0));
-    const Tiling mapping = tiling_of(rows, channels, width, most_mapping_blocks);
-    run("batch_norm backward", mapping.shape(), differentiate_kernel<gate, width, T>, mapping, forward,
-        channel_data(coefficients, 0), gradient, out.parts[i].add, static_cast<T*>(out.parts[i].dx.raw()),
-        static_cast<T*>(out.dresidual.raw()));
+        .x = data_of<T>(x),
+        .y = data_of<T>(saved.y)};
+    float* const dgamma = channel_data(out.dgamma, whole.first);
+    float* const dbeta = channel_data(out.dbeta, whole.first);
+    using Sums = GradientSums<SumOver<T>>;
+    const auto summing_kernel = gradient_sums_kernel<gate, width, T>;
+    const Tiling summing = tiling_of(rows, channels, width, columns_of_sums, blocks_at_once(summing_kernel));
+    const Tensor room = room_for_parts<Sums>(summing);
+    run("batch_norm backward", summing.shape(), summing_kernel, summing, forward, dy,
+        Meeting<Sums>{parts_in<Sums>(room), tickets()}, dgamma, dbeta);
+    const auto kernel = differentiate_kernel<gate, width, T>;
+    const Tiling mapping = tiling_of(rows, channels, width, columns_of_maps, blocks_at_once(kernel));
+    run("batch_norm backward", mapping.shape(), kernel, mapping, forward, 1.0F / static_cast<float>(rows),
+        params.training ? dgamma : nullptr, dbeta, dy, out.parts[i].add, out.parts[i].dx, out.dresidual);
   };
   visit_gate(params, saved, [&](auto gate) {
     for_each_part(saved.parts, dy.dtype(), dy.size(-1),

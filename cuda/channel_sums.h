@@ -1,6 +1,7 @@
-// Two sums per channel over the rows of {M, C}, in two kernels: blocks add up ranges of rows, then one kernel
-// adds up what the blocks found. The order depends on the shape alone. A kernel of the first kind calls
-// share_of and add_up_block, one of the second kind totals_of.
+// Sums per channel over the rows of {M, C}, in one kernel: the threads of a block add up its rows, the block
+// hands in what it found, and the last block of a tile to do so adds up what all of them handed in. The order
+// of the additions depends on the shape and the number of blocks alone. Which block comes last does not
+// matter to it.
 #pragma once
 
 #include <algorithm>
@@ -28,15 +29,20 @@ struct Tiling {
   LaunchShape shape() const { return {.blocks = tiles * parts, .threads = block_threads}; }
 };
 
-/// Threads of at least four rows each (so that loading the coefficients of a channel pays), at most so many
-/// blocks. Depends on shapes alone, as the order of all sums does.
-inline Tiling tiling_of(std::int64_t rows, std::int64_t channels, int width, std::int64_t most_blocks) {
-  constexpr std::int64_t most_columns = 32;
+/// Sums want narrow tiles, 64 bytes a row: the last block of each has less to add up. For a map of all
+/// elements, whole lines of memory are better.
+constexpr std::int64_t columns_of_sums = 4;
+constexpr std::int64_t columns_of_maps = 32;
+
+/// Threads of at least four rows each (so that loading the coefficients of a channel pays), at most
+/// `most_blocks` blocks unless the channels alone take more.
+inline Tiling tiling_of(std::int64_t rows, std::int64_t channels, int width, std::int64_t most_columns,
+                        std::int64_t most_blocks) {
   constexpr std::int64_t fewest_rows = 4;
   const auto quotient_up = [](std::int64_t a, std::int64_t b) { return (a + b - 1) / b; };
   const std::int64_t groups = channels / width;
   Tiling tiling{.rows = rows, .channels = channels};
-  tiling.tiles = quotient_up(groups, most_columns);
+  tiling.tiles = quotient_up(groups, std::max(most_columns, quotient_up(groups, most_tickets)));
   tiling.columns = static_cast<int>(quotient_up(groups, tiling.tiles));
   tiling.lines = block_threads / tiling.columns;
   const std::int64_t parts = std::clamp<std::int64_t>(quotient_up(rows, fewest_rows * tiling.lines), 1,
@@ -46,38 +52,33 @@ inline Tiling tiling_of(std::int64_t rows, std::int64_t channels, int width, std
   return tiling;
 }
 
-/// Enough blocks to keep every memory channel busy; more would only leave more sums to add up.
-constexpr std::int64_t most_summing_blocks = 512;
-constexpr std::int64_t most_mapping_blocks = 4096;
-
 /// What one thread has of a Tiling.
 struct Share {
   std::int64_t channel;   ///< the first of its channels
   std::int64_t row, end;  ///< its rows: from `row`, every `lines`-th, up to `end`
-  std::int64_t part;      ///< of its block
+  std::int64_t part;      ///< of its block,
+  std::int64_t tile;      ///< likewise
   int line;
   bool idle;  ///< no channels, so no rows either
 };
 
 template <int width>
 __device__ Share share_of(const Tiling& tiling) {
-  const std::int64_t part = blockIdx.x / tiling.tiles;
-  const std::int64_t tile = blockIdx.x % tiling.tiles;
-  const int line = static_cast<int>(threadIdx.x) / tiling.columns;
-  const int column = static_cast<int>(threadIdx.x) % tiling.columns;
   Share share;
-  share.channel = (tile * tiling.columns + column) * width;
-  share.part = part;
-  share.line = line;
-  share.idle = line >= tiling.lines || share.channel >= tiling.channels;
-  share.row = part * tiling.rows_of_a_part + line;
-  const std::int64_t end = (part + 1) * tiling.rows_of_a_part;
+  share.part = blockIdx.x / tiling.tiles;
+  share.tile = blockIdx.x % tiling.tiles;
+  share.line = static_cast<int>(threadIdx.x) / tiling.columns;
+  const int column = static_cast<int>(threadIdx.x) % tiling.columns;
+  share.channel = (share.tile * tiling.columns + column) * width;
+  share.idle = share.line >= tiling.lines || share.channel >= tiling.channels;
+  share.row = share.part * tiling.rows_of_a_part + share.line;
+  const std::int64_t end = (share.part + 1) * tiling.rows_of_a_part;
   share.end = share.idle ? share.row : (end < tiling.rows ? end : tiling.rows);
   return share;
 }
 
 /// The indices of a thread's first channel in the same row of two tensors.
-struct Place {
+struct RowPlace {
   std::int64_t here;   ///< in the {M, C} that is tiled
   std::int64_t whole;  ///< in what {M, C} is a part of
 };
@@ -97,10 +98,10 @@ __device__ inline void for_each_row(const Tiling& tiling, const Share& share, co
   const std::int64_t step = tiling.lines * tiling.channels;
   const std::int64_t end = share.end * tiling.channels;
   const std::int64_t whole_step = tiling.lines * whole.channels;
-  Place place{.here = share.row * tiling.channels + share.channel,
-              .whole = share.row * whole.channels + whole.first + share.channel};
+  RowPlace place{.here = share.row * tiling.channels + share.channel,
+                 .whole = share.row * whole.channels + whole.first + share.channel};
   const auto after = [&](int rows) {
-    return Place{place.here + rows * step, place.whole + rows * whole_step};
+    return RowPlace{place.here + rows * step, place.whole + rows * whole_step};
   };
   for (; place.here + (at_once - 1) * step < end; place = after(at_once)) {
     decltype(load(place)) loaded[at_once];
@@ -110,79 +111,71 @@ __device__ inline void for_each_row(const Tiling& tiling, const Share& share, co
   for (; place.here < end; place = after(1)) use(place, load(place));
 }
 
-/// The values that each thread of a block has to be added to those of other threads.
-template <int count>
-using BlockSums = double[count][block_threads];
-
-/// Adds the values of the threads in the same column: afterwards line 0 has the sums of its column. To be
-/// called by all threads of the block; those beyond `lines` lines take no part.
-template <int count>
-__device__ void add_lines(BlockSums<count>& sums, int columns, int lines) {
+/// Merges the sums {count, block_threads} of the threads in the same column: afterwards line 0 has those of
+/// its column. To be called by all threads of the block; those beyond `lines` lines take no part.
+template <int count, class Sums>
+__device__ void merge_lines(Sums (*sums)[block_threads], int columns, int lines) {
   const int line = static_cast<int>(threadIdx.x) / columns;
   for (int left = lines; left > 1;) {
     const int kept = (left + 1) / 2;
     __syncthreads();  // the lines about to be read are complete
     if (line < left - kept)
-      for (int i = 0; i < count; ++i) sums[i][threadIdx.x] += sums[i][threadIdx.x + kept * columns];
+      for (int i = 0; i < count; ++i) sums[i][threadIdx.x].merge(sums[i][threadIdx.x + kept * columns]);
     left = kept;
   }
 }
 
-/// Adds up the two sums {width} that every thread brings, over the block, into its part of partial {parts, 2,
-/// C}.
-template <int width>
-__device__ void add_up_block(const Tiling& tiling, const Share& share, const double (&first)[width],
-                             const double (&second)[width], double* __restrict__ partial) {
-  __shared__ BlockSums<2 * width> sums;
-  for (int i = 0; i < width; ++i) {
-    sums[i][threadIdx.x] = first[i];
-    sums[width + i][threadIdx.x] = second[i];
-  }
-  add_lines(sums, tiling.columns, tiling.lines);
-  if (share.line > 0 || share.idle) return;
-  double* to = partial + share.part * 2 * tiling.channels + share.channel;
-  for (int i = 0; i < width; ++i) {
-    to[i] = sums[i][threadIdx.x];
-    to[tiling.channels + i] = sums[width + i][threadIdx.x];
-  }
-}
-
-/// A block of the kernels that add up the partial sums has this many channels.
-constexpr int channels_of_a_block = 8;
-
-inline LaunchShape shape_of_totals(std::int64_t channels) {
-  return {.blocks = (channels + channels_of_a_block - 1) / channels_of_a_block, .threads = block_threads};
-}
-
-/// The channel whose totals thread 0 to channels_of_a_block - 1 of a block gets.
-inline __device__ std::int64_t channel_of_totals() {
-  return static_cast<std::int64_t>(blockIdx.x) * channels_of_a_block + threadIdx.x % channels_of_a_block;
-}
-
-struct Totals {
-  double first, second;
-  bool valid;  ///< in one thread for each channel
+/// Where the blocks of a kernel meet: sums of each part {parts, C}, and a counter for each tile, which is 0
+/// before and after.
+template <class Sums>
+struct Meeting {
+  Sums* parts;
+  unsigned* tickets;
 };
 
-/// The sums over all parts of partial {parts, 2, C} of channel_of_totals().
-inline __device__ Totals totals_of(const double* __restrict__ partial, std::int64_t parts,
-                                   std::int64_t channels) {
-  constexpr int lines = block_threads / channels_of_a_block;
-  __shared__ BlockSums<2> sums;
-  const std::int64_t channel = channel_of_totals();
-  double first = 0.0;
-  double second = 0.0;
-  if (channel < channels)
-    for (std::int64_t part = threadIdx.x / channels_of_a_block; part < parts; part += lines) {
-      const double* from = partial + part * 2 * channels + channel;
-      first += from[0];
-      second += from[channels];
-    }
-  sums[0][threadIdx.x] = first;
-  sums[1][threadIdx.x] = second;
-  add_lines(sums, channels_of_a_block, lines);
-  return {sums[0][threadIdx.x], sums[1][threadIdx.x],
-          threadIdx.x < channels_of_a_block && channel < channels};
+/// Whether this block is the last one of its tile to hand in its part; all of its threads call, and may then
+/// read what the others handed in.
+template <class Sums>
+__device__ bool is_last_of_tile(const Tiling& tiling, const Share& share, const Meeting<Sums>& meeting) {
+  __shared__ bool last;
+  __syncthreads();  // the part of this block is complete
+  if (threadIdx.x == 0) {
+    const auto others = static_cast<unsigned>(tiling.parts - 1);
+    __threadfence();  // what the block handed in is seen before its ticket is
+    last = atomicInc(meeting.tickets + share.tile, others) == others;  // the last one takes it back to 0
+    __threadfence();  // what is read from here on is no older than the ticket
+  }
+  __syncthreads();
+  return last;
+}
+
+/// Merges the sums that each thread brings for its `width` channels over all rows, and calls finish(channel,
+/// sums) once for each channel. A Sums is trivially copyable, Sums{} is that of no rows, and a.merge(b) adds
+/// the rows of b.
+template <int width, class Sums, class Finish>
+__device__ void sum_up(const Tiling& tiling, const Share& share, const Sums (&own)[width],
+                       const Meeting<Sums>& meeting, Finish&& finish) {
+  __shared__ Sums sums[width][block_threads];
+  const int thread = static_cast<int>(threadIdx.x);
+  for (int i = 0; i < width; ++i) sums[i][thread] = own[i];
+  merge_lines<width>(sums, tiling.columns, tiling.lines);
+  if (share.line == 0 && !share.idle)
+    for (int i = 0; i < width; ++i)
+      meeting.parts[share.part * tiling.channels + share.channel + i] = sums[i][thread];
+  if (!is_last_of_tile(tiling, share, meeting)) return;
+
+  const int columns = tiling.columns * width;  // from here on a column is a channel
+  const int lines = block_threads / columns;
+  const int line = thread / columns;
+  const std::int64_t channel = share.tile * columns + thread % columns;
+  const bool idle = line >= lines || channel >= tiling.channels;
+  Sums total{};
+  if (!idle)
+    for (std::int64_t part = line; part < tiling.parts; part += lines)
+      total.merge(meeting.parts[part * tiling.channels + channel]);
+  sums[0][thread] = total;
+  merge_lines<1>(sums, columns, lines);
+  if (line == 0 && !idle) finish(channel, sums[0][thread]);
 }
 
 }  // namespace generous::cuda

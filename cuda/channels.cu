@@ -51,6 +51,12 @@ __global__ void shuffle_kernel(std::int64_t rows, std::int64_t groups, std::int6
   });
 }
 
+/// The elements of either dtype as words of their size, which are moved but not read.
+template <class Word>
+Word* elements_of(const Tensor& x) {
+  return static_cast<Word*>(x.raw());
+}
+
 }  // namespace
 
 void CudaBackend::rearrange_channels(std::int64_t groups, std::span<const ChannelPart> from,
@@ -72,7 +78,7 @@ void CudaBackend::rearrange_channels(std::int64_t groups, std::span<const Channe
                         .to_channels = run.to->channels / width,
                         .to_first = run.to_first / width};
         this->run("rearrange_channels", grid_of(rows * units.count), copy_run_kernel<Unit>, units,
-                  static_cast<const Unit*>(run.from->tensor.raw()), static_cast<Unit*>(run.to->tensor.raw()));
+                  elements_of<Unit>(run.from->tensor), elements_of<Unit>(run.to->tensor));
       };
       const std::int64_t all =
           run.count | run.from->channels | run.from_first | run.to->channels | run.to_first;
@@ -92,8 +98,7 @@ void CudaBackend::rearrange_channels(std::int64_t groups, std::span<const Channe
         source.channels = part.channels;
         if (result.tensor.defined())
           run("rearrange_channels", grid_of(rows * result.channels), shuffle_kernel<T>, rows, groups,
-              channels / groups, source, static_cast<const T*>(part.tensor.raw()), target,
-              static_cast<T*>(result.tensor.raw()));
+              channels / groups, source, elements_of<T>(part.tensor), target, elements_of<T>(result.tensor));
         source.first += part.channels;
       }
       target.first += result.channels;

@@ -1,5 +1,7 @@
 #include "cuda/cuda_backend.h"
 
+#include <algorithm>
+
 #include "cuda/graph.h"
 #include "cuda/make_cuda_backend.h"
 #include "cuda/parts.h"
@@ -17,6 +19,11 @@ void require_outside_recording(bool recording, std::string_view op) {
 }
 
 }  // namespace
+
+CudaBackend::Parts::Parts() {
+  check(cudaMemsetAsync(tickets.block(), 0, most_tickets * sizeof(unsigned), stream.get()), "CUDA",
+        "cudaMemsetAsync");
+}
 
 CudaBackend::CudaBackend() : parts_(std::make_unique<Parts>()) {}
 
@@ -41,6 +48,19 @@ void CudaBackend::launched(std::string_view op) {
   // In a graph the mark would be written again by every replay, and so far for nothing: it names no call.
   if (!parts_->recording()) parts_->log.note(op);
 }
+
+std::int64_t CudaBackend::blocks_at_once(const void* kernel, int threads) {
+  std::int64_t& blocks = parts_->blocks_at_once[kernel];
+  if (blocks == 0) {
+    int of_one = 0;
+    check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&of_one, kernel, threads, 0), "CUDA",
+          "cudaOccupancyMaxActiveBlocksPerMultiprocessor");
+    blocks = std::int64_t{std::max(of_one, 1)} * parts_->gpu.multiprocessors;
+  }
+  return blocks;
+}
+
+unsigned* CudaBackend::tickets() { return static_cast<unsigned*>(parts_->tickets.block()); }
 
 void CudaBackend::synchronize() {
   require_outside_recording(parts_->recording(), "synchronize");

@@ -115,10 +115,19 @@ class CudaBackend final : public Backend {
   /// Starts a kernel for the op named so, and notes the op for errors that show later.
   template <class... Parameters, class... Arguments>
   void run(std::string_view op, const LaunchShape& shape, void (*kernel)(Parameters...),
-           Arguments&&... arguments) {
-    launch(op, stream(), shape, kernel, std::forward<Arguments>(arguments)...);
+           const Arguments&... arguments) {
+    launch(op, stream(), shape, kernel, arguments...);
     launched(op);
   }
+  /// How many blocks of `threads` threads of a kernel the GPU runs at a time.
+  template <class... Parameters>
+  std::int64_t blocks_at_once(void (*kernel)(Parameters...), int threads = 256) {
+    return blocks_at_once(reinterpret_cast<const void*>(kernel), threads);
+  }
+  std::int64_t blocks_at_once(const void* kernel, int threads);
+  /// most_tickets counters at 0 for the blocks of one kernel, which leaves them at 0: the kernels of a stream
+  /// run one after the other.
+  unsigned* tickets();
   void launched(std::string_view op);
   /// f32 weights in the type of the images: themselves, or rounded to bf16.
   Tensor rounded(const Tensor& weight, DType dtype);

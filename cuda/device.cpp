@@ -52,7 +52,11 @@ Gpu choose_gpu() {
         "no CUDA backend: {} has compute capability {}.{}, and this build needs {}.0 or more; the device cpu "
         "is available",
         name, properties.major, properties.minor, oldest_major);
-  return {.name = name, .major = properties.major, .minor = properties.minor, .runtime = built_for};
+  return {.name = name,
+          .major = properties.major,
+          .minor = properties.minor,
+          .multiprocessors = properties.multiProcessorCount,
+          .runtime = built_for};
 }
 
 }  // namespace generous::cuda

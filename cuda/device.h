@@ -9,6 +9,7 @@ struct Gpu {
   std::string name;  ///< "NVIDIA H200"
   int major = 0;     ///< compute capability: 9.0 is sm_90
   int minor = 0;
+  int multiprocessors = 0;
   std::string runtime;  ///< of CUDA, "13.0"
 };
 

@@ -124,7 +124,7 @@ __global__ void dropout_kernel(std::int64_t count, float p, std::uint64_t key, c
 
 void CudaBackend::fill(Tensor& y, double value) {
   const auto fill_with = [&]<class T>(T element) {
-    run("fill", vectors_of<T>(y), fill_kernel<T>, y.numel(), element, y.raw());
+    run("fill", vectors_of<T>(y), fill_kernel<T>, y.numel(), element, y);
   };
   switch (y.dtype()) {
     case DType::f32:
@@ -140,7 +140,7 @@ void CudaBackend::fill(Tensor& y, double value) {
 
 void CudaBackend::cast(const Tensor& x, Tensor& y) {
   const auto cast_as = [&]<class From, class To>(From, To) {
-    run("cast", grid_of((x.numel() + 7) / 8), cast_kernel<From, To>, x.numel(), x.raw(), y.raw());
+    run("cast", grid_of((x.numel() + 7) / 8), cast_kernel<From, To>, x.numel(), x, y);
   };
   if (x.dtype() == DType::f32 && y.dtype() == DType::bf16) return cast_as(float{}, bfloat16{});
   if (x.dtype() == DType::bf16 && y.dtype() == DType::f32) return cast_as(bfloat16{}, float{});
@@ -151,7 +151,7 @@ void CudaBackend::cast(const Tensor& x, Tensor& y) {
 void CudaBackend::unary(Unary op, const Tensor& x, Tensor& y) {
   visit_floating(x.dtype(), [&]<class T>(T) {
     visit(op, [&]<class Function>(Function) {
-      run("unary", vectors_of<T>(x), unary_kernel<T, Function>, x.numel(), x.raw(), y.raw());
+      run("unary", vectors_of<T>(x), unary_kernel<T, Function>, x.numel(), x, y);
     });
   });
 }
@@ -159,8 +159,7 @@ void CudaBackend::unary(Unary op, const Tensor& x, Tensor& y) {
 void CudaBackend::unary_backward(Unary op, const Tensor& x, const Tensor& y, const Tensor& dy, Tensor& dx) {
   visit_floating(x.dtype(), [&]<class T>(T) {
     visit(op, [&]<class Function>(Function) {
-      run("unary_backward", vectors_of<T>(x), unary_backward_kernel<T, Function>, x.numel(), x.raw(), y.raw(),
-          dy.raw(), dx.raw());
+      run("unary_backward", vectors_of<T>(x), unary_backward_kernel<T, Function>, x.numel(), x, y, dy, dx);
     });
   });
 }
@@ -168,7 +167,7 @@ void CudaBackend::unary_backward(Unary op, const Tensor& x, const Tensor& y, con
 void CudaBackend::binary(Binary op, const Tensor& a, const Tensor& b, Tensor& y) {
   visit_floating(y.dtype(), [&]<class T>(T) {
     visit(op, [&]<class Function>(Function) {
-      run("binary", vectors_of<T>(y), binary_kernel<T, Function>, y.numel(), a.raw(), b.raw(), y.raw());
+      run("binary", vectors_of<T>(y), binary_kernel<T, Function>, y.numel(), a, b, y);
     });
   });
 }
@@ -177,28 +176,27 @@ void CudaBackend::binary_backward(Binary op, const Tensor& a, const Tensor& b, c
                                   Tensor& db) {
   visit_floating(dy.dtype(), [&]<class T>(T) {
     visit(op, [&]<class Function>(Function) {
-      run("binary_backward", vectors_of<T>(dy), binary_backward_kernel<T, Function>, dy.numel(), a.raw(),
-          b.raw(), dy.raw(), da.raw(), db.raw());
+      run("binary_backward", vectors_of<T>(dy), binary_backward_kernel<T, Function>, dy.numel(), a, b, dy, da,
+          db);
     });
   });
 }
 
 void CudaBackend::affine(const Tensor& x, float scale, float shift, Tensor& y) {
   visit_floating(x.dtype(), [&]<class T>(T) {
-    run("affine", vectors_of<T>(x), affine_kernel<T>, x.numel(), scale, shift, x.raw(), y.raw());
+    run("affine", vectors_of<T>(x), affine_kernel<T>, x.numel(), scale, shift, x, y);
   });
 }
 
 void CudaBackend::accumulate(const Tensor& x, Tensor& y) {
   visit_floating(x.dtype(), [&]<class T>(T) {
-    run("accumulate", vectors_of<T>(x), accumulate_kernel<T>, x.numel(), x.raw(), y.raw());
+    run("accumulate", vectors_of<T>(x), accumulate_kernel<T>, x.numel(), x, y);
   });
 }
 
 void CudaBackend::dropout(const Tensor& x, const DropoutParams& params, Tensor& y) {
   visit_floating(x.dtype(), [&]<class T>(T) {
-    run("dropout", vectors_of<T>(x), dropout_kernel<T>, x.numel(), params.p, params.key, params.step.raw(),
-        x.raw(), y.raw());
+    run("dropout", vectors_of<T>(x), dropout_kernel<T>, x.numel(), params.p, params.key, params.step, x, y);
   });
 }
 

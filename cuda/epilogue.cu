@@ -34,9 +34,8 @@ void CudaBackend::apply_epilogue(const Tensor& bias, const Conv2dEpilogue& epilo
   const std::int64_t channels = y.size(3);
   visit_groups(y.dtype(), channels, [&]<class T, int width>(T, Width<width>) {
     const std::int64_t groups = y.numel() / width;
-    run("conv2d", grid_of(groups), epilogue_kernel<width, T>, groups, channels,
-        static_cast<const float*>(bias.raw()), static_cast<const T*>(epilogue.residual.raw()),
-        epilogue.activation != Activation::none, ceiling_of(epilogue.activation), static_cast<T*>(y.raw()));
+    run("conv2d", grid_of(groups), epilogue_kernel<width, T>, groups, channels, bias, epilogue.residual,
+        epilogue.activation != Activation::none, ceiling_of(epilogue.activation), y);
   });
 }
 

@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
 
+#include "core/tensor.h"
 #include "cuda/check.h"
 
 namespace generous::cuda {
@@ -25,16 +27,43 @@ inline LaunchShape grid_of(std::int64_t count, int threads = 256) {
           .threads = threads};
 }
 
+/// Groups of blocks of one kernel that can wait for their last one (channel_sums.h).
+constexpr std::int64_t most_tickets = 1024;
+
+/// The elements of a tensor on the GPU; null for an undefined one. Throws Error if they are not T's.
+template <class T>
+T* data_of(const Tensor& x) {
+  if (!x.defined()) return nullptr;
+  require(x.dtype() == dtype_of<T>, "a kernel for {} was given a tensor of {}", name_of(dtype_of<T>),
+          name_of(x.dtype()));
+  return static_cast<T*>(x.raw());
+}
+
+/// What a kernel's parameter gets: a Tensor's elements, if they are of the parameter's type; any other
+/// argument as it is. Memory without a type is not taken: a kernel for floats would read whatever it is.
+template <class Parameter, class Argument>
+Parameter parameter_of(const Argument& argument) {
+  if constexpr (std::is_same_v<Argument, Tensor>) {
+    static_assert(std::is_pointer_v<Parameter>, "a kernel takes a tensor's elements by a pointer");
+    return data_of<std::remove_cv_t<std::remove_pointer_t<Parameter>>>(argument);
+  } else {
+    static_assert(!std::is_void_v<std::remove_pointer_t<Argument>>,
+                  "hand the Tensor over, or data_of<T>(it)");
+    return static_cast<Parameter>(argument);
+  }
+}
+
 /// Starts `kernel` on `stream`. Throws Error that names `op` if the launch is refused; what goes wrong inside
 /// the kernel shows later, when something waits for the stream (LaunchLog).
 template <class... Parameters, class... Arguments>
 void launch(std::string_view op, cudaStream_t stream, const LaunchShape& shape, void (*kernel)(Parameters...),
-            Arguments&&... arguments) {
+            const Arguments&... arguments) {
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<unsigned>(shape.blocks));
   config.blockDim = dim3(static_cast<unsigned>(shape.threads));
   config.stream = stream;
-  check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), op, "cudaLaunchKernelEx");
+  check(cudaLaunchKernelEx(&config, kernel, parameter_of<Parameters>(arguments)...), op,
+        "cudaLaunchKernelEx");
 }
 
 }  // namespace generous::cuda

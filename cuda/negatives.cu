@@ -31,7 +31,7 @@ __global__ void negatives_kernel(std::int64_t images, std::int64_t classes, std:
 void CudaBackend::draw_negatives(const Tensor& labels, const NegativeDraws& draws, Tensor& y) {
   const LaunchShape shape{.blocks = y.size(0), .threads = negatives_threads};
   run("draw_negatives", shape, negatives_kernel, y.size(1), draws.begin.numel() - 1, draws.count, draws.key,
-      draws.step.raw(), labels.raw(), draws.sorted.raw(), draws.begin.raw(), y.raw());
+      draws.step, labels, draws.sorted, draws.begin, y);
 }
 
 }  // namespace generous::cuda

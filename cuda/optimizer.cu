@@ -155,8 +155,6 @@ void for_each_table(std::span<const Update> updates, EntryOf&& entry_of, F&& f) 
   }
 }
 
-float* floats(const Tensor& x) { return static_cast<float*>(x.raw()); }
-
 template <class Entry>
 LaunchShape chunks_of(const Table<Entry>& table) {
   return {.blocks = std::max<std::int64_t>(table.blocks, 1), .threads = threads_of_block};
@@ -167,24 +165,27 @@ LaunchShape chunks_of(const Table<Entry>& table) {
 void CudaBackend::sgd_step(const SgdParams& params, const Tensor& learning_rate,
                            std::span<const SgdUpdate> updates) {
   const auto entry_of = [](const SgdUpdate& update) {
-    return SgdEntry{floats(update.gradient), floats(update.velocity), floats(update.parameter)};
+    return SgdEntry{data_of<float>(update.gradient), data_of<float>(update.velocity),
+                    data_of<float>(update.parameter)};
   };
   for_each_table(updates, entry_of, [&](const Table<SgdEntry>& table) {
-    run("sgd_step", chunks_of(table), sgd_kernel, table, params, learning_rate.raw());
+    run("sgd_step", chunks_of(table), sgd_kernel, table, params, learning_rate);
   });
 }
 
 void CudaBackend::adam_step(const AdamParams& params, const Tensor& learning_rate,
                             std::span<const AdamUpdate> updates) {
   const auto entry_of = [](const AdamUpdate& update) {
-    return AdamEntry{floats(update.gradient), floats(update.first_moment), floats(update.second_moment),
-                     floats(update.parameter), static_cast<std::int64_t*>(update.step.raw())};
+    return AdamEntry{data_of<float>(update.gradient), data_of<float>(update.first_moment),
+                     data_of<float>(update.second_moment), data_of<float>(update.parameter),
+                     data_of<std::int64_t>(update.step)};
   };
   for_each_table(updates, entry_of, [&](const Table<AdamEntry>& table) {
     constexpr std::int64_t width = sizeof(AdamRate) / sizeof(float);
-    const Tensor rates = Tensor::empty({table.size, width}, DType::f32, Device::cuda);
-    run("adam_step", grid_of(table.size), adam_rates_kernel, table, params, learning_rate.raw(), rates.raw());
-    run("adam_step", chunks_of(table), adam_kernel, table, params, rates.raw());
+    const Tensor room = Tensor::empty({table.size, width}, DType::f32, Device::cuda);
+    auto* rates = reinterpret_cast<AdamRate*>(data_of<float>(room));
+    run("adam_step", grid_of(table.size), adam_rates_kernel, table, params, learning_rate, rates);
+    run("adam_step", chunks_of(table), adam_kernel, table, params, rates);
   });
 }
 

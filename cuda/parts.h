@@ -1,6 +1,8 @@
 // What the CUDA backend is made of; seen by the files that implement it alone.
 #pragma once
 
+#include <map>
+
 #include "cuda/blas.h"
 #include "cuda/convolutions.h"
 #include "cuda/cuda_backend.h"
@@ -18,10 +20,13 @@ struct CudaBackend::Parts {
   Stream stream = make_stream();
   LaunchLog log{stream.get()};
   Staging staging{stream.get()};
+  Storage tickets{memory, most_tickets * sizeof(unsigned)};  ///< zeros: see CudaBackend::tickets
+  std::map<const void*, std::int64_t> blocks_at_once{};    ///< by kernel, of this GPU
   AlgorithmChoice choice;
   Blas blas{stream.get(), memory};
   Convolutions convolutions{stream.get()};
 
+  Parts();
   bool recording() const { return pool != nullptr; }
 };
 

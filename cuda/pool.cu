@@ -186,8 +186,7 @@ LaunchShape shape_for(const Tensor& output, int width) { return grid_of(output.n
 void CudaBackend::max_pool(const Pool2dParams& params, const Tensor& x, Tensor& y, Tensor& chosen) {
   const Pooling pooling = pooling_of(params, x.shape(), y.shape());
   visit_groups(x.dtype(), x.size(3), [&]<class T, int width>(T, Width<width>) {
-    run("max_pool", shape_for(y, width), max_pool_kernel<width, T>, pooling, static_cast<const T*>(x.raw()),
-        static_cast<T*>(y.raw()), static_cast<std::uint8_t*>(chosen.raw()));
+    run("max_pool", shape_for(y, width), max_pool_kernel<width, T>, pooling, x, y, chosen);
   });
 }
 
@@ -195,17 +194,15 @@ void CudaBackend::max_pool_backward(const Pool2dParams& params, const Tensor& dy
                                     Tensor& dx) {
   const Pooling pooling = pooling_of(params, dx.shape(), dy.shape());
   visit_groups(dy.dtype(), dy.size(3), [&]<class T, int width>(T, Width<width>) {
-    run("max_pool backward", shape_for(dx, width), max_pool_backward_kernel<width, T>, pooling,
-        static_cast<const T*>(dy.raw()), static_cast<const std::uint8_t*>(chosen.raw()),
-        static_cast<T*>(dx.raw()));
+    run("max_pool backward", shape_for(dx, width), max_pool_backward_kernel<width, T>, pooling, dy, chosen,
+        dx);
   });
 }
 
 void CudaBackend::avg_pool(const Pool2dParams& params, const Tensor& x, Tensor& y) {
   const Pooling pooling = pooling_of(params, x.shape(), y.shape());
   visit_groups(x.dtype(), x.size(3), [&]<class T, int width>(T, Width<width>) {
-    run("avg_pool", shape_for(y, width), avg_pool_kernel<width, T>, pooling, share_of(params),
-        static_cast<const T*>(x.raw()), static_cast<T*>(y.raw()));
+    run("avg_pool", shape_for(y, width), avg_pool_kernel<width, T>, pooling, share_of(params), x, y);
   });
 }
 
@@ -213,7 +210,7 @@ void CudaBackend::avg_pool_backward(const Pool2dParams& params, const Tensor& dy
   const Pooling pooling = pooling_of(params, dx.shape(), dy.shape());
   visit_groups(dy.dtype(), dy.size(3), [&]<class T, int width>(T, Width<width>) {
     run("avg_pool backward", shape_for(dx, width), avg_pool_backward_kernel<width, T>, pooling,
-        share_of(params), static_cast<const T*>(dy.raw()), static_cast<T*>(dx.raw()));
+        share_of(params), dy, dx);
   });
 }
 

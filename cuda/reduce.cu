@@ -123,7 +123,7 @@ void CudaBackend::broadcast(const Tensor& x, Tensor& y) {
   visit_floating(x.dtype(), [&]<class T>(T) {
     constexpr int width = vector_width<T>;
     run("broadcast", grid_of((y.numel() + width - 1) / width), broadcast_kernel<T>,
-        fold(x.shape(), y.shape()), y.numel(), x.raw(), y.raw());
+        fold(x.shape(), y.shape()), y.numel(), x, y);
   });
 }
 
@@ -143,7 +143,7 @@ void CudaBackend::sum_to(const Tensor& x, Tensor& y) {
             done ? to : Tensor::empty({outer, tiling.chunks, columns}, DType::f32, Device::cuda);
         const LaunchShape shape{.blocks = std::min(tiling.blocks(), most_blocks), .threads = tiling.threads};
         run("sum_to", shape, whole ? sum_rows_kernel<vector_width<T>, T> : sum_rows_kernel<1, T>, tiling,
-            from.raw(), sums.raw());
+            from, sums);
         from = sums;
         rows = tiling.chunks;
       });

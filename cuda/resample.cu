@@ -126,40 +126,40 @@ __global__ void gather_rows_backward_kernel(std::int64_t count, std::int64_t row
 
 void CudaBackend::resample_nearest(const Tensor& x, Tensor& y) {
   visit_floating(x.dtype(), [&]<class T>(T) {
-    run("resample_nearest", grid_of(y.numel()), resample_kernel<T>, Extents(x.shape()),
-        static_cast<const T*>(x.raw()), Extents(y.shape()), static_cast<T*>(y.raw()));
+    run("resample_nearest", grid_of(y.numel()), resample_kernel<T>, Extents(x.shape()), x, Extents(y.shape()),
+        y);
   });
 }
 
 void CudaBackend::resample_nearest_backward(const Tensor& dy, Tensor& dx) {
   visit_floating(dy.dtype(), [&]<class T>(T) {
     run("resample_nearest backward", grid_of(dx.numel()), resample_backward_kernel<T>, Extents(dx.shape()),
-        Extents(dy.shape()), static_cast<const T*>(dy.raw()), static_cast<T*>(dx.raw()));
+        Extents(dy.shape()), dy, dx);
   });
 }
 
 void CudaBackend::adaptive_avg_pool(const Tensor& x, Tensor& y) {
   visit_floating(x.dtype(), [&]<class T>(T) {
-    run("adaptive_avg_pool", grid_of(y.numel()), adaptive_pool_kernel<T>, Extents(x.shape()),
-        static_cast<const T*>(x.raw()), Extents(y.shape()), static_cast<T*>(y.raw()));
+    run("adaptive_avg_pool", grid_of(y.numel()), adaptive_pool_kernel<T>, Extents(x.shape()), x,
+        Extents(y.shape()), y);
   });
 }
 
 void CudaBackend::adaptive_avg_pool_backward(const Tensor& dy, Tensor& dx) {
   visit_floating(dy.dtype(), [&]<class T>(T) {
     run("adaptive_avg_pool backward", grid_of(dx.numel()), adaptive_pool_backward_kernel<T>,
-        Extents(dx.shape()), Extents(dy.shape()), static_cast<const T*>(dy.raw()), static_cast<T*>(dx.raw()));
+        Extents(dx.shape()), Extents(dy.shape()), dy, dx);
   });
 }
 
 void CudaBackend::gather_rows(const Tensor& x, const Tensor& indices, Tensor& y) {
-  run("gather_rows", grid_of(y.numel()), gather_rows_kernel, indices.numel(), x.size(0), x.size(1), x.raw(),
-      indices.raw(), y.raw());
+  run("gather_rows", grid_of(y.numel()), gather_rows_kernel, indices.numel(), x.size(0), x.size(1), x,
+      indices, y);
 }
 
 void CudaBackend::gather_rows_backward(const Tensor& indices, const Tensor& dy, Tensor& dx) {
   run("gather_rows backward", grid_of(dx.numel()), gather_rows_backward_kernel, indices.numel(), dx.size(0),
-      dx.size(1), indices.raw(), dy.raw(), dx.raw());
+      dx.size(1), indices, dy, dx);
 }
 
 }  // namespace generous::cuda

@@ -162,42 +162,42 @@ __global__ void total_kernel(std::int64_t count, const float* __restrict__ x, do
 }  // namespace
 
 void CudaBackend::log_softmax(const Tensor& x, Tensor& y) {
-  run("log_softmax", warps_of(x.size(0)), log_softmax_kernel, x.size(0), x.size(1), x.raw(), y.raw());
+  run("log_softmax", warps_of(x.size(0)), log_softmax_kernel, x.size(0), x.size(1), x, y);
 }
 
 void CudaBackend::log_softmax_backward(const Tensor& y, const Tensor& dy, Tensor& dx) {
-  run("log_softmax_backward", warps_of(y.size(0)), log_softmax_backward_kernel, y.size(0), y.size(1), y.raw(),
-      dy.raw(), dx.raw());
+  run("log_softmax_backward", warps_of(y.size(0)), log_softmax_backward_kernel, y.size(0), y.size(1), y, dy,
+      dx);
 }
 
 void CudaBackend::cross_entropy(const Tensor& x, const Tensor& labels, Tensor& probabilities, Tensor& loss) {
   const std::int64_t rows = x.size(0);
   const Tensor losses = Tensor::empty({rows}, DType::f32, Device::cuda);
-  run("cross_entropy", warps_of(rows), cross_entropy_kernel, rows, x.size(1), x.raw(), labels.raw(),
-      probabilities.raw(), losses.raw());
-  run("cross_entropy", {}, total_kernel, rows, losses.raw(), static_cast<double>(rows), loss.raw());
+  run("cross_entropy", warps_of(rows), cross_entropy_kernel, rows, x.size(1), x, labels, probabilities,
+      losses);
+  run("cross_entropy", {}, total_kernel, rows, losses, static_cast<double>(rows), loss);
 }
 
 void CudaBackend::cross_entropy_backward(const Tensor& probabilities, const Tensor& labels,
                                          const Tensor& dloss, Tensor& dx) {
   const std::int64_t rows = probabilities.size(0);
   run("cross_entropy_backward", warps_of(rows), cross_entropy_backward_kernel, rows, probabilities.size(1),
-      probabilities.raw(), labels.raw(), dloss.raw(), dx.raw());
+      probabilities, labels, dloss, dx);
 }
 
 void CudaBackend::one_hot(const Tensor& labels, Tensor& y) {
-  run("one_hot", warps_of(y.size(0)), one_hot_kernel, y.size(0), y.size(1), labels.raw(), y.raw());
+  run("one_hot", warps_of(y.size(0)), one_hot_kernel, y.size(0), y.size(1), labels, y);
 }
 
 void CudaBackend::argmax_rows(const Tensor& x, Tensor& y) {
-  run("argmax_rows", warps_of(x.size(0)), argmax_kernel, x.size(0), x.size(1), x.raw(), y.raw());
+  run("argmax_rows", warps_of(x.size(0)), argmax_kernel, x.size(0), x.size(1), x, y);
 }
 
 void CudaBackend::count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k, Tensor& count) {
   const std::int64_t rows = x.size(0);
   const Tensor hits = Tensor::empty({rows}, DType::f32, Device::cuda);
-  run("count_top_k", warps_of(rows), top_k_kernel, rows, x.size(1), k, x.raw(), labels.raw(), hits.raw());
-  run("count_top_k", {}, total_kernel, rows, hits.raw(), 1.0, count.raw());
+  run("count_top_k", warps_of(rows), top_k_kernel, rows, x.size(1), k, x, labels, hits);
+  run("count_top_k", {}, total_kernel, rows, hits, 1.0, count);
 }
 
 }  // namespace generous::cuda

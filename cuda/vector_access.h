@@ -53,11 +53,37 @@ __device__ inline Floats<width> load(const T* from) {
   return result;
 }
 
+/// Rounds to T, in hardware on a GPU.
+template <class T>
+__device__ inline T rounded(float number) {
+#ifdef __CUDA_ARCH__
+  if constexpr (std::is_same_v<T, bfloat16>) {
+    bfloat16 result;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(result.bits) : "f"(number));
+    return result;
+  } else
+#endif
+    return T(number);
+}
+template <class T, int width>
+__device__ inline Elements<T, width> rounded(const Floats<width>& numbers) {
+  Elements<T, width> elements;
+#ifdef __CUDA_ARCH__
+  if constexpr (std::is_same_v<T, bfloat16> && width % 2 == 0) {  // two in one instruction
+    std::uint32_t pairs[width / 2];
+    for (int i = 0; i < width / 2; ++i)
+      asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pairs[i]) : "f"(numbers[2 * i + 1]), "f"(numbers[2 * i]));
+    __builtin_memcpy(&elements, pairs, sizeof(elements));
+  } else
+#endif
+    for (int i = 0; i < width; ++i) elements.values[i] = rounded<T>(numbers[i]);
+  return elements;
+}
+
 /// Rounds to T; `to` is aligned as for `load`.
 template <int width, class T>
 __device__ inline void store(T* to, const Floats<width>& numbers) {
-  Elements<T, width> elements;
-  for (int i = 0; i < width; ++i) elements.values[i] = T(numbers[i]);
+  const Elements<T, width> elements = rounded<T>(numbers);
   *reinterpret_cast<Elements<T, width>*>(to) = elements;
 }
 

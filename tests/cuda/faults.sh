@@ -99,6 +99,12 @@ done
 fault "barrier in channel_sums.h reached by some threads" channel_sums.h '    __syncthreads();' \
   '    if (line < left) __syncthreads();'
 
+# Blocks that meet
+fault "fence before the ticket missing" channel_sums.h '__threadfence();' '' 1
+fault "fence behind the ticket missing" channel_sums.h '__threadfence();' '' 2
+fault "the last block of a sum is taken for another" channel_sums.h 'static_cast<unsigned>(tiling.parts - 1)' \
+  'static_cast<unsigned>(tiling.parts > 1 ? tiling.parts - 2 : 0)'
+
 # The host and the GPU
 fault "the host does not wait for a copy to it" memory.cpp \
   'check(cudaStreamSynchronize(stream_), op, "cudaStreamSynchronize");' ''

@@ -60,8 +60,9 @@ cudaError_t generous::emulation::launch(const cudaLaunchConfig_t* config, Kernel
     if (!fits(config->gridDim, config->blockDim)) return cudaErrorInvalidConfiguration;
     if (config->dynamicSmemBytes > shared_bytes) return cudaErrorInvalidValue;
     if (config->numAttrs != 0) return cudaErrorNotSupported;
+    const void* const kernel_function = kernel.function;
     const auto shared = std::make_shared<const Kernel>(std::move(kernel));
-    Work work{.kind = Work::Kind::device, .name = "kernel"};
+    Work work{.kind = Work::Kind::device, .name = "kernel", .function = kernel_function};
     work.run = [shared, grid = config->gridDim, block = config->blockDim] {
       check_pointers(*shared);
       run_grid(grid, block, shared->thread, runtime().random);
@@ -164,6 +165,17 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
         return cudaSuccess;
     }
     return cudaErrorInvalidValue;
+  });
+}
+
+// Of a kernel whose registers and shared memory are no limit.
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void* kernel, int threads,
+                                                          std::size_t shared) {
+  return call("cudaOccupancyMaxActiveBlocksPerMultiprocessor", plain, [&] {
+    if (blocks == nullptr || threads < 1 || shared > shared_bytes) return cudaErrorInvalidValue;
+    if (kernel == nullptr) return cudaErrorInvalidDeviceFunction;
+    *blocks = threads > threads_per_block ? 0 : threads_per_multiprocessor / threads;
+    return cudaSuccess;
   });
 }
 

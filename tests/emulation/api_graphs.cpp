@@ -112,6 +112,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
     if (!all_joined(capture->nodes, frontier)) return cudaErrorStreamCaptureUnjoined;
     auto made = std::make_unique<CUgraph_st>();
     made->nodes = std::make_shared<Nodes>(std::move(capture->nodes));
+    runtime().last_graph = made->nodes;
     *graph = runtime().graphs.add(std::move(made));
     return cudaSuccess;
   });

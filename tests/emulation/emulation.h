@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace generous::emulation {
 
@@ -41,6 +42,13 @@ std::int64_t calls(std::string_view function);
 /// How often device work of this name has run: "kernel", "copy", "memset", "host function", or what a library
 /// calls it.
 std::int64_t runs(std::string_view work);
+/// A node of a captured graph.
+struct GraphNode {
+  std::string name;      ///< as `runs` has it
+  const void* function;  ///< of a kernel; otherwise null
+};
+/// Those of the graph that the latest capture ended in.
+std::vector<GraphNode> last_graph();
 /// How many pieces of work wait in streams.
 std::int64_t pending();
 

@@ -49,6 +49,8 @@ struct Thread {
   Fiber* fiber = nullptr;  ///< null before it begins and after its end
   Meeting meeting;
   std::uint64_t result = 0;
+  bool fenced = false;      ///< since the last barrier
+  bool owes_fence = false;  ///< since it exchanged something with other blocks
 };
 
 class Block {
@@ -60,6 +62,8 @@ class Block {
   // Called by the thread that runs
   std::uint64_t meet(const Meeting& meeting);
   unsigned lane() const { return current_ % lanes; }
+  void fence();
+  void exchange_with_blocks(const Meeting& place);
 
  private:
   static void fiber_body();
@@ -190,6 +194,7 @@ void Block::run_new_threads() {
   do {
     const unsigned thread = order_[begun_++];
     threads_[thread].fiber = fiber;
+    threads_[thread].fenced = threads_[thread].owes_fence = false;
     select(thread);
     (*code_)();
     // Meanwhile others may have run, but it is this thread that comes back here.
@@ -210,6 +215,18 @@ std::uint64_t Block::meet(const Meeting& meeting) {
   return threads_[self].result;
 }
 
+void Block::fence() {
+  threads_[current_].fenced = true;
+  threads_[current_].owes_fence = false;
+}
+
+void Block::exchange_with_blocks(const Meeting& place) {
+  threads_[current_].owes_fence = true;
+  if (threads_[current_].fenced) return;
+  divergence_ = place_of(place) + ": without a __threadfence before it, since the last barrier";
+  Fiber::leave();
+}
+
 void Block::release(unsigned thread, std::uint64_t result) {
   threads_[thread].result = result;
   threads_[thread].meeting.function = nullptr;
@@ -218,6 +235,9 @@ void Block::release(unsigned thread, std::uint64_t result) {
 }
 
 void Block::meet_in_block(const Meeting& meeting) {
+  if (threads_[current_].owes_fence)
+    divergence_ = place_of(meeting) + ": a thread exchanged something with other blocks, and has not fenced";
+  threads_[current_].fenced = false;
   if (++at_barrier_ < size_) return;
   std::uint64_t count = 0;
   for (const Thread& thread : threads_) {
@@ -307,6 +327,12 @@ unsigned vote(const char* function, unsigned mask, bool predicate, const Source&
                                                  .kind = Kind::vote,
                                                  .mask = mask,
                                                  .value = predicate ? 1U : 0U}));
+}
+
+void fence() { the_block().fence(); }
+
+void exchange_with_blocks(const char* function, const Source& source) {
+  the_block().exchange_with_blocks({.function = function, .source = source});
 }
 
 int lane() { return static_cast<int>(the_block().lane()); }

@@ -46,6 +46,14 @@ std::int64_t runs(std::string_view work) {
   return found == runtime().runs.end() ? 0 : found->second;
 }
 
+std::vector<GraphNode> last_graph() {
+  std::vector<GraphNode> found;
+  if (runtime().last_graph == nullptr) return found;
+  for (const CUgraphNode_st& node : *runtime().last_graph)
+    found.push_back({.name = node.work.name, .function = node.work.function});
+  return found;
+}
+
 std::int64_t pending() {
   std::size_t count = runtime().legacy.queue.size();
   for (const auto& [stream, owner] : runtime().streams) count += stream->queue.size();

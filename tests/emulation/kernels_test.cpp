@@ -63,6 +63,33 @@ TEST_CASE("indices in three dimensions") {
       CHECK(found[at++] == 1000 * (block / 6) + 100 * (block % 2) + 10 * (thread / 15) + thread % 5);
 }
 
+/// Block 0 counts blocks; whether each fences before and after it.
+__global__ void meet(unsigned* counter, bool before, bool after) {
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    if (before) __threadfence();
+    atomicInc(counter, 2);
+    if (after) __threadfence();
+  }
+  __syncthreads();
+}
+
+TEST_CASE("a counter goes round, and blocks that exchange something have to fence before and after it") {
+  for (const bool before : {false, true})
+    for (const bool after : {false, true}) {
+      const FreshRuntime fresh;
+      const DeviceInts counter(std::vector<int>{0});
+      auto* counted = reinterpret_cast<unsigned*>(counter.data());
+      REQUIRE(launch(4, 64, nullptr, meet, counted, before, after) == cudaSuccess);
+      if (before && after) {
+        CHECK(counter.read()[0] == 1);  // 1, 2, 0, 1
+        continue;
+      }
+      CHECK(cudaDeviceSynchronize() == cudaErrorLaunchFailure);
+      CHECK(last_fault().find(before ? "has not fenced" : "without a __threadfence") != std::string::npos);
+    }
+}
+
 __global__ void nothing() {}
 
 TEST_CASE("launches outside the limits are refused") {

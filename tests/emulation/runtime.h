@@ -41,6 +41,7 @@ struct Work {
   std::function<std::string()>
       describe{};  ///< which it is and where it was, after a failure; else its name is told
   std::shared_ptr<const Record> waits_for{};
+  const void* function = nullptr;  ///< of a kernel
   std::uint64_t number = 0;  ///< in the order of the calls, over all streams
 };
 
@@ -165,6 +166,7 @@ class Runtime {
   bool in_host_function = false;
   std::uint64_t numbered = 0;
   unsigned long long captured = 0;
+  std::shared_ptr<const Nodes> last_graph;  ///< that a capture ended in
   std::map<std::string, std::int64_t, std::less<>> calls, runs;
   std::map<std::string, std::map<std::int64_t, cudaError_t>, std::less<>> failing_calls;  ///< by number
   std::map<std::int64_t, cudaError_t> failing_work;

@@ -43,6 +43,12 @@ unsigned vote(const char* function, unsigned mask, bool predicate, const Source&
 /// Of the thread that runs, in its warp.
 int lane();
 
+/// Blocks run one after the other here, so that no order of memory accesses is ever seen to be wrong. So the
+/// pattern is asked for: a thread that exchanges a value with other blocks (an atomic) has fenced before it,
+/// since the block's last barrier, and fences again before it goes on to the next.
+void fence();
+void exchange_with_blocks(const char* function, const Source& source);
+
 template <class T>
 T exchange(const char* function, unsigned mask, T value, int from, const Source& source) {
   static_assert(sizeof(T) == 4 || sizeof(T) == 8, "shuffles move 4 or 8 bytes");
@@ -78,6 +84,17 @@ inline int __syncthreads_and(int predicate,
 inline void __syncwarp(unsigned mask = 0xffffffffU,
                        generous::emulation::Source source = generous::emulation::Source::current()) {
   generous::emulation::vote("__syncwarp", mask, false, source);
+}
+
+// Between blocks
+
+inline void __threadfence() { generous::emulation::fence(); }
+inline unsigned atomicInc(unsigned* counter, unsigned most,
+                          generous::emulation::Source source = generous::emulation::Source::current()) {
+  generous::emulation::exchange_with_blocks("atomicInc", source);
+  const unsigned before = *counter;
+  *counter = before >= most ? 0 : before + 1;
+  return before;
 }
 
 // Votes and shuffles
