@@ -11,9 +11,8 @@ sys.path[:0] = [str(ROOT / "apps/compare"), str(ROOT / "tests/compare")]
 
 import page_runs  # noqa: E402
 import report  # noqa: E402
-from page import answer, curves, logits, maps, provenance, worst  # noqa: E402
+from page import answer, curves, features, logits, maps, provenance, worst  # noqa: E402
 from page.calibration import pooled  # noqa: E402
-from page.features import perplexity  # noqa: E402
 from page.reports import Report  # noqa: E402
 from page.study import Study  # noqa: E402
 from runs import RunError, find_runs  # noqa: E402
@@ -75,6 +74,7 @@ class Roles(unittest.TestCase):
         study = study_of(interrupted, methods=("kd",))
         self.assertEqual([(run.stage, run.seed) for run in study.unfinished], [("student", 2)])
         self.assertEqual(study.generous_gain(study.comparisons[0]).count, 2)
+        self.assertIn("gains are those of the pairs", " ".join(answer.answer(study).notes))
         self.assertIn("Left out, because not at their end: 1 run (resnet8 kd of generous resnet14",
                       report.facts(study))
 
@@ -176,7 +176,7 @@ class Missing(unittest.TestCase):
         self.assertIn("Left out: resnet8 m", section.notes[0])
 
     def test_perplexity_fits_the_number_of_images(self):
-        self.assertEqual([perplexity(images) for images in (4, 10, 91, 1000)], [1, 3, 30, 30])
+        self.assertEqual([features.perplexity(images) for images in (4, 10, 91, 1000)], [1, 3, 30, 30])
 
 
 class Reports(unittest.TestCase):
@@ -208,6 +208,15 @@ class Reports(unittest.TestCase):
         gain = [sum(report.by_class["top1"] for report in part) / 2 for part in (reports[2:], reports[:2])]
         first = reports[0].classes.index(table.rows[0][0].text)
         self.assertEqual(table.rows[0][4].text.replace("−", "-"), f"{gain[0][first] - gain[1][first]:+.1f}")
+
+    def test_features_are_those_of_one_seed_and_its_teachers(self):
+        self.assertEqual([(role, run.seed) for role, run in features.chosen(self.study)],
+                         [("standard teacher", 1), ("generous teacher", 1), ("alone", 1),
+                          ("student of standard", 1), ("student of generous", 1)])
+        path = self.study.comparisons[0].generous.runs[0].report / "features.csv"
+        path.rename(path.with_suffix(".away"))
+        self.addCleanup(path.with_suffix(".away").rename, path)
+        self.assertEqual({run.seed for _, run in features.chosen(self.study)}, {2})
 
     def test_maps_are_the_mean_over_seeds(self):
         maps_of = maps._student_maps(self.study)

@@ -26,7 +26,7 @@ def answer(study: Study) -> Answer:
         return Answer("Cannot tell", _why_not(study), table=table)
     gains = [gain for _, gain in compared]
     word, sentence = verdict_of_all(gains, mean_gain(study, [comparison for comparison, _ in compared]))
-    return Answer(word, sentence, _notes(study, gains), table, gain_figures(study, compared))
+    return Answer(word, sentence, _notes(study, compared), table, gain_figures(study, compared))
 
 
 def _why_not(study: Study) -> str:
@@ -115,13 +115,17 @@ def seed_gains(study: Study, comparison: Comparison) -> dict[int, float]:
     return {run.seed: study.accuracy(run) - study.accuracy(other) for run, other in pairs if other}
 
 
-def _notes(study: Study, gains: list[Gain]) -> list[str]:
+def _notes(study: Study, compared: list[tuple[Comparison, Gain]]) -> list[str]:
+    gains = [gain for _, gain in compared]
     notes = [f"Every number is the {study.accuracy_words}, in percent, as mean ± standard deviation over "
              f"seeds; a gain is the mean of the differences seed by seed, with its 95 % interval by "
              "Student's t. In the figure, small dots are the seeds' differences, bars the intervals: one "
              "that leaves the dotted line out tells the teachers apart."]
     if len(gains) > 1 and any(gain.low is not None for gain in gains):
         notes.append("Where true gains are zero, one of 20 such intervals leaves zero out all the same.")
+    if any(gain.count < max(len(each.generous.runs), len(each.standard.runs)) for each, gain in compared):
+        notes.append("Some seeds have one of the two students only: gains are those of the pairs, means "
+                     "those of all seeds, so that a gain is not the difference of the means.")
     if any(gain.count == 2 for gain in gains):
         notes.append("Intervals of two seeds are so wide that they hardly say anything.")
     return notes

@@ -4,6 +4,7 @@ from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from page import theme
+from page.accuracy import by_role
 from page.reports import Report
 from page.section import Figure, Section, count
 from page.study import Study
@@ -38,12 +39,13 @@ def section(study: Study) -> Section:
 
 
 def chosen(study: Study) -> list[tuple[str, Run]]:
-    """The runs of the first comparison, with their teachers; without a comparison, the first of each
-    configuration."""
+    """The runs of the first comparison, with their teachers, of one seed where all have one in common;
+    without a comparison, the first of each configuration."""
     for comparison in study.comparisons:
-        students = [("alone", comparison.alone), ("student of standard", comparison.standard),
-                    ("student of generous", comparison.generous)]
-        runs = [(role, each.runs[0]) for role, each in students if each]
+        parts = by_role(comparison)
+        seeds = [{run.seed for run in each.runs if has_features(run)} for _, each in parts]
+        seed = min(set.intersection(*seeds), default=None)
+        runs = [(role, next((run for run in each.runs if run.seed == seed), each.runs[0])) for role, each in parts]
         teachers = [(f"{run.teacher.stage} teacher", run.teacher) for _, run in runs if run.teacher]
         found = [(role, run) for role, run in teachers + runs if has_features(run)]
         if found:
