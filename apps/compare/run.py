@@ -109,9 +109,9 @@ def forget(runs: Sequence[PlannedRun], folder: Path) -> None:
             marker.unlink()
 
 
-def write_page(folder: Path, runs: Sequence[PlannedRun]) -> str:
+def write_page(folder: Path, runs: Sequence[PlannedRun]) -> tuple[bool, str]:
     """The page of tables and plots, where a run ended since the last one: of the grid's folder, or of its runs alone
-    where it holds those of an earlier version of the grid as well. Says where it is, or why there is none."""
+    where it holds those of an earlier version of the grid as well. Whether it is there; where, or why not."""
     planned = {folder / run.folder for run in runs}
     found = {path.parent for path in folder.glob("*/*/seed*/params.json")}
     roots = [folder] if found <= planned else sorted(found & planned)
@@ -119,12 +119,14 @@ def write_page(folder: Path, runs: Sequence[PlannedRun]) -> str:
     sources = [folder / "results.csv", *(folder / run.folder / MARKER for run in runs)]
     newest = max((path.stat().st_mtime_ns for path in sources if path.is_file()), default=0)
     if page.is_file() and page.stat().st_mtime_ns > newest:
-        return f"Page:    {page}"
+        return True, f"Page:    {page}"
     done = subprocess.run([sys.executable, "-B", str(COMPARE / "report.py"), *map(str, roots), "--output", str(page)],
                           check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                           text=True)
     said = done.stderr.strip().splitlines()
-    return f"Page:    {page}" if done.returncode == 0 else f"No page: {said[-1] if said else done.returncode}"
+    if done.returncode == 0:
+        return True, f"Page:    {page}"
+    return False, f"No page: {said[-1] if said else f'report.py ended with {done.returncode}'}"
 
 
 def run_grid(arguments: argparse.Namespace) -> int:
@@ -182,9 +184,12 @@ def work(start: Start, command: list[str], lock: int) -> int:
     say(f"\n{(start.folder / 'table.md').read_text(encoding='utf-8')}")
     say(f"Results: {start.folder}/results.csv, table.md, table.tex; in {duration(time.monotonic() - begin)}")
     done = [state.kind == "done" for state in states_of(start.runs, start.folder)]
+    good = all(done) and code == 0
     if any(done):
-        say(write_page(start.folder, start.runs))
-    return 0 if all(done) and code == 0 and not start.output.lost else 1
+        written, words = write_page(start.folder, start.runs)
+        good = good and written
+        say(words)
+    return 0 if good and not start.output.lost else 1
 
 
 def show_status(arguments: argparse.Namespace) -> int:
