@@ -45,7 +45,8 @@ def chosen(study: Study) -> list[tuple[str, Run]]:
         parts = by_role(comparison)
         seeds = [{run.seed for run in each.runs if has_features(run)} for _, each in parts]
         seed = min(set.intersection(*seeds), default=None)
-        runs = [(role, next((run for run in each.runs if run.seed == seed), each.runs[0])) for role, each in parts]
+        runs = [(role, next((run for run in each.runs if run.seed == seed), each.runs[0]))
+                for role, each in parts]
         teachers = [(f"{run.teacher.stage} teacher", run.teacher) for _, run in runs if run.teacher]
         found = [(role, run) for role, run in teachers + runs if has_features(run)]
         if found:
