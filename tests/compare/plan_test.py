@@ -42,8 +42,9 @@ class PlanTest(unittest.TestCase):
 
     def test_order_and_teachers(self):
         runs = self.runs()
-        self.assertEqual(list(runs), ["standard/resnet14", "generous/resnet14-of-resnet14", "students/resnet8-kd-of-resnet14",
-                                      "students/resnet8-kd-of-generous-resnet14", "alone/resnet8-alone"])
+        self.assertEqual(list(runs), ["standard/resnet14", "generous/resnet14-of-resnet14",
+                                      "students/resnet8-kd-of-resnet14", "students/resnet8-kd-of-generous-resnet14",
+                                      "alone/resnet8-alone"])
         self.assertEqual([run.program for run in runs.values()],
                          ["train_standard", "train_generous", "train_kd", "train_kd", "train_standard"])
         folder = {name: run.folder for name, run in runs.items()}
@@ -128,15 +129,15 @@ class PlanTest(unittest.TestCase):
         self.assertIn("--ratio=0.5", runs["students/resnet8-kd-of-shufflenetv2"].train)
         self.assertIn("--ratio=0.5", runs["generous/resnet14-of-shufflenetv2"].train)
         self.assertNotIn("--ratio=0.5", runs["students/resnet8-kd-of-generous-resnet14"].train)
-        with self.assertRaisesRegex(GridError, r"g.yaml:7: students\[0\].settings.ratio: is 2 here and 0.5 of the teach"):
+        with self.assertRaisesRegex(GridError, r"g.yaml:7: students\[0\].settings.ratio: is 2 here and 0.5 of the te"):
             self.runs(change, ("- model: resnet8", "- {model: shufflenetv2, settings: {ratio: 2}}"), programs=programs)
 
     def test_what_a_program_refuses_has_its_place(self):
-        programs = shared.AnyPrograms(complaints={"--temprature": "unknown flag --temprature; did you mean --temperature?"})
+        said = "unknown flag --temprature; did you mean --temperature?"
+        programs = shared.AnyPrograms(complaints={"--temprature": said})
         with self.assertRaises(GridError) as caught:
             self.runs(("temperature: 4", "temprature: 4"), programs=programs)
-        self.assertEqual(str(caught.exception), f"{self.path}:9: methods[0].settings.temprature: train_kd: unknown flag "
-                         "--temprature; did you mean --temperature?")
+        self.assertEqual(str(caught.exception), f"{self.path}:9: methods[0].settings.temprature: train_kd: {said}")
 
 
 if __name__ == "__main__":

@@ -68,7 +68,8 @@ class GridTest(unittest.TestCase):
 
     def make(self, name, seed, accuracy, log="", **params):
         """The best epoch is ten points above the last."""
-        folder = shared.make_run(self.root / name / f"seed{seed}", seed, [5, accuracy + 10, accuracy], log=log, **params)
+        accuracies = [5, accuracy + 10, accuracy]
+        folder = shared.make_run(self.root / name / f"seed{seed}", seed, accuracies, log=log, **params)
         (folder / "done").touch()
 
     def runs(self, name):

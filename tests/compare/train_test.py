@@ -113,7 +113,8 @@ class TrainTest(unittest.TestCase):
 
     def test_it_stops_when_its_parent_is_gone(self):
         self.program("train_kd", "trap 'touch saved; exit 129' HUP; touch ready\nwhile :; do sleep 0.05; done")
-        parent = subprocess.Popen(["bash", "-c", f"{sys.executable} -B {TRAIN} {self.plan} {RUN} & wait"], cwd=self.root)
+        command = f"{sys.executable} -B {TRAIN} {self.plan} {RUN} & wait"
+        parent = subprocess.Popen(["bash", "-c", command], cwd=self.root)
         self.wait_for(self.root / "ready")
         parent.kill()
         parent.wait()

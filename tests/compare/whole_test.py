@@ -72,7 +72,8 @@ class WholeTest(unittest.TestCase):
 
     def interrupt(self, name, epochs, stop):
         """Starts the grid, and calls `stop` with its process when so many epochs are done. Its exit code and output."""
-        with subprocess.Popen(self.command(name), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        with subprocess.Popen(self.command(name), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True) as process:
             while process.poll() is None and self.epochs(name) < epochs:
                 time.sleep(0.02)
             self.assertIsNone(process.poll(), "the grid ended before it was stopped")
@@ -95,8 +96,9 @@ class WholeTest(unittest.TestCase):
         runs = find_runs([self.straight])
         self.assertEqual(len(runs), 10)
         self.assertTrue(all(run.complete and run.report and run.epochs == 12 for run in runs))
-        self.assertEqual({run.name for run in runs}, {"standard resnet8", "generous resnet8", "resnet14 alone",
-                                                      "resnet14 crd of standard resnet8", "resnet14 crd of generous resnet8"})
+        self.assertEqual({run.name for run in runs},
+                         {"standard resnet8", "generous resnet8", "resnet14 alone", "resnet14 crd of standard resnet8",
+                          "resnet14 crd of generous resnet8"})
         for name in ("results.csv", "table.md", "table.tex", "page.html"):
             self.assertGreater((self.straight / name).stat().st_size, 500, name)
         again = self.complete("straight")
@@ -189,9 +191,9 @@ class WholeTest(unittest.TestCase):
         self.assertEqual(list((self.folder / "dry" / "g").glob("*/*/seed*")), [])
         for old, new, words in (("negatives: 8", "negative: 8", "methods[0].settings.negative: train_kd: unknown flag "
                                  "--negative; did you mean --negatives?"),
-                                ("warmup: 3", "warmup: x", "teachers[1].settings.warmup: train_generous: --warmup must be"),
-                                ("model: resnet14", "model: resnot14", "students[0].model: unknown model 'resnot14'; did "
-                                 "you mean 'resnet14'?"),
+                                ("warmup: 3", "warmup: x", "teachers[1].settings.warmup: train_generous: --warmup must"),
+                                ("model: resnet14", "model: resnot14", "students[0].model: unknown model 'resnot14'; "
+                                 "did you mean 'resnet14'?"),
                                 ("name: crd", "name: cdr", "methods[0].name: train_kd: --method"),
                                 ("seeds:", "threads: 3\nseeds:", "threads: each run has 3, but there are 2 cores")):
             done = self.complete("dry", grid=self.changed("mistake", old, new))
