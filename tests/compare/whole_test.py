@@ -1,6 +1,7 @@
 """Whole grids by the real programs and Snakemake: killed and stopped on the way, failing in a cell, changed."""
 import collections
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -134,12 +135,16 @@ class WholeTest(unittest.TestCase):
         self.assert_same_as_straight("interrupted")
 
     def test_one_start_at_a_time(self):
-        def second(process):
+        folder = self.folder / "two" / "g"
+        folder.mkdir(parents=True)
+        with open(folder / ".grid_lock", "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock.write("process 7 on host h\n")
+            lock.flush()
             other = self.complete("two")
-            self.assertEqual(other.returncode, 2)
-            self.assertRegex(other.stderr, f"^run.sh: .* is in use by process {process.pid} on host .*\n$")
-            process.terminate()
-        self.assertEqual(self.interrupt("two", 3, second)[0], 143)
+        self.assertEqual(other.returncode, 2)
+        self.assertRegex(other.stderr, f"^run.sh: {folder} is in use by process 7 on host h: .*\n$")
+        self.assertEqual([path.name for path in folder.iterdir()], [".grid_lock"])
 
     def changed(self, name, old, new):
         text = self.grid.read_text(encoding="utf-8")
