@@ -3,6 +3,7 @@ import collections
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -53,7 +54,7 @@ def contents(folder):
 class WholeTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.folder = Path(tempfile.mkdtemp(prefix="generous-compare-")).resolve()
+        cls.folder = Path(tempfile.mkdtemp(prefix="generous compare {x} ")).resolve()
         cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
         faults.make_images(cls.folder / "images")
         cls.grid = cls.folder / "g.yaml"
@@ -143,7 +144,7 @@ class WholeTest(unittest.TestCase):
             lock.flush()
             other = self.complete("two")
         self.assertEqual(other.returncode, 2)
-        self.assertRegex(other.stderr, f"^run.sh: {folder} is in use by process 7 on host h: .*\n$")
+        self.assertRegex(other.stderr, f"^run.sh: {re.escape(str(folder))} is in use by process 7 on host h: .*\n$")
         self.assertEqual([path.name for path in folder.iterdir()], [".grid_lock"])
 
     def changed(self, name, old, new):
