@@ -112,11 +112,12 @@ def _figure(title: str, configurations: list[tuple[str, Configuration]], column:
 
 
 def _mark_drops(axes, run: Run) -> None:
-    for epoch, rate in drops(run) or []:
+    for number, (epoch, rate) in enumerate(drops(run) or []):
         axes.axvline(epoch - 0.5, color="#777777", linewidth=0.9, linestyle=(0, (1, 2)))
-        axes.annotate(f"{rate:g}", (epoch - 0.5, 0.02), (3, 0), xycoords=("data", "axes fraction"),
-                      textcoords="offset points", fontsize=7.5, color="#555555", va="bottom",
-                      in_layout=False)
+        late = epoch > 0.85 * axes.get_xlim()[1]  # no room to the right of the line
+        axes.annotate(f"{rate:g}", (epoch - 0.5, 0.02 + 0.08 * (number % 2)), (-3 if late else 3, 0),
+                      xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=7.5, color="#555555",
+                      va="bottom", ha="right" if late else "left", in_layout=False)
 
 
 def minutes(run: Run) -> numpy.ndarray | None:
