@@ -12,8 +12,10 @@
 namespace generous {
 namespace {
 
+/// Never destroyed: at the end of the process the GPU's runtime may be gone before whatever is static here,
+/// and its libraries must not be called any more.
 std::unique_ptr<Backend>& slot(Device device) {
-  static std::array<std::unique_ptr<Backend>, 2> backends{make_cpu_backend(), nullptr};
+  static auto& backends = *new std::array<std::unique_ptr<Backend>, 2>{make_cpu_backend(), nullptr};
   return backends[static_cast<std::size_t>(device)];
 }
 

@@ -1,5 +1,5 @@
 // Every status of CUDA, cuBLAS and cuDNN goes through here: an error names the op and the call. The overloads
-// for the libraries' own statuses are in blas.cpp and cudnn_check.h.
+// for the libraries' own statuses are in blas.cpp and cudnn_descriptor.h.
 #pragma once
 
 #include <cuda_runtime.h>

@@ -8,9 +8,10 @@
 namespace generous::cuda {
 namespace {
 
-/// A frozen filter as its images need it.
+/// A frozen filter in the type of its images.
 struct RoundedFilter final : PreparedFilter {
   Tensor weight;  ///< bf16
+  Tensor bias;    ///< likewise, or undefined
 };
 
 }  // namespace
@@ -23,9 +24,7 @@ Tensor CudaBackend::rounded(const Tensor& weight, DType dtype) {
 }
 
 void CudaBackend::convolve(const ConvolutionProblem& problem, const ConvolutionOperands& operands) {
-  if (parts_->convolutions.can(problem, parts_->recording()))
-    parts_->convolutions.run(problem, operands);
-  else
+  if (!parts_->convolutions.run(problem, operands, parts_->recording()))
     convolve_directly(problem, operands, stream());
   launched(name_of(problem.direction));
 }
@@ -48,15 +47,36 @@ void CudaBackend::conv2d_inference(const Conv2dParams& params, const Tensor& x, 
                                    const Conv2dEpilogue& epilogue, Tensor& y) {
   if (y.numel() == 0) return;
   Tensor weight = filter.weight;
+  Tensor bias = filter.bias;
   if (x.dtype() != weight.dtype()) {
-    const auto* prepared = dynamic_cast<const RoundedFilter*>(filter.prepared.get());
-    weight = prepared != nullptr ? prepared->weight : rounded(weight, x.dtype());
-    // What is recorded has not run yet, and may never.
-    if (prepared == nullptr && !parts_->recording()) {
-      const auto fresh = std::make_shared<RoundedFilter>();
-      fresh->weight = weight;
-      filter.prepared = fresh;
+    auto prepared = std::dynamic_pointer_cast<RoundedFilter>(filter.prepared);
+    if (prepared == nullptr) {
+      prepared = std::make_shared<RoundedFilter>();
+      prepared->weight = rounded(weight, x.dtype());
+      if (bias.defined()) prepared->bias = rounded(bias, x.dtype());
+      // What is recorded has not run yet, and may never.
+      if (!parts_->recording()) filter.prepared = prepared;
     }
+    weight = prepared->weight;
+    bias = prepared->bias;
+  }
+  // All at once where there is a bias: the library has kernels for that, and would have to compile others.
+  if (bias.defined()) {
+    const ConvolutionProblem problem{
+        .direction = Direction::forward,
+        .dtype = x.dtype(),
+        .params = params,
+        .x = x.shape(),
+        .weight = weight.shape(),
+        .y = y.shape(),
+        .epilogue = {
+            .bias = true, .residual = epilogue.residual.defined(), .activation = epilogue.activation}};
+    const ConvolutionOperands operands{.x = x.raw(),
+                                       .weight = weight.raw(),
+                                       .y = y.raw(),
+                                       .bias = bias.raw(),
+                                       .residual = epilogue.residual.raw()};
+    if (parts_->convolutions.run(problem, operands, parts_->recording())) return launched("conv2d");
   }
   conv2d(params, x, weight, {}, y);
   if (filter.bias.defined() || epilogue.activation != Activation::none || epilogue.residual.defined())

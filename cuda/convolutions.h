@@ -20,7 +20,7 @@ std::string_view name_of(Direction direction);
 
 /// What is added to the sums of a forward convolution and cut off, on the way to y.
 struct ConvolutionEpilogue {
-  bool bias = false;      ///< {K} of f32
+  bool bias = false;      ///< {K}, of y's type
   bool residual = false;  ///< of y's shape and type
   Activation activation = Activation::none;
 
@@ -63,12 +63,9 @@ class Convolutions {
 
   /// Forgets all plans.
   void choose(const AlgorithmChoice& choice);
-  /// Whether the library has an algorithm for it that the choice allows. The first question for a problem
-  /// makes the plan, which takes a while; where algorithms are to be measured, it throws Error while work is
-  /// recorded.
-  bool can(const ConvolutionProblem& problem, bool recording);
-  /// Computes it; its output, where `can`.
-  void run(const ConvolutionProblem& problem, const ConvolutionOperands& operands);
+  /// Computes it, or returns false: the library has no plan for it that the choice allows. The first call for
+  /// a problem makes the plan, which takes a while; it throws Error while work is recorded.
+  bool run(const ConvolutionProblem& problem, const ConvolutionOperands& operands, bool recording);
 
  private:
   struct Library;

@@ -131,7 +131,7 @@ class CudaBackend final : public Backend {
   void launched(std::string_view op);
   /// f32 weights in the type of the images: themselves, or rounded to bf16.
   Tensor rounded(const Tensor& weight, DType dtype);
-  /// By the library, or directly where it can't.
+  /// By the library, or directly where it can't; without what follows the sums.
   void convolve(const ConvolutionProblem& problem, const ConvolutionOperands& operands);
   /// y += bias {K} (if defined) and activation(y [+ residual]), in one pass (epilogue.cu).
   void apply_epilogue(const Tensor& bias, const Conv2dEpilogue& epilogue, Tensor& y);

@@ -1,37 +1,166 @@
-// The convolutions of the CUDA backend by cuDNN: a plan for each problem that was met.
+// The convolutions of the CUDA backend by cuDNN: for each problem that was met, the plans that may compute
+// it.
 
 #include <algorithm>
+#include <array>
+#include <deque>
 #include <map>
 #include <vector>
 
 #include "core/backend.h"
+#include "cuda/check.h"
 #include "cuda/convolutions.h"
-#include "cuda/cudnn_plan.h"
+#include "cuda/cudnn_graph.h"
+#include "cuda/handles.h"
 
 namespace generous::cuda {
 namespace {
 
 constexpr std::size_t oldest_version = 90000;
+/// How many plans of a problem are timed where the fastest one is wanted, and how often.
+constexpr std::size_t timed_plans = 8;
+constexpr int timed_runs = 3;
+
+using LibraryHandle = Owner<cudnnHandle_t, cudnnDestroy>;
 
 /// The problem in numbers.
 using Key = std::vector<std::int64_t>;
 
 Key key_of(const ConvolutionProblem& problem) {
-  Key key{static_cast<std::int64_t>(problem.direction), static_cast<std::int64_t>(problem.dtype),
-          problem.params.stride, problem.params.padding, problem.params.groups};
+  const ConvolutionEpilogue& epilogue = problem.epilogue;
+  Key key{static_cast<std::int64_t>(problem.direction),
+          static_cast<std::int64_t>(problem.dtype),
+          problem.params.stride,
+          problem.params.padding,
+          problem.params.groups,
+          std::int64_t{epilogue.bias},
+          std::int64_t{epilogue.residual},
+          static_cast<std::int64_t>(epilogue.activation)};
   for (const Shape* shape : {&problem.x, &problem.weight, &problem.y})
     key.insert(key.end(), shape->dims().begin(), shape->dims().end());
   return key;
 }
 
-/// Half of what there is still, a GiB at most.
-WorkspaceLimit workspace_limit() {
-  const CachingAllocator& memory = *backend(Device::cuda).allocator();
-  WorkspaceLimit limit;
-  if (const auto free = memory.free_bytes())
-    limit.bytes = std::min(limit.bytes, (*free + memory.statistics().cached_bytes) / 2);
-  return limit;
+/// What a kernel did wrong is not put down to the library.
+void require_device(std::string_view op) { check(cudaPeekAtLastError(), op, "cuDNN"); }
+
+/// Returns where the library says no to what was asked; throws Error for all else that went wrong.
+void require_refusal(const CudnnError& error, std::string_view op) {
+  require_device(op);
+  if (!error.refusal()) fail("{}: {}", op, error.what());
 }
+
+Tensor workspace_for(const Plan& plan) {
+  return Tensor::empty({static_cast<std::int64_t>(plan.workspace)}, DType::u8, Device::cuda);
+}
+
+/// Memory of its own for a problem: plans are timed on zeros, not on the caller's tensors.
+class Scratch {
+ public:
+  Scratch(const ConvolutionProblem& problem, cudaStream_t stream) {
+    const auto zeros = [&](bool wanted, const Shape& shape) -> void* {
+      if (!wanted) return nullptr;
+      tensors_.push_back(Tensor::empty(shape, problem.dtype, Device::cuda));
+      Tensor& tensor = tensors_.back();
+      check(cudaMemsetAsync(tensor.raw(), 0, tensor.bytes(), stream), name_of(problem.direction),
+            "cudaMemsetAsync");
+      return tensor.raw();
+    };
+    operands = {.x = zeros(true, problem.x),
+                .weight = zeros(true, problem.weight),
+                .y = zeros(true, problem.y),
+                .bias = zeros(problem.epilogue.bias, {problem.y[3]}),
+                .residual = zeros(problem.epilogue.residual, problem.y)};
+  }
+
+  ConvolutionOperands operands;
+
+ private:
+  std::vector<Tensor> tensors_;
+};
+
+/// The shortest time in milliseconds that a plan takes on the stream. Throws CudnnError if it refuses.
+float time_of(const Plan& plan, cudnnHandle_t handle, cudaStream_t stream, const Scratch& scratch,
+              std::string_view op) {
+  const Tensor workspace = workspace_for(plan);
+  const Event begin = make_event(cudaEventDefault);
+  const Event end = make_event(cudaEventDefault);
+  execute(handle, plan, scratch.operands, workspace.raw());  // the first run loads its kernels
+  float shortest = 0.0F;
+  for (int run = 0; run < timed_runs; ++run) {
+    check(cudaEventRecord(begin.get(), stream), op, "cudaEventRecord");
+    execute(handle, plan, scratch.operands, workspace.raw());
+    check(cudaEventRecord(end.get(), stream), op, "cudaEventRecord");
+    check(cudaEventSynchronize(end.get()), op, "cudaEventSynchronize");
+    float milliseconds = 0.0F;
+    check(cudaEventElapsedTime(&milliseconds, begin.get(), end.get()), op, "cudaEventElapsedTime");
+    shortest = run == 0 ? milliseconds : std::min(shortest, milliseconds);
+  }
+  return shortest;
+}
+
+/// The plans for one problem, in the order in which they are taken: those that are ready, then those that
+/// would have to be made.
+class Plans {
+ public:
+  /// None where the library does not take the problem.
+  Plans(const ConvolutionProblem& problem, const AlgorithmChoice& choice, cudnnHandle_t handle)
+      : op_(name_of(problem.direction)) {
+    try {
+      graph_.emplace(problem, Target{.handle = handle});
+      for (Candidate& candidate : graph_->candidates())
+        if (allowed(candidate, problem.dtype, choice)) candidates_.push_back(std::move(candidate));
+    } catch (const CudnnError& error) {
+      require_refusal(error, op_);
+    }
+  }
+
+  /// Times the first few and puts the fastest first.
+  void measure(const ConvolutionProblem& problem, cudnnHandle_t handle, cudaStream_t stream) {
+    const Scratch scratch(problem, stream);
+    std::vector<std::pair<float, Plan>> timed;
+    while (timed.size() < timed_plans && make_next()) {
+      try {
+        timed.emplace_back(time_of(ready_.front(), handle, stream, scratch, op_), ready_.front());
+      } catch (const CudnnError& error) {
+        require_refusal(error, op_);
+      }
+      ready_.clear();
+    }
+    std::stable_sort(timed.begin(), timed.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
+    for (auto& [time, plan] : timed) ready_.push_back(std::move(plan));
+  }
+
+  /// The one to take; null where none is left.
+  const Plan* best() { return !ready_.empty() || make_next() ? &ready_.front() : nullptr; }
+  bool best_is_ready() const { return !ready_.empty() || candidates_.empty(); }
+  /// What best() returned is not to be taken again.
+  void drop_best() { ready_.pop_front(); }
+
+ private:
+  /// Makes the next candidate that works a plan; false if there is none.
+  bool make_next() {
+    while (!candidates_.empty()) {
+      const Candidate candidate = std::move(candidates_.front());
+      candidates_.pop_front();
+      try {
+        Plan plan = graph_->plan(candidate);
+        if (plan.workspace > most_workspace) continue;
+        ready_.push_back(std::move(plan));
+        return true;
+      } catch (const CudnnError&) {
+        require_device(op_);  // this one does not work out, whatever the reason
+      }
+    }
+    return false;
+  }
+
+  std::string_view op_;
+  std::optional<ConvolutionGraph> graph_;
+  std::deque<Candidate> candidates_;  ///< allowed, not tried yet
+  std::deque<Plan> ready_;
+};
 
 }  // namespace
 
@@ -50,14 +179,21 @@ struct Convolutions::Library {
   cudaStream_t stream;
   LibraryHandle handle;
   AlgorithmChoice choice{};
-  std::map<Key, std::optional<ConvolutionPlan>> plans{};  ///< nothing: no algorithm
+  std::map<Key, Plans> plans{};
 };
 
 Convolutions::Convolutions(cudaStream_t stream) {
   if (cudnnGetVersion() < oldest_version)
     fail("no CUDA backend: it needs cuDNN 9, and {} is installed; the device cpu is available", library());
-  library_ = std::make_unique<Library>(Library{.stream = stream, .handle = make<LibraryHandle>(cudnnCreate)});
-  check(cudnnSetStream(library_->handle.get(), stream), "cuDNN", "cudnnSetStream");
+  try {
+    cudnnHandle_t handle = nullptr;
+    require_success(cudnnCreate(&handle), "cudnnCreate");
+    library_ = std::make_unique<Library>(Library{.stream = stream, .handle = LibraryHandle(handle)});
+    require_success(cudnnSetStream(handle, stream), "cudnnSetStream");
+  } catch (const CudnnError& error) {
+    require_device("cuDNN");
+    fail("no CUDA backend: {}; the device cpu is available", error.what());
+  }
 }
 
 Convolutions::~Convolutions() = default;
@@ -74,23 +210,33 @@ void Convolutions::choose(const AlgorithmChoice& choice) {
   library_->plans.clear();
 }
 
-bool Convolutions::can(const ConvolutionProblem& problem, bool recording) {
+bool Convolutions::run(const ConvolutionProblem& problem, const ConvolutionOperands& operands,
+                       bool recording) {
+  const cudnnHandle_t handle = library_->handle.get();
+  const std::string_view op = name_of(problem.direction);
   const Key key = key_of(problem);
-  const auto found = library_->plans.find(key);
-  if (found != library_->plans.end()) return found->second.has_value();
-  require(!recording || library_->choice.convolutions != ConvolutionChoice::measured,
-          "{}: its algorithms can't be measured while work is recorded: run the same work once before",
-          name_of(problem.direction));
-  auto planned = plan(library_->handle.get(), library_->stream, problem, library_->choice, workspace_limit());
-  return library_->plans.emplace(key, std::move(planned)).first->second.has_value();
-}
-
-void Convolutions::run(const ConvolutionProblem& problem, const ConvolutionOperands& operands) {
-  const ConvolutionPlan& plan = *library_->plans.at(key_of(problem));
-  // In the order of the stream whoever gets the block next comes after this convolution.
-  const Tensor workspace =
-      Tensor::empty({static_cast<std::int64_t>(plan.workspace)}, DType::u8, Device::cuda);
-  execute(library_->handle.get(), plan, problem.direction, operands, workspace.raw());
+  auto found = library_->plans.find(key);
+  // Making a plan loads and compiles kernels, and timing one waits for it: a replay would repeat neither.
+  require(!recording || (found != library_->plans.end() && found->second.best_is_ready()),
+          "{}: there is no plan for it yet, and none can be made while work is recorded: run the same work "
+          "once before",
+          op);
+  if (found == library_->plans.end()) {
+    found = library_->plans.emplace(key, Plans(problem, library_->choice, handle)).first;
+    if (library_->choice.convolutions == ConvolutionChoice::measured)
+      found->second.measure(problem, handle, library_->stream);
+  }
+  while (const Plan* plan = found->second.best()) {
+    try {
+      // In the order of the stream whoever gets the block next comes after this convolution.
+      execute(handle, *plan, operands, workspace_for(*plan).raw());
+      return true;
+    } catch (const CudnnError& error) {
+      require_refusal(error, op);
+    }
+    found->second.drop_best();
+  }
+  return false;
 }
 
 }  // namespace generous::cuda

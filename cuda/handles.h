@@ -38,10 +38,10 @@ inline Stream make_stream() {
   return Stream(stream);
 }
 
-/// An event that only orders.
-inline Event make_event() {
+/// An event that only orders, or, with cudaEventDefault, one that knows when it was as well.
+inline Event make_event(unsigned flags = cudaEventDisableTiming) {
   cudaEvent_t event = nullptr;
-  check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "CUDA", "cudaEventCreateWithFlags");
+  check(cudaEventCreateWithFlags(&event, flags), "CUDA", "cudaEventCreateWithFlags");
   return Event(event);
 }
 

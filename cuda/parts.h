@@ -21,7 +21,7 @@ struct CudaBackend::Parts {
   LaunchLog log{stream.get()};
   Staging staging{stream.get()};
   Storage tickets{memory, most_tickets * sizeof(unsigned)};  ///< zeros: see CudaBackend::tickets
-  std::map<const void*, std::int64_t> blocks_at_once{};    ///< by kernel, of this GPU
+  std::map<const void*, std::int64_t> blocks_at_once{};      ///< by kernel, of this GPU
   AlgorithmChoice choice;
   Blas blas{stream.get(), memory};
   Convolutions convolutions{stream.get()};

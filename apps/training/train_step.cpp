@@ -1,5 +1,7 @@
 #include "apps/training/train_step.h"
 
+#include <algorithm>
+
 namespace generous {
 
 namespace {
@@ -120,7 +122,10 @@ TrainStep::TrainStep(const Distillation& distillation, Optimizer& optimizer, con
 
 void TrainStep::start_epoch(std::int64_t epoch) {
   epoch_ = epoch;
+  // What is computed may be another thing from now on. A step by hand meets its kernels before they are
+  // recorded: to load them, or to plan a convolution, is not allowed meanwhile.
   recorded_ = nullptr;
+  whole_batches_ = std::min(whole_batches_, warm_up_steps - 1);
 }
 
 StepMetrics TrainStep::run(const Batch& batch, std::int64_t step) {

@@ -91,8 +91,9 @@ class TrainStep {
   WeightAverage* average_;
   TrainStepOptions options_;
   std::int64_t epoch_ = 0;
-  int whole_batches_ = 0;  ///< computed without recording: the first two prepare what a recording needs
-  Tensor step_;            ///< {} of i64: for random layers
+  int whole_batches_ =
+      0;         ///< computed without recording: they prepare what a recording needs, the first two of a run
+  Tensor step_;  ///< {} of i64: for random layers
   Random mixing_random_;
   Batch inputs_;         ///< what recorded work reads
   Mixture mixture_;      ///< likewise

@@ -122,10 +122,17 @@ fault "leading dimension of a product's second factor" blas.cpp 'extent(b.size(1
 fault "leading dimension of a product's result" blas.cpp 'extent(c.size(1)), tf32' 'extent(c.size(0)), tf32'
 fault "cuBLAS without the stream" blas.cpp 'cublasSetStream(handle_->cublas, stream)' \
   'cublasSetStream(handle_->cublas, stream == nullptr ? stream : nullptr)'
-fault "cuDNN without the stream" cudnn_convolutions.cpp 'cudnnSetStream(library_->handle.get(), stream)' \
-  'cudnnSetStream(library_->handle.get(), nullptr)'
-fault "less workspace for cuDNN than it asked for" cudnn_plan.cpp 'workspace, plan.workspace)' \
-  'workspace, plan.workspace / 2)'
-fault "less workspace for cuDNN than it is told" cudnn_convolutions.cpp 'static_cast<std::int64_t>(plan.workspace)' \
+fault "cuDNN without the stream" cudnn_convolutions.cpp 'cudnnSetStream(handle, stream)' \
+  'cudnnSetStream(handle, nullptr)'
+fault "less workspace for cuDNN than it wants" cudnn_convolutions.cpp 'static_cast<std::int64_t>(plan.workspace)' \
   'static_cast<std::int64_t>(plan.workspace / 2)'
+fault "cuDNN's TF32 for f32 that is to be exact" cudnn_graph.cpp 'return choice.tf32 || !(' 'return true || !('
+fault "cuDNN's engines that are not deterministic" cudnn_graph.cpp 'if (choice.deterministic && ' 'if (false && '
+fault "cuDNN's sums of 16 bits" cudnn_graph.cpp \
+  'if (candidate.has(CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION)) return false;' ''
+fault "cuDNN's bias and residual exchanged" cudnn_graph.cpp 'add(id_bias, operands.bias)' 'add(id_bias, operands.residual)'
+fault "a plan made during a capture" cudnn_convolutions.cpp 'require(!recording ||' 'require(true ||'
+fault "a refusal of cuDNN that ends the program" cudnn_descriptor.h 'status_ / 1000 >= 2 && status_ / 1000 <= 4' \
+  'status_ == 3000'
+fault "an engine that refused is asked again" cudnn_convolutions.cpp 'found->second.drop_best();' 'return false;'
 exit "$unnoticed"

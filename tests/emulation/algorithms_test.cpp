@@ -83,44 +83,171 @@ TEST_CASE("what the library has no algorithm for is convolved directly") {
       CAPTURE(name_of(dtype));
       check_against_cpu(test, dtype);
     }
-  CHECK(emulation::runs("cudnnConvolutionForward") == 0);
+  CHECK(emulation::runs("cuDNN forward") == 0);
 }
 
 TEST_CASE("a plan is made once for a problem, and again after the choice has changed") {
   const FreshMachine machine;
   check_against_cpu(strided, DType::f32);
-  const std::int64_t runs = emulation::runs("cudnnConvolutionForward");
+  const std::int64_t runs = emulation::runs("cuDNN forward");
   CHECK(runs == 1);
-  // A second plan would ask the library again, and now be refused.
-  emulation::fail_library_call("cudnnGetConvolutionForwardAlgorithm_v7", CUDNN_STATUS_INTERNAL_ERROR);
+  // A second plan would ask the library again, and now fail.
+  emulation::fail_library_call("cudnnBackendFinalize graph", CUDNN_STATUS_NOT_INITIALIZED);
   check_against_cpu(strided, DType::f32);
-  CHECK(emulation::runs("cudnnConvolutionForward") == 2);
+  CHECK(emulation::runs("cuDNN forward") == 2);
   gpu().choose_algorithms({.tf32 = true});
   CHECK_THROWS_AS(convolve(strided, Device::cuda, DType::f32), Error);
 }
 
-TEST_CASE("measuring does not write to the caller's tensors, and happens once") {
+TEST_CASE("measuring does not write to the caller's tensors, happens once and finds the fastest") {
   const FreshMachine machine;
+  gpu().choose_algorithms({.convolutions = ConvolutionChoice::measured, .tf32 = true});
+  const Tensor x = random_tensor(strided.x, "x").to(Device::cuda);
+  const Tensor weight = random_tensor(strided.weight, "weight").to(Device::cuda);
+  for (const std::int64_t slow : {0, 2}) {  // of the two that do not transform
+    gpu().choose_algorithms({.convolutions = ConvolutionChoice::measured, .tf32 = true});
+    emulation::libraries().slow_engine = slow;
+    Tensor y = Tensor::full(strided.y, 7.0F, Device::cuda);
+    gpu().conv2d(strided.params, x, weight, {}, y);
+    const std::int64_t runs = emulation::runs("cuDNN forward");
+    CHECK(emulation::libraries().last_engine != slow);
+    gpu().conv2d(strided.params, x, weight, {}, y);
+    gpu().synchronize();
+    CHECK(emulation::runs("cuDNN forward") <= runs + 2);
+  }
   gpu().choose_algorithms({.convolutions = ConvolutionChoice::measured});
   check_against_cpu(strided, DType::f32);
-  const std::int64_t measured = emulation::runs("cudnnFindConvolutionForwardAlgorithmEx");
-  CHECK(measured > 0);
-  check_against_cpu(strided, DType::f32);
-  CHECK(emulation::runs("cudnnFindConvolutionForwardAlgorithmEx") == measured);
 }
 
-TEST_CASE("algorithms whose workspace is too large for the memory that is left are not taken") {
+// Every answer but success that says no to what was asked.
+const std::vector<int>& refusals() {
+  static const std::vector<int> all = [] {
+    std::vector<int> statuses;
+    for (int specific = 0; specific <= 12; ++specific)
+      if (specific != 1) statuses.push_back(CUDNN_STATUS_BAD_PARAM + specific);
+    for (int specific = 0; specific <= 14; ++specific)
+      statuses.push_back(CUDNN_STATUS_NOT_SUPPORTED + specific);
+    for (int specific = 0; specific <= 6; ++specific)
+      statuses.push_back(CUDNN_STATUS_INTERNAL_ERROR + specific);
+    return statuses;
+  }();
+  return all;
+}
+
+TEST_CASE(
+    "an engine that refuses, with whatever status, is passed over: for the next, at last for our own "
+    "kernel") {
   const FreshMachine machine;
-  emulation::machine().memory = (std::size_t{32} << 20U) + (1U << 17U);
-  // For a bf16 gradient of a weight every algorithm needs a workspace of its size in f32 and more.
-  const ConvCase wide{{1, 3, 3, 32}, {32, 3, 3, 32}, {1, 1, 1, 32}, {}};
-  convolve({{1, 3, 3, 4}, {4, 3, 3, 4}, {1, 1, 1, 4}, {}}, Device::cuda, DType::bf16);
-  CHECK(emulation::runs("cudnnConvolutionBackwardFilter") == 1);
-  CHECK_NOTHROW(convolve(wide, Device::cuda, DType::bf16));
-  CHECK(emulation::runs("cudnnConvolutionBackwardFilter") == 1);
+  for (const int status : refusals())
+    for (const auto convolutions : {ConvolutionChoice::by_rule, ConvolutionChoice::measured})
+      for (int emulation::Refusal::*when :
+           {&emulation::Refusal::at_planning, &emulation::Refusal::at_execution})
+        for (const std::int64_t engine : {1, -1}) {  // the one that comes first for gradients, and all
+          CAPTURE(status);
+          CAPTURE(static_cast<int>(convolutions));
+          CAPTURE(engine);
+          emulation::libraries().refusal = {.engine = engine, .at_planning = 0, .at_execution = 0};
+          emulation::libraries().refusal.*when = status;
+          gpu().choose_algorithms({.convolutions = convolutions});
+          const std::int64_t runs = emulation::runs("cuDNN backward data");
+          check_against_cpu(strided, DType::f32);
+          CHECK((emulation::runs("cuDNN backward data") > runs) == (engine >= 0));
+        }
 }
 
-TEST_CASE("where TF32 is not wanted, the math type is one that does not round") {
+TEST_CASE("a graph or heuristics that are refused leave the convolution to our own kernel") {
+  for (const int status : refusals())
+    for (const std::string part : {"graph", "heuristics", "part"}) {
+      const FreshMachine machine;
+      backend(Device::cuda);
+      emulation::fail_library_call("cudnnBackendFinalize " + part, status);
+      check_against_cpu(strided, DType::f32);
+    }
+}
+
+TEST_CASE("an engine that refuses although it has run before is passed over, too") {
+  const FreshMachine machine;
+  check_against_cpu(strided, DType::f32);
+  emulation::libraries().refusal = {
+      .engine = -1, .at_planning = 0, .at_execution = CUDNN_STATUS_NOT_SUPPORTED_BAD_LAUNCH_PARAM};
+  check_against_cpu(strided, DType::f32);
+  emulation::libraries().refusal = {};
+  check_against_cpu(strided, DType::f32);
+}
+
+TEST_CASE("what fails otherwise than by a refusal is an error that names the op") {
+  const FreshMachine machine;
+  backend(Device::cuda);
+  emulation::libraries().refusal = {
+      .engine = -1, .at_planning = 0, .at_execution = CUDNN_STATUS_EXECUTION_FAILED};
+  CHECK_THROWS_WITH_AS(convolve(strided, Device::cuda, DType::f32),
+                       doctest::Contains("conv2d: cudnnBackendExecute failed: CUDNN_STATUS_EXECUTION_FAILED"),
+                       Error);
+}
+
+TEST_CASE("which engine is taken does not depend on the memory that is left") {
+  const auto engine_with = [](std::size_t memory) {
+    const FreshMachine machine;
+    emulation::machine().memory = memory;
+    convolve(strided, Device::cuda, DType::bf16);
+    return emulation::libraries().last_engine;
+  };
+  CHECK(engine_with((std::size_t{32} << 20U) + (1U << 20U)) == engine_with(std::size_t{8} << 30U));
+}
+
+TEST_CASE("plans that want more than a GiB of workspace are not taken") {
+  const FreshMachine machine;
+  emulation::libraries().more_workspace = std::size_t{1} << 30U;
+  check_against_cpu(strided, DType::bf16);
+  CHECK(emulation::runs("cuDNN backward filter") == 0);
+}
+
+TEST_CASE(
+    "engines that compute f32 by transforms or in 16 bits are not taken for it, nor sums of 16 bits for "
+    "bf16") {
+  const FreshMachine machine;
+  const ConvCase plain{{2, 6, 5, 4}, {3, 3, 3, 4}, {2, 6, 5, 3}, {.padding = 1}};
+  const auto engine_of = [&](DType dtype, const AlgorithmChoice& choice) {
+    gpu().choose_algorithms(choice);
+    const Tensor x = cast(random_tensor(plain.x, "x").to(Device::cuda), dtype);
+    Tensor y = Tensor::empty(plain.y, dtype, Device::cuda);
+    gpu().conv2d(plain.params, x, random_tensor(plain.weight, "weight").to(Device::cuda), {}, y);
+    return emulation::libraries().last_engine;
+  };
+  CHECK(engine_of(DType::f32, {}) == 0);
+  CHECK(engine_of(DType::f32, {.tf32 = true}) == 4);  // a transform
+  CHECK(engine_of(DType::f32, {.convolutions = ConvolutionChoice::direct, .tf32 = true}) == 2);
+  CHECK(engine_of(DType::bf16, {}) == 4);
+  CHECK(engine_of(DType::bf16, {.convolutions = ConvolutionChoice::direct}) == 2);
+  check_against_cpu(plain, DType::f32);
+}
+
+TEST_CASE(
+    "a frozen convolution with a bias is one call of the library, and two without or where it refuses") {
+  const FreshMachine machine;
+  const Tensor x = cast(random_tensor(strided.x, "x"), DType::bf16).to(Device::cuda);
+  const Tensor residual = cast(random_tensor(strided.y, "r"), DType::bf16).to(Device::cuda);
+  Tensor y = Tensor::empty(strided.y, DType::bf16, Device::cuda);
+  const auto kernels = [&](const Tensor& bias) {
+    FrozenFilter filter{
+        .weight = random_tensor(strided.weight, "w").to(Device::cuda), .bias = bias, .prepared = {}};
+    const Conv2dEpilogue epilogue{.residual = residual, .activation = Activation::relu6};
+    gpu().conv2d_inference(strided.params, x, filter, epilogue, y);
+    gpu().synchronize();
+    const std::int64_t before = emulation::runs("kernel");
+    gpu().conv2d_inference(strided.params, x, filter, epilogue, y);
+    gpu().synchronize();
+    return emulation::runs("kernel") - before;
+  };
+  const Tensor bias = random_tensor({4}, "bias").to(Device::cuda);
+  const std::int64_t fused = kernels(bias);
+  CHECK(kernels({}) == fused + 2);  // the epilogue, and the mark of another op
+  emulation::libraries().convolutions = false;
+  gpu().choose_algorithms({});
+  CHECK(kernels(bias) > fused);
+}
+
+TEST_CASE("where TF32 is not wanted, no engine is taken that rounds") {
   // Ones and a number that TF32 does not hold: its 10 bits of mantissa lose the last term.
   const FreshMachine machine;
   const float fine = 1.0F + 0x1p-12F;
@@ -131,10 +258,11 @@ TEST_CASE("where TF32 is not wanted, the math type is one that does not round") 
     gpu().choose_algorithms({.convolutions = convolutions});
     gpu().conv2d({}, x, weight, {}, y);
     CHECK(y.item() == 4.0F * fine);
-    gpu().choose_algorithms({.convolutions = convolutions, .tf32 = true});
-    gpu().conv2d({}, x, weight, {}, y);
-    CHECK(y.item() == 4.0F);
   }
+  gpu().choose_algorithms({.convolutions = ConvolutionChoice::direct, .tf32 = true});
+  gpu().conv2d({}, x, weight, {}, y);
+  CHECK(y.item() == 4.0F);
+  gpu().choose_algorithms({.tf32 = true});
   const Tensor a = Tensor::full({1, 4}, fine, Device::cuda);
   const Tensor b = Tensor::full({4, 1}, 1.0F, Device::cuda);
   CHECK(matmul(a, b).item() == 4.0F);

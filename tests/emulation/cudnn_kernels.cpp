@@ -6,18 +6,41 @@
 // where h = p * stride + r * dilation - pad, w likewise, k and c are of the same group.
 #include <algorithm>
 #include <atomic>
+#include <bit>
+#include <chrono>
+#include <thread>
 
 #include "cudnn_problem.h"
+#include "libraries.h"
 
 namespace generous::emulation {
 namespace {
 
-/// The order in which an algorithm takes its sums: another one at every call of those that are not
+bool has(const Problem& problem, std::int64_t engine, cudnnBackendNumericalNote_t note) {
+  const auto notes = notes_of(problem, engine);
+  return std::ranges::count(notes, note) != 0;
+}
+
+/// The order in which an engine takes its sums: another one at every call of those that are not
 /// deterministic, as where many threads add to one number. The parity reverses the order, the rest says where
 /// it begins.
-unsigned next_order(const Problem& problem, int algorithm) {
+unsigned next_order(const Problem& problem, std::int64_t engine) {
   static std::atomic<unsigned> calls{0};
-  return determinism_of(problem.direction, algorithm) == CUDNN_DETERMINISTIC ? 0 : ++calls;
+  return has(problem, engine, CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC) ? ++calls : 0;
+}
+
+/// `value` with so many bits of its mantissa.
+float rounded(float value, int bits) {
+  const std::uint32_t dropped = (1U << (23 - bits)) - 1;
+  return std::bit_cast<float>((std::bit_cast<std::uint32_t>(value) + dropped / 2) & ~dropped);
+}
+
+/// Bits of the mantissa of the factors, as the notes of an engine tell: TF32 has 10, a type of 16 bits 7; a
+/// transform's rounding is as if there were 14.
+int factor_bits(const Problem& problem, std::int64_t engine) {
+  if (has(problem, engine, CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS)) return 7;
+  if (has(problem, engine, CUDNN_NUMERICAL_NOTE_WINOGRAD)) return 14;
+  return has(problem, engine, CUDNN_NUMERICAL_NOTE_TENSOR_CORE) ? 10 : 23;
 }
 
 std::int64_t row_of(const Problem& a, std::int64_t p, std::int64_t r) {
@@ -48,7 +71,7 @@ std::vector<float> channels_of_y_last(const Problem& a, const std::vector<float>
 }
 
 std::vector<float> forward(const Problem& a, const std::vector<float>& x, const std::vector<float>& filter) {
-  std::vector<float> y = zeros(a.y);
+  std::vector<float> y = zeros(a.y.layout);
   const std::vector<float> turned = channels_of_y_last(a, filter);
   float* pixel = y.data();  // y[n, p, q]
   for (std::int64_t n = 0; n < a.n; ++n)
@@ -71,7 +94,7 @@ std::vector<float> forward(const Problem& a, const std::vector<float>& x, const 
 
 std::vector<float> backward_data(const Problem& a, const std::vector<float>& dy,
                                  const std::vector<float>& filter, unsigned order) {
-  std::vector<float> dx = zeros(a.x);
+  std::vector<float> dx = zeros(a.x.layout);
   const std::int64_t tap = a.r * a.s * a.c;  // from one output channel of the filter to the next
   const std::int64_t begin = order % a.k;    // of the sum over k, which goes around
   const std::int64_t pixels = a.p * a.q;
@@ -125,7 +148,7 @@ void add_row(const Problem& a, const std::vector<float>& x, const std::vector<fl
 
 std::vector<float> backward_filter(const Problem& a, const std::vector<float>& x,
                                    const std::vector<float>& dy, unsigned order) {
-  std::vector<float> dw = zeros(a.filter);
+  std::vector<float> dw = zeros(a.filter.layout);
   const std::int64_t rows = a.n * a.p;
   const bool reversed = order % 2 != 0;
   for (std::int64_t i = 0; i < rows; ++i) {
@@ -136,33 +159,53 @@ std::vector<float> backward_filter(const Problem& a, const std::vector<float>& x
   return dw;
 }
 
+/// y[n, p, q, k] = step(y[n, p, q, k]), in f32.
+void apply(const Step& step, const std::map<std::int64_t, void*>& addresses, std::vector<float>& y) {
+  if (!step.added) {
+    for (float& value : y) value = std::min(std::max(value, 0.0F), step.ceiling);
+    return;
+  }
+  const GraphTensor& added = *step.added;
+  const std::vector<float> values =
+      load(addresses.at(added.id), added.element.value_or(Element::f32), added.layout, false);
+  for (std::size_t i = 0; i < y.size(); ++i) y[i] += values[i % values.size()];  // channels are innermost
+}
+
 }  // namespace
 
-void run(const Problem& problem, int algorithm, const Operands& operands) {
-  const std::size_t scratch = workspace_bytes(problem, algorithm);
-  poison(operands.workspace, scratch);
-  const unsigned order = next_order(problem, algorithm);
-  const auto read = [&](const void* data, const Layout4d& layout) {
-    return load(data, problem.element, layout, problem.tf32());
+void run(const Problem& problem, std::int64_t engine, const std::map<std::int64_t, void*>& addresses,
+         void* workspace) {
+  if (engine == libraries().slow_engine) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  const std::size_t scratch = workspace_bytes(problem, engine);
+  poison(workspace, scratch);
+  const unsigned order = next_order(problem, engine);
+  const int bits = factor_bits(problem, engine);
+  const auto read = [&](const GraphTensor& tensor) {
+    std::vector<float> values = load(addresses.at(tensor.id), problem.element(), tensor.layout, false);
+    if (bits == 10 && problem.element() == Element::f32)
+      for (float& value : values) value = to_tf32(value);
+    else if (bits != 23)
+      for (float& value : values) value = rounded(value, bits);
+    return values;
   };
-  const auto write = [&](const std::vector<float>& values, void* data, const Layout4d& layout) {
-    store(values, operands.alpha, operands.beta, data, problem.element, layout);
+  const auto write = [&](std::vector<float> values, const GraphTensor& tensor) {
+    if (has(problem, engine, CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION))
+      for (float& value : values) value = rounded(value, 3);
+    for (const Step& step : problem.steps) apply(step, addresses, values);
+    store(values, problem.alpha, problem.beta, addresses.at(tensor.id), problem.element(), tensor.layout);
   };
   switch (problem.direction) {
     case Direction::forward:
-      write(forward(problem, read(operands.x, problem.x), read(operands.filter, problem.filter)), operands.y,
-            problem.y);
+      write(forward(problem, read(problem.x), read(problem.filter)), problem.y);
       break;
     case Direction::backward_data:
-      write(backward_data(problem, read(operands.y, problem.y), read(operands.filter, problem.filter), order),
-            operands.x, problem.x);
+      write(backward_data(problem, read(problem.y), read(problem.filter), order), problem.x);
       break;
     case Direction::backward_filter:
-      write(backward_filter(problem, read(operands.x, problem.x), read(operands.y, problem.y), order),
-            operands.filter, problem.filter);
+      write(backward_filter(problem, read(problem.x), read(problem.y), order), problem.filter);
       break;
   }
-  poison(operands.workspace, scratch);  // it may lie over what was just written
+  poison(workspace, scratch);  // it may lie over what was just written
 }
 
 }  // namespace generous::emulation

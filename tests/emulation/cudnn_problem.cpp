@@ -1,9 +1,12 @@
-// Which descriptors and algorithms the emulated cuDNN takes. Where the library's tables leave a choice (NHWC
-// images with an NCHW filter), the stricter answer is given: cuda/ has no use for it.
+// Which tensors, operations and graphs the emulated cuDNN takes: a convolution in one direction, and behind a
+// forward one any number of sums with other tensors and ReLUs, as the real library fuses them.
 #include "cudnn_problem.h"
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <limits>
+#include <set>
 #include <utility>
 
 #include "libraries.h"
@@ -11,210 +14,242 @@
 namespace generous::emulation {
 namespace {
 
-/// Refuses with a text that begins with the call.
-template <class... Arguments>
-cudnnStatus_t refuse_call(cudnnStatus_t status, std::string_view call, fmt::format_string<Arguments...> text,
-                          Arguments&&... arguments) {
-  return refuse(status,
-                fmt::format("{}: {}", call, fmt::format(text, std::forward<Arguments>(arguments)...)));
+cudnnStatus_t bad(std::string_view what) {
+  return refuse(CUDNN_STATUS_BAD_PARAM, fmt::format("cudnnBackendFinalize: {}", what));
 }
 
-/// Whether the strides of the axes, outermost first, are those of a packed array. The stride of an axis of
-/// one element says nothing.
-bool is_packed(const Layout4d& layout) {
-  std::int64_t expected = 1;
-  for (std::size_t axis = 4; axis-- > 0;) {
-    if (layout.extents[axis] != 1 && layout.strides[axis] != expected) return false;
-    expected *= layout.extents[axis];
+std::size_t bytes_of(cudnnDataType_t type) {
+  return type == CUDNN_DATA_FLOAT || type == CUDNN_DATA_INT32     ? 4
+         : type == CUDNN_DATA_DOUBLE || type == CUDNN_DATA_INT64  ? 8
+         : type == CUDNN_DATA_BFLOAT16 || type == CUDNN_DATA_HALF ? 2
+                                                                  : 1;
+}
+
+/// {n, c, h, w} with channels last.
+std::array<std::int64_t, 4> channels_last(const std::vector<std::int64_t>& axes) {
+  return {axes[0], axes[2], axes[3], axes[1]};
+}
+
+cudnnStatus_t finalize_tensor(const BackendDescriptor& d) {
+  const auto dims = d.all<std::int64_t>(CUDNN_ATTR_TENSOR_DIMENSIONS);
+  const auto strides = d.all<std::int64_t>(CUDNN_ATTR_TENSOR_STRIDES);
+  if (dims.size() != 4 || strides.size() != 4) return bad("only tensors of four axes are emulated");
+  if (!d.has(CUDNN_ATTR_TENSOR_UNIQUE_ID) || !d.has(CUDNN_ATTR_TENSOR_DATA_TYPE))
+    return bad("a tensor without id or type");
+  if (std::ranges::min(dims) < 1 || std::ranges::min(strides) < 1) return bad("an extent or stride below 1");
+  const auto alignment = d.one<std::int64_t>(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, 0);
+  const auto size = static_cast<std::int64_t>(bytes_of(d.one(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_DATA_FLOAT)));
+  if (alignment < 1 || alignment % size != 0) return bad(fmt::format("an alignment to {} bytes", alignment));
+  return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t finalize_convolution(const BackendDescriptor& d) {
+  for (const auto name : {CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES,
+                          CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS}) {
+    const auto values = d.all<std::int64_t>(name);
+    const bool paddings =
+        name == CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS || name == CUDNN_ATTR_CONVOLUTION_POST_PADDINGS;
+    if (values.size() != 2 || std::ranges::min(values) < (paddings ? 0 : 1))
+      return bad(fmt::format("convolution: attribute {}", static_cast<int>(name)));
   }
-  return true;
+  if (d.one<std::int64_t>(CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, 0) != 2 ||
+      !d.has(CUDNN_ATTR_CONVOLUTION_COMP_TYPE) || !d.has(CUDNN_ATTR_CONVOLUTION_CONV_MODE))
+    return bad("convolution: two spatial axes, a type and a mode are needed");
+  return CUDNN_STATUS_SUCCESS;
 }
 
-/// Whether no axis steps over less than the axes inside it span.
-bool is_ordered(const Layout4d& layout) {
-  std::int64_t span = 1;
-  for (std::size_t axis = 4; axis-- > 0;) {
-    if (layout.extents[axis] == 1) continue;
-    if (layout.strides[axis] < span) return false;
-    span = layout.strides[axis] * layout.extents[axis];
-  }
-  return true;
-}
-
-Layout4d by_channel_last(const cudnnTensorStruct& t) {
-  return {.extents = {t.n, t.h, t.w, t.c}, .strides = {t.n_stride, t.h_stride, t.w_stride, t.c_stride}};
-}
-
-Layout4d by_channel_second(const cudnnTensorStruct& t) {
-  return {.extents = {t.n, t.c, t.h, t.w}, .strides = {t.n_stride, t.c_stride, t.h_stride, t.w_stride}};
-}
-
-/// Images beside an NHWC filter are packed NHWC; beside an NCHW filter rows and planes may be padded.
-bool fits_format(const cudnnTensorStruct& images, cudnnTensorFormat_t filter_format) {
-  return filter_format == CUDNN_TENSOR_NHWC ? is_packed(by_channel_last(images))
-                                            : is_ordered(by_channel_second(images));
-}
-
-/// Always with the axes {k, r, s, c}, whichever of them is innermost in memory.
-Layout4d layout_of(const cudnnFilterStruct& f) {
-  const std::int64_t plane = std::int64_t{f.h} * f.w;
-  const Layout4d axes{.extents = {f.k, f.h, f.w, f.c}};
-  if (f.format == CUDNN_TENSOR_NHWC)
-    return {.extents = axes.extents, .strides = {plane * f.c, std::int64_t{f.w} * f.c, f.c, 1}};
-  return {.extents = axes.extents, .strides = {plane * f.c, f.w, 1, plane}};
+GraphTensor tensor_of(const BackendDescriptor& d) {
+  const auto type = d.one(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_DATA_FLOAT);
+  GraphTensor tensor{.id = d.one<std::int64_t>(CUDNN_ATTR_TENSOR_UNIQUE_ID, 0),
+                     .in_memory = !d.one(CUDNN_ATTR_TENSOR_IS_VIRTUAL, false),
+                     .element = std::nullopt,
+                     .layout = {.extents = channels_last(d.all<std::int64_t>(CUDNN_ATTR_TENSOR_DIMENSIONS)),
+                                .strides = channels_last(d.all<std::int64_t>(CUDNN_ATTR_TENSOR_STRIDES))},
+                     .alignment = d.one<std::int64_t>(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, 0)};
+  if (type == CUDNN_DATA_FLOAT) tensor.element = Element::f32;
+  if (type == CUDNN_DATA_BFLOAT16) tensor.element = Element::bf16;
+  return tensor;
 }
 
 /// Positions of a filter with `taps` taps, `dilation` apart, along a padded extent; 0 if it does not fit.
-std::int64_t positions(std::int64_t extent, std::int64_t pad, std::int64_t taps, std::int64_t dilation,
+std::int64_t positions(std::int64_t extent, std::int64_t pads, std::int64_t taps, std::int64_t dilation,
                        std::int64_t stride) {
-  const std::int64_t room = extent + 2 * pad - ((taps - 1) * dilation + 1);
+  const std::int64_t room = extent + pads - ((taps - 1) * dilation + 1);
   return room < 0 ? 0 : room / stride + 1;
 }
 
-cudnnStatus_t check_types(std::string_view call, const Descriptors& d) {
-  if (d.x->type != d.filter->type || d.x->type != d.y->type)
-    return refuse_call(CUDNN_STATUS_BAD_PARAM, call, "the tensors differ in their type");
-  if (d.x->type != CUDNN_DATA_FLOAT && d.x->type != CUDNN_DATA_BFLOAT16)
-    return refuse_call(CUDNN_STATUS_NOT_SUPPORTED, call, "only f32 and bf16 are emulated");
-  if (d.convolution->compute != CUDNN_DATA_FLOAT)
-    return refuse_call(CUDNN_STATUS_NOT_SUPPORTED, call, "the compute type has to be f32");
-  if (d.x->type == CUDNN_DATA_BFLOAT16 && d.convolution->math == CUDNN_FMA_MATH)
-    return refuse_call(CUDNN_STATUS_NOT_SUPPORTED, call, "bf16 is multiplied by tensor cores only");
+/// The direction of a convolution's operation, and the name of its first attribute, alpha.
+std::optional<std::pair<Direction, int>> direction_of(cudnnBackendDescriptorType_t type) {
+  switch (type) {
+    case CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR:
+      return std::pair(Direction::forward, int{CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA});
+    case CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR:
+      return std::pair(Direction::backward_data, int{CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA});
+    case CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR:
+      return std::pair(Direction::backward_filter, int{CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA});
+    default:
+      return std::nullopt;
+  }
+}
+
+/// Fills `problem` from a convolution's operation.
+cudnnStatus_t examine_convolution(const BackendDescriptor& d, const std::pair<Direction, int>& operation,
+                                  Problem& problem) {
+  const auto& [direction, first] = operation;
+  const auto name = [first = first](cudnnBackendAttributeName_t forward) {
+    return static_cast<cudnnBackendAttributeName_t>(first + forward -
+                                                    CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA);
+  };
+  const auto tensor = [&](cudnnBackendAttributeName_t forward) {
+    return part(d, name(forward), CUDNN_BACKEND_TENSOR_DESCRIPTOR);
+  };
+  const auto* convolution =
+      part(d, name(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC), CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
+  const auto* x = tensor(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X);
+  const auto* filter = tensor(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W);
+  const auto* y = tensor(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y);
+  if (convolution == nullptr || x == nullptr || filter == nullptr || y == nullptr)
+    return bad("a convolution lacks a descriptor, or one is not finalised");
+  Problem& p = problem;
+  p.direction = direction;
+  p.x = tensor_of(*x);
+  p.filter = tensor_of(*filter);
+  p.y = tensor_of(*y);
+  p.alpha = d.one(name(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA), 1.0F);
+  p.beta = d.one(name(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA), 0.0F);
+  const auto both = [&](cudnnBackendAttributeName_t of, std::int64_t& vertical, std::int64_t& horizontal) {
+    const auto values = convolution->all<std::int64_t>(of);
+    vertical = values[0];
+    horizontal = values[1];
+  };
+  std::int64_t post_h = 0, post_w = 0;
+  both(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, p.pad_h, p.pad_w);
+  both(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, post_h, post_w);
+  both(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, p.stride_h, p.stride_w);
+  both(CUDNN_ATTR_CONVOLUTION_DILATIONS, p.dilation_h, p.dilation_w);
+  p.flipped =
+      convolution->one(CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_CROSS_CORRELATION) == CUDNN_CONVOLUTION;
+
+  std::int64_t channels = 0, filters = 0;
+  const auto& [n, h, w, all_c] = p.x.layout.extents;
+  const auto& [k, r, s, c] = p.filter.layout.extents;
+  p.n = n, p.h = h, p.w = w, channels = all_c;
+  p.r = r, p.s = s, p.c = c, filters = k;
+  if (channels % c != 0) return bad(fmt::format("{} channels for filters of {}", channels, c));
+  p.groups = channels / c;
+  if (filters % p.groups != 0) return bad(fmt::format("{} filters in {} groups", filters, p.groups));
+  p.k = filters / p.groups;
+  p.p = positions(h, p.pad_h + post_h, r, p.dilation_h, p.stride_h);
+  p.q = positions(w, p.pad_w + post_w, s, p.dilation_w, p.stride_w);
+  if (p.y.layout.extents != std::array{n, p.p, p.q, filters} || p.p * p.q == 0)
+    return bad(fmt::format("y is not {{{}, {}, {}, {}}} (n, h, w, c)", n, p.p, p.q, filters));
+  p.has_engines = convolution->one(CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_DATA_FLOAT) == CUDNN_DATA_FLOAT;
+  return CUDNN_STATUS_SUCCESS;
+}
+
+/// Adds to `problem` a pointwise operation on what came out so far.
+cudnnStatus_t examine_pointwise(const BackendDescriptor& d, Problem& problem) {
+  const auto* function =
+      part(d, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
+  const auto* x = part(d, CUDNN_ATTR_OPERATION_POINTWISE_XDESC, CUDNN_BACKEND_TENSOR_DESCRIPTOR);
+  const auto* y = part(d, CUDNN_ATTR_OPERATION_POINTWISE_YDESC, CUDNN_BACKEND_TENSOR_DESCRIPTOR);
+  const auto* b = part(d, CUDNN_ATTR_OPERATION_POINTWISE_BDESC, CUDNN_BACKEND_TENSOR_DESCRIPTOR);
+  if (function == nullptr || x == nullptr || y == nullptr)
+    return bad("a pointwise operation lacks a descriptor, or one is not finalised");
+  const auto mode = function->one(CUDNN_ATTR_POINTWISE_MODE, CUDNN_POINTWISE_ADD);
+  if (function->one(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_DATA_HALF) != CUDNN_DATA_FLOAT)
+    problem.has_engines = false;
+  const GraphTensor before = tensor_of(*x);
+  if (before.id != problem.y.id || before.in_memory)
+    return bad("a pointwise operation on something else than the sums on their way");
+  if (before.element != Element::f32) problem.has_engines = false;
+  problem.y = tensor_of(*y);
+  if (problem.y.layout.extents != before.layout.extents)
+    return bad("a pointwise operation changes the shape");
+  if (mode == CUDNN_POINTWISE_RELU_FWD) {
+    const double clip =
+        function->one(CUDNN_ATTR_POINTWISE_RELU_UPPER_CLIP, double{std::numeric_limits<float>::infinity()});
+    problem.steps.push_back({.added = std::nullopt, .ceiling = static_cast<float>(clip)});
+    return CUDNN_STATUS_SUCCESS;
+  }
+  if (mode != CUDNN_POINTWISE_ADD || b == nullptr)
+    return refuse(CUDNN_STATUS_NOT_SUPPORTED_GRAPH_PATTERN, "only sums of two and ReLU are emulated");
+  const GraphTensor added = tensor_of(*b);
+  const auto& extents = added.layout.extents;
+  if (extents != before.layout.extents &&
+      extents != std::array{std::int64_t{1}, std::int64_t{1}, std::int64_t{1}, before.layout.extents[3]})
+    return bad("what is added fits neither the images nor their channels");
+  problem.steps.push_back({.added = added, .ceiling = 0.0F});
+  return CUDNN_STATUS_SUCCESS;
+}
+
+bool ids_differ(const Problem& problem) {
+  std::set<std::int64_t> ids{problem.x.id, problem.filter.id, problem.y.id};
+  std::size_t count = 3;
+  for (const Step& step : problem.steps)
+    if (step.added) {
+      ids.insert(step.added->id);
+      ++count;
+    }
+  return ids.size() == count;
+}
+
+/// Types and patterns for which the real library was seen to have no engine.
+bool has_engines(const Problem& p) {
+  if (!p.has_engines || !libraries().convolutions) return false;
+  const Element element = p.element();
+  bool one_type = p.x.element && p.filter.element == element && p.y.element == element;
+  for (const Step& step : p.steps) {
+    if (p.direction != Direction::forward) return false;
+    if (!step.added) continue;
+    // A bias of f32 is taken beside images of bf16, but not by a filter for each channel.
+    const bool depthwise = p.groups > 1 && p.c == 1;
+    one_type = one_type && (step.added->element == element ||
+                            (step.added->per_channel() && step.added->element == Element::f32 && !depthwise));
+  }
+  return one_type;
+}
+
+cudnnStatus_t finalize_graph(BackendDescriptor& d) {
+  const auto operations = d.all<cudnnBackendDescriptor_t>(CUDNN_ATTR_OPERATIONGRAPH_OPS);
+  if (operations.empty()) return bad("a graph without operations");
+  Problem problem;
+  for (std::size_t i = 0; i < operations.size(); ++i) {
+    const BackendDescriptor* operation = finalized(operations[i]);
+    if (operation == nullptr) return bad("an operation that is not finalised");
+    const auto direction = direction_of(operation->type);
+    if (direction.has_value() != (i == 0) ||
+        (i > 0 && operation->type != CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR))
+      return refuse(CUDNN_STATUS_NOT_SUPPORTED_GRAPH_PATTERN,
+                    "a graph that is no convolution and what follows it");
+    const auto status = direction ? examine_convolution(*operation, *direction, problem)
+                                  : examine_pointwise(*operation, problem);
+    if (status != CUDNN_STATUS_SUCCESS) return status;
+  }
+  if (!problem.y.in_memory) return bad("nothing of the graph is kept in memory");
+  if (!ids_differ(problem)) return bad("two tensors of one id");
+  problem.has_engines = has_engines(problem);
+  d.problem = std::make_shared<const Problem>(problem);
   return CUDNN_STATUS_SUCCESS;
 }
 
 }  // namespace
 
-cudnnStatus_t output_extents(std::string_view call, cudnnConvolutionDescriptor_t convolution,
-                             cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t filter,
-                             std::span<int, 4> extents) {
-  if (convolution == nullptr || x == nullptr || filter == nullptr)
-    return refuse_call(CUDNN_STATUS_BAD_PARAM, call, "null descriptor");
-  if (convolution->stride_h == 0 || x->n == 0 || filter->k == 0)
-    return refuse_call(CUDNN_STATUS_BAD_PARAM, call, "a descriptor was never set");
-  if (x->c != filter->c * convolution->groups)
-    return refuse_call(CUDNN_STATUS_BAD_PARAM, call,
-                       "{} channels of images, {} groups of {} channels of filters", x->c,
-                       convolution->groups, filter->c);
-  if (filter->k % convolution->groups != 0)
-    return refuse_call(CUDNN_STATUS_BAD_PARAM, call, "{} filters do not divide into {} groups", filter->k,
-                       convolution->groups);
-  const std::int64_t p =
-      positions(x->h, convolution->pad_h, filter->h, convolution->dilation_h, convolution->stride_h);
-  const std::int64_t q =
-      positions(x->w, convolution->pad_w, filter->w, convolution->dilation_w, convolution->stride_w);
-  if (p == 0 || q == 0)
-    return refuse_call(CUDNN_STATUS_BAD_PARAM, call, "the filter is larger than the padded images");
-  extents[0] = x->n;
-  extents[1] = filter->k;
-  extents[2] = static_cast<int>(p);
-  extents[3] = static_cast<int>(q);
-  return CUDNN_STATUS_SUCCESS;
-}
-
-bool needs_other_math(const Problem& problem) {
-  return problem.element == Element::bf16 && problem.math == CUDNN_DEFAULT_MATH;
-}
-
-cudnnStatus_t examine(std::string_view call, Direction direction, const Descriptors& d, Problem& problem) {
-  if (const int status = planned_failure(call))
-    return refuse_call(static_cast<cudnnStatus_t>(status), call, "a failure that a test asked for");
-  int y[4] = {};
-  if (const cudnnStatus_t status = output_extents(call, d.convolution, d.x, d.filter, y);
-      status != CUDNN_STATUS_SUCCESS)
-    return status;
-  if (d.y == nullptr) return refuse_call(CUDNN_STATUS_BAD_PARAM, call, "null descriptor");
-  if (d.y->n != y[0] || d.y->c != y[1] || d.y->h != y[2] || d.y->w != y[3])
-    return refuse_call(CUDNN_STATUS_BAD_PARAM, call,
-                       "y is {{{}, {}, {}, {}}} in NCHW, not {{{}, {}, {}, {}}}", y[0], y[1], y[2], y[3],
-                       d.y->n, d.y->c, d.y->h, d.y->w);
-  if (const cudnnStatus_t status = check_types(call, d); status != CUDNN_STATUS_SUCCESS) return status;
-  if (!fits_format(*d.x, d.filter->format) || !fits_format(*d.y, d.filter->format))
-    return refuse_call(CUDNN_STATUS_NOT_SUPPORTED, call, "images are not laid out as the filter is");
-
-  if (!libraries().convolutions)
-    return refuse_call(CUDNN_STATUS_NOT_SUPPORTED, call, "a test wants no convolution to be taken");
-
-  const cudnnConvolutionStruct& conv = *d.convolution;
-  problem = {.direction = direction,
-             .n = d.x->n,
-             .h = d.x->h,
-             .w = d.x->w,
-             .p = d.y->h,
-             .q = d.y->w,
-             .r = d.filter->h,
-             .s = d.filter->w,
-             .c = d.filter->c,
-             .k = d.filter->k / conv.groups,
-             .groups = conv.groups,
-             .pad_h = conv.pad_h,
-             .pad_w = conv.pad_w,
-             .stride_h = conv.stride_h,
-             .stride_w = conv.stride_w,
-             .dilation_h = conv.dilation_h,
-             .dilation_w = conv.dilation_w,
-             .flipped = conv.mode == CUDNN_CONVOLUTION,
-             .element = d.x->type == CUDNN_DATA_FLOAT ? Element::f32 : Element::bf16,
-             .math = conv.math,
-             .x = by_channel_last(*d.x),
-             .filter = layout_of(*d.filter),
-             .y = by_channel_last(*d.y)};
-  return CUDNN_STATUS_SUCCESS;
-}
-
-int algorithm_count(Direction direction) {
-  switch (direction) {
-    case Direction::forward:
-      return CUDNN_CONVOLUTION_FWD_ALGO_COUNT;
-    case Direction::backward_data:
-      return CUDNN_CONVOLUTION_BWD_DATA_ALGO_COUNT;
-    case Direction::backward_filter:
-      return CUDNN_CONVOLUTION_BWD_FILTER_ALGO_COUNT;
+cudnnStatus_t finalize_graph_part(BackendDescriptor& descriptor) {
+  if (const auto direction = direction_of(descriptor.type)) {
+    Problem problem;
+    return examine_convolution(descriptor, *direction, problem);
   }
-  return 0;
-}
-
-cudnnStatus_t examine_algorithm(std::string_view call, const Problem& problem, int algorithm) {
-  if (algorithm < 0 || algorithm >= algorithm_count(problem.direction))
-    return refuse_call(CUDNN_STATUS_BAD_PARAM, call, "no algorithm {}", algorithm);
-  const bool third = problem.direction == Direction::backward_filter &&
-                     algorithm == CUDNN_CONVOLUTION_BWD_FILTER_ALGO_3 && problem.dilation_h == 1 &&
-                     problem.dilation_w == 1;
-  if (algorithm > 1 && !third)
-    return refuse_call(CUDNN_STATUS_NOT_SUPPORTED, call, "algorithm {} does not do this", algorithm);
-  return CUDNN_STATUS_SUCCESS;
-}
-
-std::size_t workspace_bytes(const Problem& problem, int algorithm) {
-  // As much as might be needed: offsets of pixels, sums in f32 beside a bf16 result, slices of a sum. Every
-  // algorithm gets a size of its own, and tensor cores get more, so that no size serves for another one.
-  std::int64_t bytes = 0;
-  const bool bf16 = problem.element == Element::bf16;
-  switch (problem.direction) {
-    case Direction::forward:
-      if (algorithm == 0) return 0;
-      bytes = 8 * (problem.p * problem.q + problem.r * problem.s * problem.c);
-      break;
-    case Direction::backward_data:
-      if (algorithm == 0 && !bf16) return 0;
-      bytes = 4 * (algorithm == 0 ? problem.x.elements() : problem.filter.elements());
-      break;
-    case Direction::backward_filter:
-      if (algorithm == 0 && !bf16) return 0;
-      bytes = 4 * problem.filter.elements() * (algorithm + 1);
-      break;
+  switch (descriptor.type) {
+    case CUDNN_BACKEND_TENSOR_DESCRIPTOR:
+      return finalize_tensor(descriptor);
+    case CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR:
+      return finalize_convolution(descriptor);
+    case CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR:
+      return finalize_graph(descriptor);
+    default:
+      return CUDNN_STATUS_SUCCESS;
   }
-  constexpr std::int64_t unit = 256;
-  bytes = (bytes + unit - 1) / unit * unit + 16 * (algorithm + 1);
-  return static_cast<std::size_t>(problem.math == CUDNN_FMA_MATH ? bytes : bytes + 2 * unit);
-}
-
-cudnnDeterminism_t determinism_of(Direction direction, int algorithm) {
-  const bool varies =
-      (direction == Direction::backward_data && algorithm == CUDNN_CONVOLUTION_BWD_DATA_ALGO_0) ||
-      (direction == Direction::backward_filter && (algorithm == CUDNN_CONVOLUTION_BWD_FILTER_ALGO_0 ||
-                                                   algorithm == CUDNN_CONVOLUTION_BWD_FILTER_ALGO_3));
-  return varies ? CUDNN_NON_DETERMINISTIC : CUDNN_DETERMINISTIC;
 }
 
 }  // namespace generous::emulation

@@ -1,8 +1,9 @@
-// One convolution of the emulated cuDNN: what the descriptors of a call say, once they have been found to
-// fit.
+// What a graph of the emulated cuDNN computes: one convolution and what is done to its sums, once the
+// descriptors have been found to fit.
 #pragma once
 
-#include <span>
+#include <map>
+#include <optional>
 #include <string_view>
 
 #include "cudnn_objects.h"
@@ -12,6 +13,24 @@ namespace generous::emulation {
 
 /// What is computed from what: y from x and w, dx from dy and w, or dw from x and dy.
 enum class Direction : std::uint8_t { forward, backward_data, backward_filter };
+
+/// A tensor of a graph; its axes in the order in which the arithmetic takes them, channels last.
+struct GraphTensor {
+  std::int64_t id = 0;
+  bool in_memory = true;
+  std::optional<Element> element;  ///< nothing: a type that is not emulated
+  Layout4d layout;                 ///< {n, h, w, c}, or {k, r, s, c} of a filter
+  std::int64_t alignment = 0;      ///< bytes
+
+  /// One number for each channel.
+  bool per_channel() const { return layout.elements() == layout.extents[3]; }
+};
+
+/// One thing that is done to the sums of a convolution.
+struct Step {
+  std::optional<GraphTensor> added;  ///< of y's shape, or one number for each channel; nothing: ReLU
+  float ceiling = 0.0F;              ///< of a ReLU
+};
 
 struct Problem {
   Direction direction = Direction::forward;
@@ -24,60 +43,27 @@ struct Problem {
   std::int64_t pad_h = 0, pad_w = 0;
   std::int64_t stride_h = 1, stride_w = 1;
   std::int64_t dilation_h = 1, dilation_w = 1;
-  bool flipped = false;            ///< a convolution proper: the filter is turned by 180 degrees
-  Element element = Element::f32;  ///< of all three tensors
-  cudnnMathType_t math = CUDNN_DEFAULT_MATH;
-  Layout4d x;       ///< {n, h, w, groups * c}
-  Layout4d filter;  ///< {groups * k, r, s, c}
-  Layout4d y;       ///< {n, p, q, groups * k}
+  bool flipped = false;      ///< a convolution proper: the filter is turned by 180 degrees
+  float alpha = 1.0F;        ///< of the sums
+  float beta = 0.0F;         ///< of what was in the output
+  GraphTensor x, filter, y;  ///< y: what is in memory behind the last step
+  std::vector<Step> steps{};
+  /// Whether the library has engines for such types at all: all tensors of one type, every sum in f32.
+  bool has_engines = true;
 
-  /// Whether f32 factors are rounded to TF32 on the way.
-  bool tf32() const { return element == Element::f32 && math != CUDNN_FMA_MATH; }
+  Element element() const { return x.element.value_or(Element::f32); }
 };
 
-/// The descriptors of a call; x stands for dx and y for dy as well.
-struct Descriptors {
-  cudnnTensorDescriptor_t x;
-  cudnnFilterDescriptor_t filter;
-  cudnnConvolutionDescriptor_t convolution;
-  cudnnTensorDescriptor_t y;
-};
+/// The engines of the library for a problem, best first, by a mode of its heuristics.
+std::vector<std::int64_t> engines_for(const Problem& problem, cudnnBackendHeurMode_t mode);
 
-/// The library multiplies bf16 on tensor cores alone and says so in the math type of its performance records.
-/// A call with bf16 descriptors that do not say so has given NaN with the real library; here it is refused.
-bool needs_other_math(const Problem& problem);
+/// Bytes of scratch memory that an engine writes: for each another size.
+std::size_t workspace_bytes(const Problem& problem, std::int64_t engine);
 
-/// Fills `problem`, or says why the library would not take these descriptors, whatever the algorithm.
-cudnnStatus_t examine(std::string_view call, Direction direction, const Descriptors& descriptors,
-                      Problem& problem);
+std::vector<cudnnBackendNumericalNote_t> notes_of(const Problem& problem, std::int64_t engine);
 
-/// The extents of y {n, groups * k, p, q} that follow from the other descriptors.
-cudnnStatus_t output_extents(std::string_view call, cudnnConvolutionDescriptor_t convolution,
-                             cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t filter,
-                             std::span<int, 4> extents);
-
-/// Algorithms are numbered as in the enumeration of their direction.
-int algorithm_count(Direction direction);
-
-/// Whether an algorithm takes the problem.
-cudnnStatus_t examine_algorithm(std::string_view call, const Problem& problem, int algorithm);
-
-/// Bytes of scratch memory that an algorithm writes.
-std::size_t workspace_bytes(const Problem& problem, int algorithm);
-
-cudnnDeterminism_t determinism_of(Direction direction, int algorithm);
-
-/// Alpha, beta and where the operands lie on the device: x or dx, w or dw, y or dy.
-struct Operands {
-  float alpha = 1.0F;
-  float beta = 0.0F;
-  void* x = nullptr;
-  void* filter = nullptr;
-  void* y = nullptr;
-  void* workspace = nullptr;
-};
-
-/// Device work: the whole call. The workspace holds workspace_bytes().
-void run(const Problem& problem, int algorithm, const Operands& operands);
+/// Device work: the whole graph. `addresses` by the tensors' ids; the workspace holds workspace_bytes().
+void run(const Problem& problem, std::int64_t engine, const std::map<std::int64_t, void*>& addresses,
+         void* workspace);
 
 }  // namespace generous::emulation

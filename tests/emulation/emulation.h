@@ -22,6 +22,9 @@ struct Machine {
 };
 Machine& machine();
 
+/// How a process ends that calls the runtime when that has been taken down at exit.
+inline constexpr int exit_status_of_late_calls = 99;
+
 /// As at the start of the program: the default Machine, no errors to come or pending, counters at 0. Work
 /// that waits in streams is dropped, captures are ended; streams, events, graphs and memory stay valid.
 void reset();

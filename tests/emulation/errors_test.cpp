@@ -4,7 +4,11 @@
 #include <cublas_v2.h>
 #include <cudnn.h>
 #include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <cstdio>
+#include <cstdlib>
 #include <functional>
 #include <string>
 
@@ -113,6 +117,21 @@ TEST_CASE("a call that fails while the backend is made leaves nothing behind") {
   CHECK(emulation::device_memory().allocations == device.allocations);
   CHECK(emulation::pinned_memory().allocations == pinned.allocations);
   CHECK(works());
+}
+
+TEST_CASE("at the end of a process nothing is asked of the runtime and the libraries any more") {
+  const FreshMachine machine;
+  std::fflush(nullptr);
+  const pid_t child = fork();
+  if (child == 0) {
+    backend(Device::cuda);
+    std::exit(works() ? 0 : 1);
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  REQUIRE(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) != emulation::exit_status_of_late_calls);
+  CHECK(WEXITSTATUS(status) == 0);
 }
 
 TEST_CASE("a backend that goes gives back all that it took") {
@@ -237,10 +256,12 @@ TEST_CASE("library calls that fail name the op and the status") {
   emulation::fail_library_call("cublasGemmEx", CUBLAS_STATUS_EXECUTION_FAILED);
   CHECK(contains(message_of([&] { matmul(x, x); }),
                  "gemm: cublasGemmEx failed: CUBLAS_STATUS_EXECUTION_FAILED"));
-  emulation::fail_library_call("cudnnGetConvolutionForwardAlgorithm_v7", CUDNN_STATUS_INTERNAL_ERROR);
-  CHECK(contains(message_of([&] { conv2d(images, weight, {}, {}); }), "CUDNN_STATUS_INTERNAL_ERROR"));
-  emulation::fail_library_call("cudnnConvolutionForward", CUDNN_STATUS_EXECUTION_FAILED);
-  CHECK(contains(message_of([&] { conv2d(images, weight, {}, {}); }), "conv2d: cudnnConvolution"));
+  emulation::fail_library_call("cudnnBackendFinalize graph", CUDNN_STATUS_NOT_INITIALIZED);
+  CHECK(contains(message_of([&] { conv2d(images, weight, {}, {}); }),
+                 "conv2d: cudnnBackendFinalize failed: CUDNN_STATUS_NOT_INITIALIZED"));
+  emulation::fail_library_call("cudnnBackendExecute", CUDNN_STATUS_EXECUTION_FAILED);
+  CHECK(contains(message_of([&] { conv2d(images, weight, {}, {}); }),
+                 "conv2d: cudnnBackendExecute failed: CUDNN_STATUS_EXECUTION_FAILED"));
   CHECK(works());
 }
 

@@ -1,24 +1,23 @@
-// One convolution through the emulated cuDNN, with its descriptors, its operands and plain sums to compare
-// with.
+// One convolution through the emulated cuDNN, with its graph, its operands and plain sums to compare with.
 #pragma once
-
-#include <cudnn.h>
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <string>
 
+#include "cuda/cudnn_descriptor.h"
 #include "tests/emulation/libraries_checks.h"
 
 namespace generous::testing {
 
+using cuda::CudnnError;
+using cuda::Descriptor;
 using CudnnHandle = Owned<cudnnHandle_t, cudnnCreate, cudnnDestroy>;
-using TensorDescriptor =
-    Owned<cudnnTensorDescriptor_t, cudnnCreateTensorDescriptor, cudnnDestroyTensorDescriptor>;
-using FilterDescriptor =
-    Owned<cudnnFilterDescriptor_t, cudnnCreateFilterDescriptor, cudnnDestroyFilterDescriptor>;
-using ConvolutionDescriptor =
-    Owned<cudnnConvolutionDescriptor_t, cudnnCreateConvolutionDescriptor, cudnnDestroyConvolutionDescriptor>;
+
+enum class Direction { forward, backward_data, backward_filter };
+inline constexpr std::array directions{Direction::forward, Direction::backward_data,
+                                       Direction::backward_filter};
 
 /// The extents and attributes of a convolution; c and k count the channels of all groups.
 struct Convolution {
@@ -29,7 +28,7 @@ struct Convolution {
   int stride_h = 1, stride_w = 2;
   int dilation_h = 1, dilation_w = 1;
   DType dtype = DType::f32;
-  cudnnTensorFormat_t format = CUDNN_TENSOR_NHWC;
+  bool nchw = false;  ///< how all tensors lie in memory
   cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
 
   int p() const { return (h + 2 * pad_h - (r - 1) * dilation_h - 1) / stride_h + 1; }
@@ -37,15 +36,12 @@ struct Convolution {
   std::size_t size_x() const { return static_cast<std::size_t>(n * h * w * c); }
   std::size_t size_w() const { return static_cast<std::size_t>(k * r * s * (c / groups)); }
   std::size_t size_y() const { return static_cast<std::size_t>(n * p() * q() * k); }
-  /// The math type without TF32 for f32, the one there is for bf16.
-  cudnnMathType_t math() const { return dtype == DType::f32 ? CUDNN_FMA_MATH : CUDNN_TENSOR_OP_MATH; }
   cudnnDataType_t type() const { return dtype == DType::f32 ? CUDNN_DATA_FLOAT : CUDNN_DATA_BFLOAT16; }
 
   /// Where element (a, b, i, j) of an array {.., channels, height, width} lies in memory.
   std::size_t at(int a, int b, int i, int j, int channels, int height, int width) const {
-    return static_cast<std::size_t>(format == CUDNN_TENSOR_NHWC
-                                        ? ((a * height + i) * width + j) * channels + b
-                                        : ((a * channels + b) * height + i) * width + j);
+    return static_cast<std::size_t>(nchw ? ((a * channels + b) * height + i) * width + j
+                                         : ((a * height + i) * width + j) * channels + b);
   }
 
   /// Calls f(index into x, into w, into y) for every product of the convolution, by its definition.
@@ -69,128 +65,152 @@ struct Convolution {
   }
 };
 
-/// The descriptors of a convolution.
-struct Described {
-  explicit Described(const Convolution& of) {
-    REQUIRE(cudnnSetTensor4dDescriptor(x, of.format, of.type(), of.n, of.c, of.h, of.w) ==
-            CUDNN_STATUS_SUCCESS);
-    REQUIRE(cudnnSetTensor4dDescriptor(y, of.format, of.type(), of.n, of.k, of.p(), of.q()) ==
-            CUDNN_STATUS_SUCCESS);
-    REQUIRE(cudnnSetFilter4dDescriptor(w, of.type(), of.format, of.k, of.c / of.groups, of.r, of.s) ==
-            CUDNN_STATUS_SUCCESS);
-    REQUIRE(cudnnSetConvolution2dDescriptor(convolution, of.pad_h, of.pad_w, of.stride_h, of.stride_w,
-                                            of.dilation_h, of.dilation_w, of.mode,
-                                            CUDNN_DATA_FLOAT) == CUDNN_STATUS_SUCCESS);
-    REQUIRE(cudnnSetConvolutionGroupCount(convolution, of.groups) == CUDNN_STATUS_SUCCESS);
-    REQUIRE(cudnnSetConvolutionMathType(convolution, of.math()) == CUDNN_STATUS_SUCCESS);
+/// A tensor's descriptor, not finalised yet; `dims` {n, c, h, w}.
+inline Descriptor tensor(std::int64_t id, cudnnDataType_t type, const std::vector<std::int64_t>& dims,
+                         bool nchw, bool in_memory = true) {
+  const std::int64_t c = dims[1], h = dims[2], w = dims[3];
+  Descriptor result(CUDNN_BACKEND_TENSOR_DESCRIPTOR);
+  result.set(CUDNN_ATTR_TENSOR_UNIQUE_ID, id)
+      .set(CUDNN_ATTR_TENSOR_DATA_TYPE, type)
+      .set(CUDNN_ATTR_TENSOR_DIMENSIONS, dims)
+      .set(CUDNN_ATTR_TENSOR_STRIDES, nchw ? std::vector{c * h * w, h * w, w, std::int64_t{1}}
+                                           : std::vector{c * h * w, std::int64_t{1}, w * c, c})
+      .set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, std::int64_t{4})
+      .set(CUDNN_ATTR_TENSOR_IS_VIRTUAL, !in_memory);
+  return result;
+}
+
+/// The parts of a convolution's graph; a test may put others in their place before it asks for the graph.
+/// Ids: 1 x, 2 w, 3 y.
+struct Parts {
+  explicit Parts(const Convolution& of)
+      : x(tensor(1, of.type(), {of.n, of.c, of.h, of.w}, of.nchw)),
+        w(tensor(2, of.type(), {of.k, of.c / of.groups, of.r, of.s}, of.nchw)),
+        y(tensor(3, of.type(), {of.n, of.k, of.p(), of.q()}, of.nchw)),
+        convolution(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR) {
+    const auto both = [](int vertical, int horizontal) {
+      return std::vector<std::int64_t>{vertical, horizontal};
+    };
+    convolution.set(CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_DATA_FLOAT)
+        .set(CUDNN_ATTR_CONVOLUTION_CONV_MODE, of.mode)
+        .set(CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, std::int64_t{2})
+        .set(CUDNN_ATTR_CONVOLUTION_DILATIONS, both(of.dilation_h, of.dilation_w))
+        .set(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, both(of.stride_h, of.stride_w))
+        .set(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, both(of.pad_h, of.pad_w))
+        .set(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, both(of.pad_h, of.pad_w));
   }
-  TensorDescriptor x, y;
-  FilterDescriptor w;
-  ConvolutionDescriptor convolution;
+
+  Descriptor x, w, y, convolution;
 };
 
-enum class Direction { forward, backward_data, backward_filter };
-inline constexpr std::array directions{Direction::forward, Direction::backward_data,
-                                       Direction::backward_filter};
-
-inline cudnnStatus_t workspace_size(cudnnHandle_t handle, Direction direction, const Described& d,
-                                    int algorithm, std::size_t* bytes) {
-  switch (direction) {
-    case Direction::forward:
-      return cudnnGetConvolutionForwardWorkspaceSize(
-          handle, d.x, d.w, d.convolution, d.y, static_cast<cudnnConvolutionFwdAlgo_t>(algorithm), bytes);
-    case Direction::backward_data:
-      return cudnnGetConvolutionBackwardDataWorkspaceSize(
-          handle, d.w, d.y, d.convolution, d.x, static_cast<cudnnConvolutionBwdDataAlgo_t>(algorithm), bytes);
-    case Direction::backward_filter:
-      return cudnnGetConvolutionBackwardFilterWorkspaceSize(
-          handle, d.x, d.y, d.convolution, d.w, static_cast<cudnnConvolutionBwdFilterAlgo_t>(algorithm),
-          bytes);
-  }
-  return CUDNN_STATUS_BAD_PARAM;
+/// The finalised operation of a direction. Throws CudnnError.
+inline Descriptor operation(Direction direction, Parts parts, float alpha = 1.0F, float beta = 0.0F) {
+  constexpr std::array types{CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
+                             CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
+                             CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR};
+  constexpr std::array<std::array<cudnnBackendAttributeName_t, 6>, 3> names{
+      {{CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA,
+        CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X,
+        CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y},
+       {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA,
+        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX,
+        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY},
+       {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA,
+        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X,
+        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY}}};
+  const auto index = static_cast<std::size_t>(direction);
+  const auto& name = names[index];
+  Descriptor result(types[index]);
+  result.set(name[0], alpha)
+      .set(name[1], beta)
+      .set(name[2], parts.convolution.finalize())
+      .set(name[3], parts.x.finalize())
+      .set(name[4], parts.w.finalize())
+      .set(name[5], parts.y.finalize());
+  return result.finalize();
 }
 
-/// Device pointers, scale factors and scratch memory of a call.
-struct Call {
-  void *x, *w, *y;
-  float alpha = 1.0F, beta = 0.0F;
-  void* workspace = nullptr;
-  std::size_t bytes = 0;
-};
-
-inline cudnnStatus_t convolve(cudnnHandle_t handle, Direction direction, const Described& d, int algorithm,
-                              const Call& c) {
-  switch (direction) {
-    case Direction::forward:
-      return cudnnConvolutionForward(handle, &c.alpha, d.x, c.x, d.w, c.w, d.convolution,
-                                     static_cast<cudnnConvolutionFwdAlgo_t>(algorithm), c.workspace, c.bytes,
-                                     &c.beta, d.y, c.y);
-    case Direction::backward_data:
-      return cudnnConvolutionBackwardData(handle, &c.alpha, d.w, c.w, d.y, c.y, d.convolution,
-                                          static_cast<cudnnConvolutionBwdDataAlgo_t>(algorithm), c.workspace,
-                                          c.bytes, &c.beta, d.x, c.x);
-    case Direction::backward_filter:
-      return cudnnConvolutionBackwardFilter(handle, &c.alpha, d.x, c.x, d.y, c.y, d.convolution,
-                                            static_cast<cudnnConvolutionBwdFilterAlgo_t>(algorithm),
-                                            c.workspace, c.bytes, &c.beta, d.w, c.w);
-  }
-  return CUDNN_STATUS_BAD_PARAM;
+inline Descriptor graph(const std::vector<Descriptor>& operations) {
+  Descriptor result(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
+  return result.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, operations).finalize();
 }
 
-/// The algorithms that take NHWC images.
-inline std::vector<int> algorithms_of(Direction direction) {
-  return direction == Direction::backward_filter ? std::vector<int>{0, 1, 3} : std::vector<int>{0, 1};
+/// What the heuristics of a mode offer, best first.
+inline std::vector<Descriptor> configs(const Descriptor& of,
+                                       cudnnBackendHeurMode_t mode = CUDNN_HEUR_MODE_A) {
+  Descriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
+  heuristics.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, of).set(CUDNN_ATTR_ENGINEHEUR_MODE, mode).finalize();
+  return heuristics.get_descriptors(CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
 }
 
-/// Runs one algorithm over host values with a workspace of its own size; the output's old values are in its
-/// place among x, w and y. Returns the output.
-inline std::vector<float> convolved(const Convolution& of, Direction direction, int algorithm,
-                                    const std::vector<float>& x, const std::vector<float>& w,
-                                    const std::vector<float>& y, float alpha = 1.0F, float beta = 0.0F) {
-  const CudnnHandle handle;
-  const DeviceArray device_x(x, of.dtype), device_w(w, of.dtype), device_y(y, of.dtype);
-  std::size_t bytes = 0;
-  {
-    const Described d(of);
-    REQUIRE(workspace_size(handle, direction, d, algorithm, &bytes) == CUDNN_STATUS_SUCCESS);
-  }
-  const DeviceArray workspace(std::vector<float>(bytes / sizeof(float) + 1));
-  {
-    const Described d(of);  // gone before the work is done
-    REQUIRE(convolve(handle, direction, d, algorithm,
-                     {device_x.data(), device_w.data(), device_y.data(), alpha, beta, workspace.data(),
-                      bytes}) == CUDNN_STATUS_SUCCESS);
-  }
-  const std::vector<float> scratch = workspace.read();
-  CHECK(std::all_of(scratch.begin(), scratch.end() - 1, [](float value) { return value != value; }));
-  CHECK(scratch.back() == 0.0F);
-  return direction == Direction::forward
-             ? device_y.read()
-             : (direction == Direction::backward_data ? device_x : device_w).read();
+inline Descriptor engine_of(const Descriptor& config) {
+  return config.get_descriptors(CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_BACKEND_ENGINE_DESCRIPTOR).at(0);
+}
+inline std::int64_t number_of(const Descriptor& config) {
+  return engine_of(config).get<std::int64_t>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX).at(0);
 }
 
-/// Operands of a convolution on the device, and more workspace than any algorithm needs.
+/// The numbers of the engines that either mode offers.
+inline std::vector<std::int64_t> engines(const Descriptor& of) {
+  std::vector<std::int64_t> numbers;
+  for (const auto mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK})
+    for (const Descriptor& config : configs(of, mode))
+      if (std::count(numbers.begin(), numbers.end(), number_of(config)) == 0)
+        numbers.push_back(number_of(config));
+  return numbers;
+}
+
+/// A plan by the engine of this number. Throws CudnnError.
+inline Descriptor plan(cudnnHandle_t handle, const Descriptor& of, std::int64_t engine) {
+  for (const auto mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK})
+    for (const Descriptor& config : configs(of, mode)) {
+      if (number_of(config) != engine) continue;
+      Descriptor result(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
+      result.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, handle)
+          .set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config);
+      return result.finalize();
+    }
+  FAIL("no engine " << engine);
+  throw std::logic_error("not reached");
+}
+
+inline std::size_t workspace_of(const Descriptor& plan) {
+  return static_cast<std::size_t>(plan.get<std::int64_t>(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE).at(0));
+}
+
+inline cudnnStatus_t execute(cudnnHandle_t handle, const Descriptor& plan,
+                             const std::vector<std::int64_t>& ids, const std::vector<void*>& pointers,
+                             void* workspace) {
+  Descriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
+  pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, ids)
+      .set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, pointers)
+      .set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, workspace)
+      .finalize();
+  return cudnnBackendExecute(handle, plan.raw(), pack.raw());
+}
+
+/// Operands of a convolution on the device, and more workspace than any engine needs.
 struct Operands {
   explicit Operands(const Convolution& of)
       : x(scattered(of.size_x(), 1), of.dtype),
         w(scattered(of.size_w(), 2), of.dtype),
         y(scattered(of.size_y(), 3), of.dtype),
         workspace(std::vector<float>(std::size_t{1} << 16)) {}
-  Call call() const {
-    return {.x = x.data(),
-            .w = w.data(),
-            .y = y.data(),
-            .workspace = workspace.data(),
-            .bytes = workspace.bytes()};
+  cudnnStatus_t execute(cudnnHandle_t handle, const Descriptor& plan) const {
+    return testing::execute(handle, plan, {1, 2, 3}, {x.data(), w.data(), y.data()}, workspace.data());
   }
   DeviceArray x, w, y, workspace;
 };
 
-/// cudnnGetLastErrorString.
-inline std::string last_error() {
-  char message[256];
-  cudnnGetLastErrorString(message, sizeof(message));
-  return message;
+/// The status with which `work` is refused, or success.
+template <class Work>
+cudnnStatus_t status_of(Work&& work) {
+  try {
+    work();
+  } catch (const CudnnError& error) {
+    return error.status();
+  }
+  return CUDNN_STATUS_SUCCESS;
 }
 
 }  // namespace generous::testing

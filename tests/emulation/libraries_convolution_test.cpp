@@ -1,5 +1,5 @@
 // The values of the emulated cuDNN's convolutions: by hand, against the definition in double, and by the
-// identity that ties the three directions together.
+// identity that ties the three directions together; and of what follows them in a graph.
 
 #include "tests/emulation/libraries_convolution.h"
 
@@ -45,15 +45,33 @@ std::vector<double> expected(const Convolution& of, Direction direction, const s
   return sums;
 }
 
-/// One direction and algorithm against the definition, with alpha and beta.
-void check(const Convolution& of, Direction direction, int algorithm, float alpha, float beta) {
+/// Runs one engine over host values with a workspace of its own size; the output's old values are in its
+/// place among x, w and y. Returns the output.
+std::vector<float> convolved(const Convolution& of, Direction direction, std::int64_t engine,
+                             const std::vector<float>& x, const std::vector<float>& w,
+                             const std::vector<float>& y, float alpha = 1.0F, float beta = 0.0F) {
+  const CudnnHandle handle;
+  const DeviceArray device_x(x, of.dtype), device_w(w, of.dtype), device_y(y, of.dtype);
+  const Descriptor planned = plan(handle, graph({operation(direction, Parts(of), alpha, beta)}), engine);
+  const DeviceArray workspace(std::vector<float>(workspace_of(planned) / sizeof(float) + 1));
+  REQUIRE(execute(handle, planned, {1, 2, 3}, {device_x.data(), device_w.data(), device_y.data()},
+                  workspace.data()) == CUDNN_STATUS_SUCCESS);
+  const std::vector<float> scratch = workspace.read();
+  CHECK(std::all_of(scratch.begin(), scratch.end() - 1, [](float value) { return value != value; }));
+  CHECK(scratch.back() == 0.0F);
+  return direction == Direction::forward
+             ? device_y.read()
+             : (direction == Direction::backward_data ? device_x : device_w).read();
+}
+
+/// One direction by the exact engine against the definition, with alpha and beta.
+void check(const Convolution& of, Direction direction, float alpha, float beta) {
   CAPTURE(name_of(of.dtype));
   CAPTURE(static_cast<int>(direction));
-  CAPTURE(algorithm);
   // 7 bits, so that bf16 holds the values as they are
   const std::vector<float> x = scattered(of.size_x(), 1, 7), w = scattered(of.size_w(), 2, 7),
                            y = scattered(of.size_y(), 3, 7);
-  const std::vector<float> result = convolved(of, direction, algorithm, x, w, y, alpha, beta);
+  const std::vector<float> result = convolved(of, direction, 0, x, w, y, alpha, beta);
   const std::vector<float>& old = direction == Direction::forward         ? y
                                   : direction == Direction::backward_data ? x
                                                                           : w;
@@ -80,30 +98,29 @@ TEST_CASE("a convolution worked out by hand: images NHWC, filters OHWI") {
   // one gradient in the second row, at its second position, of the second channel
   const std::vector<float> dy = {0, 0, 0, 0, 0, 0, 0, 1};
   const std::vector<float> no_dx(of.size_x(), std::numeric_limits<float>::quiet_NaN());
-  CHECK(convolved(of, Direction::backward_data, 1, no_dx, w, dy) ==
+  CHECK(convolved(of, Direction::backward_data, 0, no_dx, w, dy) ==
         std::vector<float>{0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0.5F});
   const std::vector<float> no_dw(of.size_w(), std::numeric_limits<float>::quiet_NaN());
-  CHECK(convolved(of, Direction::backward_filter, 1, x, no_dw, dy) ==
+  CHECK(convolved(of, Direction::backward_filter, 0, x, no_dw, dy) ==
         std::vector<float>{0, 0, 0, 0, 5, 50, 6, 60});
 }
 
-TEST_CASE("every direction and algorithm follows the definition") {
+TEST_CASE("every direction follows the definition") {
   for (Convolution of : convolutions)
     for (const DType dtype : {DType::f32, DType::bf16})
-      for (const Direction direction : directions)
-        for (const int algorithm : algorithms_of(direction)) {
-          of.dtype = dtype;
-          check(of, direction, algorithm, 1.0F, 0.0F);
-          check(of, direction, algorithm, 0.75F, -0.5F);
-        }
+      for (const Direction direction : directions) {
+        of.dtype = dtype;
+        check(of, direction, 1.0F, 0.0F);
+        check(of, direction, 0.75F, -0.5F);
+      }
 }
 
 TEST_CASE("dilated filters, and NCHW") {
   for (Convolution of : {dilated, Convolution{.groups = 2}, convolutions[7]})
-    for (const cudnnTensorFormat_t format : {CUDNN_TENSOR_NHWC, CUDNN_TENSOR_NCHW})
+    for (const bool nchw : {false, true})
       for (const Direction direction : directions) {
-        of.format = format;
-        check(of, direction, 1, 1.0F, 0.5F);
+        of.nchw = nchw;
+        check(of, direction, 1.0F, 0.5F);
       }
 }
 
@@ -112,91 +129,134 @@ TEST_CASE("the three directions are adjoint: dy . y = x . dx = w . dw") {
     const std::vector<float> x = scattered(of.size_x(), 4), w = scattered(of.size_w(), 5),
                              dy = scattered(of.size_y(), 6);
     const double forward =
-        dot(dy, convolved(of, Direction::forward, 1, x, w, std::vector<float>(of.size_y())));
-    CHECK(dot(x, convolved(of, Direction::backward_data, 0, std::vector<float>(of.size_x()), w, dy)) ==
+        dot(dy, convolved(of, Direction::forward, 0, x, w, std::vector<float>(of.size_y())));
+    CHECK(dot(x, convolved(of, Direction::backward_data, 1, std::vector<float>(of.size_x()), w, dy)) ==
           doctest::Approx(forward).epsilon(1e-4));
-    CHECK(dot(w, convolved(of, Direction::backward_filter, 3, x, std::vector<float>(of.size_w()), dy)) ==
+    CHECK(dot(w, convolved(of, Direction::backward_filter, 1, x, std::vector<float>(of.size_w()), dy)) ==
           doctest::Approx(forward).epsilon(1e-4));
   }
 }
 
-TEST_CASE("strides of the descriptor: rows and planes of NCHW images with gaps") {
-  Convolution of{.n = 2, .c = 3, .h = 4, .w = 5, .k = 2, .r = 1, .s = 2, .pad_h = 0, .stride_w = 1};
-  of.format = CUDNN_TENSOR_NCHW;
-  const CudnnHandle handle;
-  const Described d(of);
-  const std::vector<float> x = scattered(of.size_x(), 7, 7), w = scattered(of.size_w(), 8, 7);
-  std::vector<float> gapped(2 * 100, std::numeric_limits<float>::quiet_NaN());
-  for (int n = 0; n < of.n; ++n)
-    for (int c = 0; c < of.c; ++c)
-      for (int i = 0; i < of.h; ++i)
-        for (int j = 0; j < of.w; ++j)
-          gapped[static_cast<std::size_t>(n * 100 + c * 31 + i * 7 + j)] =
-              x[of.at(n, c, i, j, of.c, of.h, of.w)];
-  REQUIRE(cudnnSetTensor4dDescriptorEx(d.x, CUDNN_DATA_FLOAT, 2, 3, 4, 5, 100, 31, 7, 1) ==
-          CUDNN_STATUS_SUCCESS);
-  const DeviceArray device_x(gapped), device_w(w), device_y = DeviceArray::of_nan(of.size_y());
-  REQUIRE(convolve(handle, Direction::forward, d, 0, {device_x.data(), device_w.data(), device_y.data()}) ==
-          CUDNN_STATUS_SUCCESS);
-  const std::vector<float> result = device_y.read();
-  const std::vector<double> sums = expected(of, Direction::forward, x, w, result);
-  for (std::size_t i = 0; i < sums.size(); ++i) CHECK(result[i] == doctest::Approx(sums[i]).epsilon(1e-5));
-}
-
-TEST_CASE("f32 without the math type of FMA is rounded to TF32") {
+TEST_CASE("engines round as their notes say: to TF32, to 16 bits, by a transform, or not") {
   const Convolution one{.n = 1, .c = 1, .h = 1, .w = 1, .k = 1, .r = 1, .s = 1, .pad_h = 0};
-  const CudnnHandle handle;
-  const Described d(one);
   const float x = 1.0F + 0x1p-11F + 0x1p-20F;
-  const auto product = [&](cudnnMathType_t math) {
-    const DeviceArray device_x(std::vector<float>{x}), device_w(std::vector<float>{1.0F}),
-        device_y = DeviceArray::of_nan(1);
-    REQUIRE(cudnnSetConvolutionMathType(d.convolution, math) == CUDNN_STATUS_SUCCESS);
-    REQUIRE(convolve(handle, Direction::forward, d, 0, {device_x.data(), device_w.data(), device_y.data()}) ==
-            CUDNN_STATUS_SUCCESS);
-    return device_y.read()[0];
+  const auto product = [&](std::int64_t engine) {
+    return convolved(one, Direction::forward, engine, {x}, {1.0F}, {0.0F})[0];
   };
-  CHECK(product(CUDNN_FMA_MATH) == x);
-  CHECK(product(CUDNN_DEFAULT_MATH) == 1.0F + 0x1p-10F);
-  CHECK(product(CUDNN_TENSOR_OP_MATH) == 1.0F + 0x1p-10F);
-  CHECK(product(CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION) == 1.0F + 0x1p-10F);
+  CHECK(product(0) == x);
+  CHECK(product(2) == 1.0F + 0x1p-10F);
+  CHECK(product(4) == 1.0F + 0x1p-11F);
+  CHECK(product(5) == 1.0F);
+  Convolution of_bf16 = one;
+  of_bf16.dtype = DType::bf16;
+  const auto sum = [&](std::int64_t engine) {
+    return convolved(of_bf16, Direction::forward, engine, {1.0F + 0x1p-6F}, {1.0F}, {0.0F})[0];
+  };
+  CHECK(sum(2) == 1.0F + 0x1p-6F);
+  CHECK(sum(6) == 1.0F);
 }
 
-TEST_CASE("algorithms that are not deterministic give other bits at every call, the others the same") {
+TEST_CASE("engines that are not deterministic give other bits at every call, the others the same") {
   const Convolution of{.n = 3, .c = 5, .h = 8, .w = 7, .k = 6, .r = 3, .s = 3, .pad_w = 1, .stride_w = 1};
   const std::vector<float> x = scattered(of.size_x(), 9), w = scattered(of.size_w(), 10),
                            y = scattered(of.size_y(), 11);
   for (const Direction direction : directions)
-    for (const int algorithm : algorithms_of(direction)) {
+    for (const std::int64_t engine : engines(graph({operation(direction, Parts(of))}))) {
       CAPTURE(static_cast<int>(direction));
-      CAPTURE(algorithm);
-      const bool varies = (direction == Direction::backward_data && algorithm == 0) ||
-                          (direction == Direction::backward_filter && algorithm != 1);
+      CAPTURE(engine);
       std::set<std::vector<float>> results;
-      for (int call = 0; call < 6; ++call) results.insert(convolved(of, direction, algorithm, x, w, y));
-      CHECK(results.size() == (varies ? 6 : 1));
+      for (int call = 0; call < 6; ++call) results.insert(convolved(of, direction, engine, x, w, y));
+      CHECK(results.size() == (engine == 1 || engine == 3 ? 6 : 1));
     }
 }
 
 TEST_CASE("a workspace that lies over an operand ruins the result") {
   const Convolution of;
   const CudnnHandle handle;
-  const Described d(of);
-  std::size_t bytes = 0;
-  REQUIRE(workspace_size(handle, Direction::forward, d, 1, &bytes) == CUDNN_STATUS_SUCCESS);
-  const std::size_t room = bytes + 4 * (of.size_x() + of.size_y());
+  const Descriptor planned = plan(handle, graph({operation(Direction::forward, Parts(of))}), 2);
+  const std::size_t room = workspace_of(planned) + 4 * (of.size_x() + of.size_y());
   const std::vector<float> w = scattered(of.size_w(), 12);
   for (const bool over_x : {true, false}) {
     const DeviceArray shared(std::vector<float>(room, 1.0F)), other(std::vector<float>(room, 1.0F)),
         device_w(w);
-    const Call call{.x = over_x ? shared.data() : other.data(),
-                    .w = device_w.data(),
-                    .y = over_x ? other.data() : shared.data(),
-                    .workspace = shared.data(),
-                    .bytes = bytes};
-    REQUIRE(convolve(handle, Direction::forward, d, 1, call) == CUDNN_STATUS_SUCCESS);
+    REQUIRE(execute(handle, planned, {1, 2, 3},
+                    {over_x ? shared.data() : other.data(), device_w.data(),
+                     over_x ? other.data() : shared.data()},
+                    shared.data()) == CUDNN_STATUS_SUCCESS);
     CHECK(std::isnan((over_x ? other : shared).read()[0]));
   }
+}
+
+/// The sums of a forward convolution on their way through f32, then a residual, a bias and a ReLU.
+Descriptor fused_graph(const Convolution& of, cudnnDataType_t bias_type, float ceiling,
+                       bool residual_first = true) {
+  const std::vector<std::int64_t> dims{of.n, of.k, of.p(), of.q()};
+  const auto way = [&](std::int64_t id) {
+    return tensor(id, CUDNN_DATA_FLOAT, dims, false, false).finalize();
+  };
+  Parts parts(of);
+  parts.y = tensor(3, CUDNN_DATA_FLOAT, dims, false, false);
+  Descriptor residual = tensor(4, of.type(), dims, false);
+  Descriptor bias = tensor(5, bias_type, {1, of.k, 1, 1}, false);
+  residual.finalize();
+  bias.finalize();
+  std::vector<Descriptor> operations{operation(Direction::forward, parts)};
+  const auto pointwise = [&](cudnnPointwiseMode_t mode, const Descriptor& x, const Descriptor* b,
+                             const Descriptor& y) {
+    Descriptor function(CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
+    function.set(CUDNN_ATTR_POINTWISE_MODE, mode).set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_DATA_FLOAT);
+    if (b == nullptr) function.set(CUDNN_ATTR_POINTWISE_RELU_UPPER_CLIP, double{ceiling});
+    Descriptor result(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
+    result.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, function.finalize())
+        .set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, x)
+        .set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y);
+    if (b != nullptr) result.set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, *b);
+    operations.push_back(result.finalize());
+  };
+  pointwise(CUDNN_POINTWISE_ADD, parts.y, residual_first ? &residual : &bias, way(10));
+  pointwise(CUDNN_POINTWISE_ADD, way(10), residual_first ? &bias : &residual, way(11));
+  Descriptor result = tensor(12, of.type(), dims, false);
+  pointwise(CUDNN_POINTWISE_RELU_FWD, way(11), nullptr, result.finalize());
+  return graph(operations);
+}
+
+TEST_CASE("a residual, a bias and a ReLU behind the sums, rounded once") {
+  const CudnnHandle handle;
+  for (const DType dtype : {DType::f32, DType::bf16})
+    for (const float ceiling : {std::numeric_limits<float>::infinity(), 0.5F}) {
+      const Convolution of{.dtype = dtype};
+      const std::vector<float> x = scattered(of.size_x(), 1, 7), w = scattered(of.size_w(), 2, 7),
+                               residual = scattered(of.size_y(), 3, 7), bias = scattered(4, 4, 7);
+      const DeviceArray device_x(x, dtype), device_w(w, dtype), device_residual(residual, dtype),
+          device_bias(bias, dtype), y = DeviceArray::of_nan(of.size_y(), dtype),
+                                    workspace(std::vector<float>(std::size_t{1} << 16));
+      const Descriptor planned = plan(handle, fused_graph(of, of.type(), ceiling), 0);
+      REQUIRE(
+          execute(handle, planned, {1, 2, 4, 5, 12},
+                  {device_x.data(), device_w.data(), device_residual.data(), device_bias.data(), y.data()},
+                  workspace.data()) == CUDNN_STATUS_SUCCESS);
+      const std::vector<float> found = y.read();
+      const std::vector<double> sums = expected(of, Direction::forward, x, w, residual);
+      for (std::size_t i = 0; i < found.size(); ++i) {
+        const double value = std::clamp(sums[i] + residual[i] + bias[i % 4], 0.0, double{ceiling});
+        CHECK(found[i] == doctest::Approx(value).epsilon(dtype == DType::f32 ? 1e-5 : 1.0 / 256));
+      }
+    }
+}
+
+TEST_CASE("what the real library compiles for a graph, and what it has no engine for") {
+  const auto compiled_only = [](const Descriptor& of) {
+    for (const std::int64_t engine : engines(of))
+      if (engine != 7 && engine != 8) return false;
+    return !engines(of).empty();
+  };
+  const Convolution of{.dtype = DType::bf16};
+  CHECK_FALSE(compiled_only(fused_graph(of, CUDNN_DATA_BFLOAT16, 6)));
+  CHECK(compiled_only(fused_graph(of, CUDNN_DATA_FLOAT, 6)));
+  CHECK(compiled_only(fused_graph(of, CUDNN_DATA_BFLOAT16, 6, false)));
+  const Convolution depthwise{.c = 4, .k = 4, .groups = 4, .dtype = DType::bf16};
+  CHECK_FALSE(engines(fused_graph(depthwise, CUDNN_DATA_BFLOAT16, 6)).empty());
+  CHECK(engines(fused_graph(depthwise, CUDNN_DATA_FLOAT, 6)).empty());
 }
 
 }  // namespace

@@ -31,6 +31,10 @@ cublasStatus_t multiply(cublasHandle_t handle, const void* a, const void* b, flo
                       &beta, c, CUDA_R_32F, 1, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
 }
 
+Descriptor planned(cudnnHandle_t handle, const Convolution& of, Direction direction, std::int64_t engine) {
+  return plan(handle, graph({operation(direction, Parts(of))}), engine);
+}
+
 const Convolution small{.n = 2, .c = 3, .h = 6, .w = 5, .k = 4, .r = 3, .s = 3, .pad_w = 1, .stride_w = 1};
 
 /// Records what `work` puts on the stream.
@@ -55,17 +59,17 @@ TEST_CASE("nothing is computed before something waits for the stream") {
   REQUIRE(cudnnSetStream(dnn, stream) == CUDNN_STATUS_SUCCESS);
   const DeviceArray numbers({3.0F});
   const Operands operands(small);
-  const Described d(small);
+  const Descriptor forward = planned(dnn, small, Direction::forward, 2);
   const std::int64_t products = emulation::runs("cublas gemm");
-  const std::int64_t convolutions = emulation::runs("cudnnConvolutionForward");
+  const std::int64_t convolutions = emulation::runs("cuDNN forward");
   const std::int64_t pending = emulation::pending();
   REQUIRE(multiply(blas, numbers.data(), numbers.data(), 1, numbers.data()) == CUBLAS_STATUS_SUCCESS);
-  REQUIRE(convolve(dnn, Direction::forward, d, 1, operands.call()) == CUDNN_STATUS_SUCCESS);
+  REQUIRE(operands.execute(dnn, forward) == CUDNN_STATUS_SUCCESS);
   CHECK(emulation::pending() == pending + 2);
   CHECK(emulation::runs("cublas gemm") == products);
   REQUIRE(cudaStreamSynchronize(stream) == cudaSuccess);
   CHECK(emulation::runs("cublas gemm") == products + 1);
-  CHECK(emulation::runs("cudnnConvolutionForward") == convolutions + 1);
+  CHECK(emulation::runs("cuDNN forward") == convolutions + 1);
   CHECK(numbers.read()[0] == 12.0F);
 }
 
@@ -79,10 +83,10 @@ TEST_CASE("in a graph the work runs at every replay, and not when it is recorded
   const DeviceArray a({3.0F}), b({5.0F}), c({1.0F});
   const Operands operands(small);
   const std::vector<float> x = operands.x.read(), w = operands.w.read();
+  const Descriptor backward = planned(dnn, small, Direction::backward_filter, 1);
   const cudaGraphExec_t graph = captured(stream, [&] {
-    const Described d(small);
     REQUIRE(multiply(blas, a.data(), b.data(), 1, c.data()) == CUBLAS_STATUS_SUCCESS);
-    REQUIRE(convolve(dnn, Direction::backward_filter, d, 0, operands.call()) == CUDNN_STATUS_SUCCESS);
+    REQUIRE(operands.execute(dnn, backward) == CUDNN_STATUS_SUCCESS);
   });
   CHECK(c.read()[0] == 1.0F);
   CHECK(operands.w.read() == w);
@@ -97,20 +101,16 @@ TEST_CASE("in a graph the work runs at every replay, and not when it is recorded
   REQUIRE(cudaGraphExecDestroy(graph) == cudaSuccess);
 }
 
-TEST_CASE("measuring waits for the stream, which a capture does not allow") {
+TEST_CASE("a stream whose capture is broken takes no work") {
   const Restored restored;
   const CudnnHandle dnn;
   const Stream stream;
   REQUIRE(cudnnSetStream(dnn, stream) == CUDNN_STATUS_SUCCESS);
   const Operands operands(small);
-  const Described d(small);
-  int count = 0;
-  cudnnConvolutionFwdAlgoPerf_t perf{};
+  const Descriptor forward = planned(dnn, small, Direction::forward, 2);
   REQUIRE(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal) == cudaSuccess);
-  CHECK(cudnnFindConvolutionForwardAlgorithmEx(dnn, d.x, operands.x.data(), d.w, operands.w.data(),
-                                               d.convolution, d.y, operands.y.data(), 1, &count, &perf,
-                                               nullptr, 0) == CUDNN_STATUS_EXECUTION_FAILED_CUDART);
-  CHECK(convolve(dnn, Direction::forward, d, 1, operands.call()) == CUDNN_STATUS_EXECUTION_FAILED);
+  CHECK(cudaStreamSynchronize(stream) != cudaSuccess);
+  CHECK(operands.execute(dnn, forward) == CUDNN_STATUS_EXECUTION_FAILED);
   cudaGraph_t graph = nullptr;
   CHECK(cudaStreamEndCapture(stream, &graph) != cudaSuccess);
 }
@@ -121,28 +121,27 @@ TEST_CASE("operands outside device memory fail the work, and every call after it
   const CudnnHandle dnn;
   const DeviceArray one({3.0F});
   const Operands operands(small);
-  const Described d(small);
+  const Descriptor forward = planned(dnn, small, Direction::forward, 2);
   const std::vector<float> host(operands.x.read());
-  Call call = operands.call();
+  const auto execute_on = [&](void* x, void* y, void* workspace) {
+    REQUIRE(execute(dnn, forward, {1, 2, 3}, {x, operands.w.data(), y}, workspace) == CUDNN_STATUS_SUCCESS);
+  };
   SUBCASE("host memory") {
     REQUIRE(multiply(blas, host.data(), one.data(), 0, one.data()) == CUBLAS_STATUS_SUCCESS);
   }
   SUBCASE("less memory than the descriptor says") {
-    call.x = one.data();
-    REQUIRE(convolve(dnn, Direction::forward, d, 0, call) == CUDNN_STATUS_SUCCESS);
+    execute_on(one.data(), operands.y.data(), operands.workspace.data());
   }
   SUBCASE("an output that ends too early") {
-    call.y = operands.y.floats() + 1;
-    REQUIRE(convolve(dnn, Direction::forward, d, 0, call) == CUDNN_STATUS_SUCCESS);
+    execute_on(operands.x.data(), operands.y.floats() + 1, operands.workspace.data());
   }
   SUBCASE("a workspace smaller than was said") {
-    call.workspace = one.data();
-    REQUIRE(convolve(dnn, Direction::forward, d, 1, call) == CUDNN_STATUS_SUCCESS);
+    execute_on(operands.x.data(), operands.y.data(), one.data());
   }
   CHECK(cudaDeviceSynchronize() == cudaErrorLaunchFailure);
   CHECK(!emulation::last_fault().empty());
   CHECK(multiply(blas, one.data(), one.data(), 0, one.data()) == CUBLAS_STATUS_EXECUTION_FAILED);
-  CHECK(convolve(dnn, Direction::forward, d, 0, operands.call()) == CUDNN_STATUS_EXECUTION_FAILED);
+  CHECK(operands.execute(dnn, forward) == CUDNN_STATUS_EXECUTION_FAILED);
 }
 
 TEST_CASE("without a device there are no handles") {
@@ -160,20 +159,18 @@ TEST_CASE("what tests can ask of the libraries") {
   const CudnnHandle dnn;
   const DeviceArray one({3.0F});
   const Operands operands(small);
-  const Described d(small);
+  const Descriptor ready = planned(dnn, small, Direction::forward, 2);
   const auto product = [&] { return multiply(blas, one.data(), one.data(), 0, one.data()); };
-  const auto forward = [&] { return convolve(dnn, Direction::forward, d, 1, operands.call()); };
+  const auto forward = [&] { return operands.execute(dnn, ready); };
 
   emulation::libraries().cudnn_version = 80905;
   CHECK(cudnnGetVersion() == 80905);
-  emulation::libraries().convolutions = false;
-  CHECK(forward() == CUDNN_STATUS_NOT_SUPPORTED);
   emulation::reset_libraries();
   CHECK(cudnnGetVersion() == CUDNN_VERSION);
   CHECK(forward() == CUDNN_STATUS_SUCCESS);
 
   emulation::fail_library_call("cublasGemmEx", CUBLAS_STATUS_INTERNAL_ERROR);
-  emulation::fail_library_call("cudnnConvolutionForward", CUDNN_STATUS_INTERNAL_ERROR);
+  emulation::fail_library_call("cudnnBackendExecute", CUDNN_STATUS_INTERNAL_ERROR);
   CHECK(product() == CUBLAS_STATUS_INTERNAL_ERROR);
   CHECK(product() == CUBLAS_STATUS_SUCCESS);
   CHECK(forward() == CUDNN_STATUS_INTERNAL_ERROR);

@@ -13,6 +13,17 @@
 namespace generous::emulation {
 namespace {
 
+/// The real runtime takes itself down when the process ends, behind whatever became static after its first
+/// call and before what did earlier; calls that come later do harm or crash. Here they end the process.
+void forbid_calls_at_exit(const char* function) {
+  static bool over = false;
+  static const int registered = std::atexit([] { over = true; });
+  (void)registered;
+  if (!over) return;
+  std::fprintf(stderr, "emulated CUDA: %s is called behind the end of the runtime\n", function);
+  std::_Exit(exit_status_of_late_calls);
+}
+
 std::uint64_t seed_of_environment() {
   const char* seed = std::getenv("GENEROUS_EMULATION_SEED");
   return seed == nullptr ? 0 : std::strtoull(seed, nullptr, 10);
@@ -174,6 +185,7 @@ cudaError_t& last_error() {
 
 cudaError_t begin_call(const char* function, unsigned rules) {
   Runtime& state = runtime();
+  forbid_calls_at_exit(function);
   watch_faults();
   const std::int64_t number = ++state.calls[function];
   if (state.in_host_function) return cudaErrorNotPermitted;

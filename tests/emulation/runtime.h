@@ -42,7 +42,7 @@ struct Work {
       describe{};  ///< which it is and where it was, after a failure; else its name is told
   std::shared_ptr<const Record> waits_for{};
   const void* function = nullptr;  ///< of a kernel
-  std::uint64_t number = 0;  ///< in the order of the calls, over all streams
+  std::uint64_t number = 0;        ///< in the order of the calls, over all streams
 };
 
 /// A stream's place in a capture: the nodes that what comes next has to wait for.
