@@ -52,16 +52,22 @@ std::vector<Tensor> convolve(const ConvCase& test, Device device, DType dtype) {
   return out;
 }
 
-void check_against_cpu(const ConvCase& test, DType dtype) {
-  const UseCpuBackend readable(make_eigen_backend());
-  const std::vector<Tensor> found = convolve(test, Device::cuda, dtype);
-  const std::vector<Tensor> wanted = convolve(test, Device::cpu, dtype);
+void check_against(const std::vector<Tensor>& wanted, const std::vector<Tensor>& found, DType dtype) {
   for (std::size_t i = 0; i < found.size(); ++i) {
     CAPTURE(i);
     const std::span<const float> values = wanted[i].data<float>();
     CHECK(testing::relative_difference(found[i], {values.begin(), values.end()}) <
           (dtype == DType::f32 ? 1e-5 : 2e-2));
   }
+}
+
+std::vector<Tensor> convolve_on_cpu(const ConvCase& test, DType dtype) {
+  const UseCpuBackend readable(make_eigen_backend());
+  return convolve(test, Device::cpu, dtype);
+}
+
+void check_against_cpu(const ConvCase& test, DType dtype) {
+  check_against(convolve_on_cpu(test, dtype), convolve(test, Device::cuda, dtype), dtype);
 }
 
 }  // namespace
@@ -138,6 +144,7 @@ TEST_CASE(
     "an engine that refuses, with whatever status, is passed over: for the next, at last for our own "
     "kernel") {
   const FreshMachine machine;
+  const std::vector<Tensor> wanted = convolve_on_cpu(strided, DType::f32);
   for (const int status : refusals())
     for (const auto convolutions : {ConvolutionChoice::by_rule, ConvolutionChoice::measured})
       for (int emulation::Refusal::*when :
@@ -150,7 +157,7 @@ TEST_CASE(
           emulation::libraries().refusal.*when = status;
           gpu().choose_algorithms({.convolutions = convolutions});
           const std::int64_t runs = emulation::runs("cuDNN backward data");
-          check_against_cpu(strided, DType::f32);
+          check_against(wanted, convolve(strided, Device::cuda, DType::f32), DType::f32);
           CHECK((emulation::runs("cuDNN backward data") > runs) == (engine >= 0));
         }
 }

@@ -51,6 +51,17 @@ void check_pointers(const Kernel& kernel) {
   }
 }
 
+/// Loads a kernel that is launched for the first time.
+cudaError_t load(cudaStream_t handle, const void* function) {
+  const CUstream_st* const stream = runtime().find(handle);
+  if (stream == nullptr || stream->capture == nullptr) {
+    runtime().loaded.insert(function);
+    return cudaSuccess;
+  }
+  if (!runtime().machine.lazy_loading || runtime().loaded.contains(function)) return cudaSuccess;
+  return Runtime::refuse(*stream->capture, cudaErrorStreamCaptureUnsupported);
+}
+
 }  // namespace
 
 cudaError_t generous::emulation::launch(const cudaLaunchConfig_t* config, Kernel kernel) {
@@ -60,6 +71,8 @@ cudaError_t generous::emulation::launch(const cudaLaunchConfig_t* config, Kernel
     if (!fits(config->gridDim, config->blockDim)) return cudaErrorInvalidConfiguration;
     if (config->dynamicSmemBytes > shared_bytes) return cudaErrorInvalidValue;
     if (config->numAttrs != 0) return cudaErrorNotSupported;
+    if (const cudaError_t status = load(config->stream, kernel.function); status != cudaSuccess)
+      return status;
     const void* const kernel_function = kernel.function;
     const auto shared = std::make_shared<const Kernel>(std::move(kernel));
     Work work{.kind = Work::Kind::device, .name = "kernel", .function = kernel_function};

@@ -19,6 +19,7 @@ struct Machine {
       13000;                 ///< before the runtime's major version calls return cudaErrorInsufficientDriver
   int major = 9, minor = 0;  ///< the compute capability
   std::size_t memory = std::size_t{8} << 30;  ///< bytes of the device; what is allocated already stays
+  bool lazy_loading = false;  ///< kernels are loaded when they are first launched, which breaks a capture
 };
 Machine& machine();
 

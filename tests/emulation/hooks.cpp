@@ -14,6 +14,7 @@ void reset() {
   state.fault.clear();
   state.calls.clear();
   state.runs.clear();
+  state.loaded.clear();
   state.failing_calls.clear();
   state.failing_work.clear();
   state.device_work = 0;

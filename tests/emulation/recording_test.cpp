@@ -6,6 +6,8 @@
 #include <map>
 
 #include "apps/training/train_step.h"
+#include "core/ops.h"
+#include "nn/distill/method.h"
 #include "nn/distill/none.h"
 #include "nn/models/registry.h"
 #include "tests/emulation/emulation.h"
@@ -54,6 +56,39 @@ TEST_CASE("replays neither allocate nor wait, and launch one graph each") {
     CHECK(loss < last);  // each step's own: the constant batch is learnt
     last = loss;
   }
+}
+
+/// Cross-entropy, and from the second epoch on one more kernel.
+class Changing : public Method {
+ public:
+  Needs needs() const override { return {.teacher = false}; }
+  std::size_t losses() const override { return 1; }
+  std::vector<std::string> terms() const override { return {"loss"}; }
+  Loss loss(const DistillBatch& batch) override {
+    Tensor loss = cross_entropy(batch.student[0].logits, batch.labels.classes);
+    if (batch.epoch > 0) loss = loss + mean(exp(batch.student[0].logits));
+    return {.task = loss, .terms = {loss}};
+  }
+};
+
+TEST_CASE("a kernel first met in a later epoch is not loaded while a step is recorded") {
+  register_backend(Device::cuda, nullptr);
+  emulation::reset();
+  emulation::machine().lazy_loading = true;
+  const auto model = make_model("resnet8", {.classes = 5, .device = Device::cuda});
+  const auto optimizer = make_sgd(*model, {});
+  Changing method;
+  TrainStep step({*model, nullptr, method}, *optimizer, {.device = Device::cuda, .batch_size = 2});
+  const Batch batch{Tensor::full({2, 32, 32, 3}, 0.5F, Device::cuda),
+                    Tensor::zeros({2}, DType::i64, Device::cuda)};
+  optimizer->set_learning_rate(0.1F);
+  for (std::int64_t epoch = 0; epoch < 2; ++epoch) {
+    step.start_epoch(epoch);
+    const std::int64_t graphs = calls("cudaGraphLaunch");
+    for (std::int64_t i = 0; i < 5; ++i) CHECK_NOTHROW(step.run(batch, 5 * epoch + i));
+    CHECK(calls("cudaGraphLaunch") > graphs);
+  }
+  emulation::machine().lazy_loading = false;
 }
 
 TEST_CASE("what a recording may not do is an error that says so, and leaves the backend as it was") {

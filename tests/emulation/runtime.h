@@ -168,6 +168,7 @@ class Runtime {
   unsigned long long captured = 0;
   std::shared_ptr<const Nodes> last_graph;  ///< that a capture ended in
   std::map<std::string, std::int64_t, std::less<>> calls, runs;
+  std::set<const void*> loaded;  ///< kernels that have been launched outside captures
   std::map<std::string, std::map<std::int64_t, cudaError_t>, std::less<>> failing_calls;  ///< by number
   std::map<std::int64_t, cudaError_t> failing_work;
   std::int64_t device_work = 0;
