@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 build=${1:-build}
 for setting in OMP_THREAD_LIMIT=1 OMP_DYNAMIC=true OMP_MAX_ACTIVE_LEVELS=0 OMP_NUM_THREADS=1 OMP_NUM_THREADS=5; do
   echo "== $setting"
-  env "$setting" ctest --test-dir "$build" --output-on-failure --no-tests=error \
+  env "$setting" ctest --test-dir "$build" --parallel 2 --output-on-failure --no-tests=error \
     --tests-regex '^(threads|ops|conv|batch_norm|losses|optim|layers|loader)$'
   env "$setting" timeout 120 "$build/apps/benchmark" --models preresnet20 --stages standard,infer --steps 2 --batch 16
 done
