@@ -131,7 +131,7 @@ fault "cuDNN's engines that are not deterministic" cudnn_graph.cpp 'if (choice.d
 fault "cuDNN's sums of 16 bits" cudnn_graph.cpp \
   'if (candidate.has(CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION)) return false;' ''
 fault "cuDNN's bias and residual exchanged" cudnn_graph.cpp 'add(id_bias, operands.bias)' 'add(id_bias, operands.residual)'
-fault "a plan made during a capture" cudnn_convolutions.cpp 'require(!recording ||' 'require(true ||'
+fault "a plan made during a capture" cudnn_convolutions.cpp 'require(!recording ||' 'require(true || recording ||'
 fault "a refusal of cuDNN that ends the program" cudnn_descriptor.h 'status_ / 1000 >= 2 && status_ / 1000 <= 4' \
   'status_ == 3000'
 fault "an engine that refused is asked again" cudnn_convolutions.cpp 'found->second.drop_best();' 'return false;'
