@@ -1,6 +1,6 @@
 # Where CUDA's headers, cuBLAS and cuDNN are: in CUDA's own folder, in those of CUDA_PATH and CUDNN_PATH, or in the
 # packages nvidia/* of pip, which have no libcudnn.so, only libcudnn.so.9. Sets CUDA_INCLUDE_DIR, CUBLAS_LIBRARY,
-# CUDNN_INCLUDE_DIR, CUDNN_LIBRARY and CUDNN_MAJOR, 0 if there is none. CUDA_ROOT is where nvcc is, if it is known.
+# CUDNN_INCLUDE_DIR, CUDNN_LIBRARY, CUDNN_MAJOR (0 if there is none) and CUDNN_MINOR. CUDA_ROOT is where nvcc is, if it is known.
 set(PIP_PACKAGES "")
 find_program(PIP_PYTHON NAMES python3 python)
 if(PIP_PYTHON)
@@ -20,7 +20,10 @@ find_path(CUDNN_INCLUDE_DIR cudnn.h HINTS ENV CUDNN_PATH ${CUDA_FOLDERS} PATH_SU
 find_library(CUDNN_LIBRARY NAMES cudnn libcudnn.so.9 HINTS ENV CUDNN_PATH ${CUDA_FOLDERS}
              PATH_SUFFIXES lib64 lib cudnn/lib)
 set(CUDNN_MAJOR 0)
+set(CUDNN_MINOR 0)
 if(EXISTS "${CUDNN_INCLUDE_DIR}/cudnn_version.h")
-  file(STRINGS "${CUDNN_INCLUDE_DIR}/cudnn_version.h" CUDNN_MAJOR REGEX "^#define CUDNN_MAJOR ")
-  string(REGEX REPLACE "[^0-9]" "" CUDNN_MAJOR "${CUDNN_MAJOR}")
+  foreach(number MAJOR MINOR)
+    file(STRINGS "${CUDNN_INCLUDE_DIR}/cudnn_version.h" CUDNN_${number} REGEX "^#define CUDNN_${number} ")
+    string(REGEX REPLACE "[^0-9]" "" CUDNN_${number} "${CUDNN_${number}}")
+  endforeach()
 endif()

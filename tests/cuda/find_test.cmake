@@ -34,8 +34,8 @@ unset(ENV{CUDA_PATH})
 set(ENV{CUDNN_PATH} "${packages}")
 include("${SOURCE}/cuda/find_libraries.cmake")
 expect(FOUND)
-if(NOT CUDNN_MAJOR EQUAL 9)
-  message(FATAL_ERROR "cuDNN ${CUDNN_MAJOR}, not 9")
+if(NOT "${CUDNN_MAJOR}.${CUDNN_MINOR}" STREQUAL 9.19)
+  message(FATAL_ERROR "cuDNN ${CUDNN_MAJOR}.${CUDNN_MINOR}, not 9.19")
 endif()
 
 # Each package by itself.
