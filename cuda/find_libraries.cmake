@@ -1,6 +1,7 @@
 # Where CUDA's headers, cuBLAS and cuDNN are: in CUDA's own folder, in those of CUDA_PATH and CUDNN_PATH, or in the
 # packages nvidia/* of pip, which have no libcudnn.so, only libcudnn.so.9. Sets CUDA_INCLUDE_DIR, CUBLAS_LIBRARY,
-# CUDNN_INCLUDE_DIR, CUDNN_LIBRARY, CUDNN_MAJOR (0 if there is none) and CUDNN_MINOR. CUDA_ROOT is where nvcc is, if it is known.
+# CUDNN_INCLUDE_DIR, CUDNN_LIBRARY, CUDNN_MAJOR (0 if there is none) and CUDNN_MINOR. CUDA_ROOT is where nvcc is, if
+# that is known.
 set(PIP_PACKAGES "")
 find_program(PIP_PYTHON NAMES python3 python)
 if(PIP_PYTHON)
@@ -14,10 +15,10 @@ set(CUDA_LIBRARIES lib64 lib cu13/lib cu12/lib)
 find_path(CUDA_INCLUDE_DIR cuda_runtime_api.h HINTS ${CUDA_FOLDERS}
           PATH_SUFFIXES ${CUDA_INCLUDES} cuda_runtime/include)
 find_path(CUBLAS_INCLUDE_DIR cublas_v2.h HINTS ${CUDA_FOLDERS} PATH_SUFFIXES ${CUDA_INCLUDES} cublas/include)
-find_library(CUBLAS_LIBRARY NAMES cublas libcublas.so.13 libcublas.so.12 HINTS ${CUDA_FOLDERS}
+find_library(CUBLAS_LIBRARY NAMES cublas libcublas.so.13 libcublas.so.12 NAMES_PER_DIR HINTS ${CUDA_FOLDERS}
              PATH_SUFFIXES ${CUDA_LIBRARIES} cublas/lib)
 find_path(CUDNN_INCLUDE_DIR cudnn.h HINTS ENV CUDNN_PATH ${CUDA_FOLDERS} PATH_SUFFIXES include cudnn/include)
-find_library(CUDNN_LIBRARY NAMES cudnn libcudnn.so.9 HINTS ENV CUDNN_PATH ${CUDA_FOLDERS}
+find_library(CUDNN_LIBRARY NAMES cudnn libcudnn.so.9 NAMES_PER_DIR HINTS ENV CUDNN_PATH ${CUDA_FOLDERS}
              PATH_SUFFIXES lib64 lib cudnn/lib)
 set(CUDNN_MAJOR 0)
 set(CUDNN_MINOR 0)

@@ -29,7 +29,7 @@ function(expect wanted)
   endforeach()
 endfunction()
 
-set(CUDA_ROOT "${WORK}/nowhere")
+set(CUDA_ROOT "${WORK}/cuda")
 unset(ENV{CUDA_PATH})
 set(ENV{CUDNN_PATH} "${packages}")
 include("${SOURCE}/cuda/find_libraries.cmake")
@@ -38,12 +38,14 @@ if(NOT "${CUDNN_MAJOR}.${CUDNN_MINOR}" STREQUAL 9.19)
   message(FATAL_ERROR "cuDNN ${CUDNN_MAJOR}.${CUDNN_MINOR}, not 9.19")
 endif()
 
-# Each package by itself.
+# Each package by itself; its headers do not go with the library of another place.
+file(WRITE "${CUDA_ROOT}/lib64/libcudnn.so" "")
 set(ENV{CUDNN_PATH} "${packages}/cudnn")
 set(ENV{CUDA_PATH} "${packages}/cu13")
 include("${SOURCE}/cuda/find_libraries.cmake")
 expect(FOUND)
 
+file(REMOVE_RECURSE "${CUDA_ROOT}")
 unset(ENV{CUDNN_PATH})
 unset(ENV{CUDA_PATH})
 include("${SOURCE}/cuda/find_libraries.cmake")
