@@ -55,6 +55,9 @@ class Ctkd : public Method {
     declare_logit_stand(options, options_.logit_stand);
   }
   std::vector<std::string> terms() const override { return {"cross_entropy", "kd", "temperature"}; }
+  std::int64_t loss_since(std::int64_t epoch) const override {
+    return warmup_since(epoch, std::max<std::int64_t>(0, curriculum_epochs_ - 1));
+  }
   Loss loss(const DistillBatch& batch) override {
     options_.lambda = ctkd_lambda(batch.epoch, curriculum_epochs_);
     return ctkd_loss(batch.student[0].logits, batch.teacher[0].logits, batch.labels, theta_, options_);

@@ -54,6 +54,7 @@ class Dkd : public Method {
   std::size_t losses() const override { return 3; }
   Needs needs() const override { return {.one_label = true}; }
   std::vector<std::string> terms() const override { return {"cross_entropy", "tckd", "nckd"}; }
+  std::int64_t loss_since(std::int64_t epoch) const override { return warmup_since(epoch, warmup_epochs_); }
   Loss loss(const DistillBatch& batch) override {
     options_.warmup = warmup_from_one(batch.epoch, warmup_epochs_);
     return dkd_loss(batch.student[0].logits, batch.teacher[0].logits, batch.labels, options_);

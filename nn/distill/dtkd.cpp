@@ -44,6 +44,7 @@ class Dtkd : public Method {
     declare_logit_stand(options, options_.logit_stand);
   }
   std::vector<std::string> terms() const override { return {"cross_entropy", "dynamic", "kd"}; }
+  std::int64_t loss_since(std::int64_t epoch) const override { return warmup_since(epoch, warmup_epochs_); }
   Loss loss(const DistillBatch& batch) override {
     options_.warmup = warmup_from_one(batch.epoch, warmup_epochs_);
     return dtkd_loss(batch.student[0].logits, batch.teacher[0].logits, batch.labels, options_);

@@ -86,6 +86,7 @@ class Generous : public Method {
   }
   Needs needs() const override { return {.one_label = knowledge_ != "kl"}; }
   std::vector<std::string> terms() const override { return {"cross_entropy", knowledge_}; }
+  std::int64_t loss_since(std::int64_t epoch) const override { return warmup_since(epoch, warmup_epochs_); }
   Loss loss(const DistillBatch& batch) override {
     return generous_loss(
         batch.student[0].logits, batch.teacher[0].logits, batch.labels,

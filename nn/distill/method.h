@@ -27,7 +27,7 @@ struct DistillBatch {
   Labels labels;
   Tensor indices;          ///< i64 {B}: which training images
   Tensor step;             ///< i64 {}: of the run, from 0
-  std::int64_t epoch = 0;  ///< from 0
+  std::int64_t epoch = 0;  ///< what Method::loss_since says of the epoch
 };
 
 /// What a step minimises. All of shape {}.
@@ -92,6 +92,9 @@ class Method : public Module {
   /// where neither features nor classifiers are needed. Throws Error for a pair that the method cannot join.
   virtual void connect(const Outputs& /*student*/, const Outputs& /*teacher*/, const TrainingSet& /*train*/) {
   }
+  /// The first epoch, counted from 0, since which the loss has been that of `epoch`: 0 where it never
+  /// changes.
+  virtual std::int64_t loss_since(std::int64_t /*epoch*/) const { return 0; }
   /// Nothing but kernels, so that a step can be recorded.
   virtual Loss loss(const DistillBatch& batch) = 0;
 
@@ -104,6 +107,11 @@ float warmup_factor(std::int64_t epoch, std::int64_t warmup_epochs);
 /// The same of a publication that counts its epochs from 1: min((epoch + 1) / warmup_epochs, 1).
 inline float warmup_from_one(std::int64_t epoch, std::int64_t warmup_epochs) {
   return warmup_factor(epoch + 1, warmup_epochs);
+}
+
+/// Method::loss_since of either.
+inline std::int64_t warmup_since(std::int64_t epoch, std::int64_t warmup_epochs) {
+  return epoch < warmup_epochs ? epoch : warmup_epochs;
 }
 
 /// What an optimiser steps: the student's parameters, and the method's with the prefix "method.".

@@ -75,6 +75,12 @@ void MethodSum::connect(const Outputs& student, const Outputs& teacher, const Tr
   for (const Part& part : parts_) part.method.connect(student, teacher, train);
 }
 
+std::int64_t MethodSum::loss_since(std::int64_t epoch) const {
+  std::int64_t since = 0;
+  for (const Part& part : parts_) since = std::max(since, part.method.loss_since(epoch));
+  return since;
+}
+
 Loss MethodSum::loss(const DistillBatch& batch) {
   Tensor ce;
   for (const Outputs& view : batch.student) ce = plus(ce, task_loss(view.logits, batch.labels));

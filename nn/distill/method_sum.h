@@ -27,6 +27,7 @@ class MethodSum : public Method {
   std::unique_ptr<Network> student(std::unique_ptr<Network> student, const Outputs& of_student,
                                    const Outputs& of_teacher, std::uint64_t seed) override;
   void connect(const Outputs& student, const Outputs& teacher, const TrainingSet& train) override;
+  std::int64_t loss_since(std::int64_t epoch) const override;
   Loss loss(const DistillBatch& batch) override;
 
  private:

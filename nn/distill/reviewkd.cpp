@@ -88,6 +88,8 @@ class ReviewKd : public FeatureMethod {
                                       level.teacher.shape(), mid, !fusions_.empty()));
   }
 
+  std::int64_t loss_since(std::int64_t epoch) const override { return warmup_since(epoch, warmup_); }
+
  protected:
   Tensor knowledge(const DistillBatch& batch) override {
     Tensor sum;

@@ -70,6 +70,7 @@ class SddDkd : public Method {
     check("student", student);
     check("teacher", teacher);
   }
+  std::int64_t loss_since(std::int64_t epoch) const override { return warmup_since(epoch, warmup_epochs_); }
   Loss loss(const DistillBatch& batch) override {
     options_.warmup = warmup_from_one(batch.epoch, warmup_epochs_);
     return sdd_dkd_loss({.student = batch.student[0].logits,

@@ -1,5 +1,6 @@
 #include "nn/distill/wkd_f.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -40,6 +41,9 @@ class WkdF : public FeatureMethod {
     require(shape[1] % grid_ == 0 && shape[2] % grid_ == 0 && shape[1] * shape[2] > grid_ * grid_,
             "wkd_f: the teacher's images of {}x{} have no {}x{} equal cells of more than one pixel: see grid",
             shape[1], shape[2], grid_, grid_);
+  }
+  std::int64_t loss_since(std::int64_t epoch) const override {
+    return epoch <= decay_start_ ? 0 : std::min(epoch, std::max(decay_end_, decay_start_ + 1));
   }
 
  protected:

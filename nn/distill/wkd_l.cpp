@@ -1,5 +1,6 @@
 #include "nn/distill/wkd_l.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -83,6 +84,9 @@ class WkdL : public Method {
   std::vector<std::string> terms() const override { return {"cross_entropy", "target", "transport"}; }
   void connect(const Outputs& /*student*/, const Outputs& teacher, const TrainingSet& /*train*/) override {
     distances_ = class_distances(teacher.classifier.weight, sharpen_);
+  }
+  std::int64_t loss_since(std::int64_t epoch) const override {
+    return epoch < first_falling_epoch_ ? 0 : std::min(epoch, std::max(gone_epoch_, first_falling_epoch_));
   }
   Loss loss(const DistillBatch& batch) override {
     options_.weight = weight_ * remaining(batch.epoch);
