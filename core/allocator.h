@@ -69,6 +69,14 @@ class CachingAllocator {
 /// but nobody else gets it. A tensor that outlives the work keeps the whole pool.
 std::shared_ptr<CachingAllocator> make_private_pool(std::shared_ptr<CachingAllocator> parent);
 
+/// Base of what a backend keeps beside a block for as long as the block is there.
+struct Companion {
+  Companion() = default;
+  virtual ~Companion() = default;
+  Companion(const Companion&) = delete;
+  Companion& operator=(const Companion&) = delete;
+};
+
 /// A block that returns to its allocator when the last Tensor sharing it goes.
 class Storage {
  public:
@@ -80,8 +88,11 @@ class Storage {
 
   void* block() const { return block_; }
   Device device() const { return allocator_->device(); }
-  /// Exchanges the blocks, under everything that refers to either.
+  /// The backend's own; empty at first.
+  std::shared_ptr<Companion>& companion() { return companion_; }
+  /// Exchanges the blocks, under everything that refers to either. What was kept beside them goes.
   void swap(Storage& other) {
+    companion_ = other.companion_ = nullptr;
     std::swap(allocator_, other.allocator_);
     std::swap(bytes_, other.bytes_);
     std::swap(block_, other.block_);
@@ -91,6 +102,7 @@ class Storage {
   std::shared_ptr<CachingAllocator> allocator_;
   std::size_t bytes_;
   void* block_;
+  std::shared_ptr<Companion> companion_;
 };
 
 /// The process-wide allocator of host memory.

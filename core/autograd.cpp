@@ -35,6 +35,22 @@ void accumulate(Tensor& slot, Tensor gradient) {
   }
 }
 
+Tensor in_dtype(const Tensor& x, DType dtype) {
+  if (x.dtype() == dtype) return x;
+  Tensor y = Tensor::empty(x.shape(), dtype, x.device());
+  backend(x.device()).cast(x, y);
+  return y;
+}
+
+/// A leaf's gradient may come in bf16; sums are in the leaf's dtype.
+void accumulate(Node& node, Tensor gradient) {
+  if (!node.backward && node.gradient.defined()) {
+    node.gradient = in_dtype(node.gradient, node.dtype);
+    gradient = in_dtype(gradient, node.dtype);
+  }
+  accumulate(node.gradient, std::move(gradient));
+}
+
 std::shared_ptr<Node> make_node(std::string_view op, const std::vector<Tensor>& inputs) {
   auto node = std::make_shared<Node>();
   node->op = op;
@@ -156,9 +172,11 @@ void backward(const Tensor& y, const Tensor& dy, Graph graph) {
       require(gradients[i].defined() && gradients[i].shape() == input->shape,
               "{}: the gradient of input {} has shape {} instead of {}", node->op, i,
               gradients[i].shape().str(), input->shape.str());
-      require(gradients[i].dtype() == input->dtype, "{}: the gradient of input {} is {} instead of {}",
-              node->op, i, name_of(gradients[i].dtype()), name_of(input->dtype));
-      accumulate(input->gradient, std::move(gradients[i]));
+      const bool leaf = !input->backward;
+      require(gradients[i].dtype() == input->dtype || (leaf && gradients[i].dtype() == DType::bf16),
+              "{}: the gradient of input {} is {} instead of {}", node->op, i, name_of(gradients[i].dtype()),
+              name_of(input->dtype));
+      accumulate(*input, std::move(gradients[i]));
     }
     if (graph == Graph::kept) continue;
     // What this node kept for its backward pass is free from here on.

@@ -35,8 +35,10 @@ struct Node {
   std::string_view op;                        ///< for messages; empty for a leaf
   std::vector<std::shared_ptr<Node>> inputs;  ///< nullptr where an input needs no gradient
   AddingBackwardFunction backward;
-  bool adds = false;         ///< whether `backward` wants to know the gradients so far
-  Tensor gradient;           ///< a leaf's accumulated gradient; of an op only while `backward` runs
+  bool adds = false;  ///< whether `backward` wants to know the gradients so far
+  /// A leaf's accumulated gradient, in bf16 as long as it is a single one that came so; of an op only while
+  /// `backward` runs.
+  Tensor gradient;
   Shape shape;               ///< of the tensor this node stands for: gradients are checked against it
   DType dtype = DType::f32;  ///< likewise
   bool consumed = false;

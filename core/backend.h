@@ -102,6 +102,8 @@ class Backend {
                                       Tensor& dx) = 0;
   /// y {B, C} = onehot(labels).
   virtual void one_hot(const Tensor& labels, Tensor& y) = 0;
+  /// Row count % R of table {R, K} = `scalars`, K tensors {}; `count` {} of i64 goes up by 1.
+  virtual void store_scalars(std::span<const Tensor> scalars, Tensor& count, Tensor& table) = 0;
   /// y {B} of i64 = the class of each row's largest logit, of equal ones the lowest. A NaN counts as largest.
   virtual void argmax_rows(const Tensor& x, Tensor& y) = 0;
   /// count {} = how many rows have their label among the k largest logits; of equal logits the lower class
@@ -124,8 +126,11 @@ class Backend {
                                 const Conv2dEpilogue& epilogue, Tensor& y) = 0;
   virtual void conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
                                     Tensor& dx) = 0;
+  /// dweight is f32, or of what weight_gradient_dtype says of images like x.
   virtual void conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
                                       Tensor& dweight) = 0;
+  /// The dtype in which the gradient of a weight costs no conversion.
+  virtual DType weight_gradient_dtype(DType images) const = 0;
 
   // Pooling of either dtype. A gradient in bf16 may be rounded after every window that it is summed over.
 
@@ -181,6 +186,8 @@ class Backend {
 
   // Optimisers, in place, for all parameters at once. The learning rate is a tensor {}, so that recorded work
   // follows a schedule.
+
+  // A gradient is f32, or bf16 where weight_gradient_dtype gives that.
 
   /// PyTorch's SGD (velocity starts at 0): g += decay * p; velocity = momentum * velocity + g; p -= lr *
   /// (nesterov ? g + momentum * velocity : velocity).

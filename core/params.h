@@ -28,6 +28,7 @@ enum class ConvolutionChoice : std::uint8_t {
 struct AlgorithmChoice {
   ConvolutionChoice convolutions = ConvolutionChoice::by_rule;
   bool deterministic = false;  ///< GPU: only algorithms that give the same bits in every run
+  bool op_by_op = false;       ///< GPU: waits for every op, so that an error inside one names it
   bool tf32 = false;           ///< GPU: f32 products with factors of 10 mantissa bits, on tensor cores
 };
 

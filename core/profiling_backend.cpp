@@ -38,6 +38,9 @@ class ProfileScope::Recorder final : public Backend {
   }
 
   std::string description() const override { return measured_->description(); }
+  DType weight_gradient_dtype(DType images) const override {
+    return measured_->weight_gradient_dtype(images);
+  }
   std::string why_no_bf16() const override { return measured_->why_no_bf16(); }
   void choose_algorithms(const AlgorithmChoice& choice) override { measured_->choose_algorithms(choice); }
   void synchronize() override { measured_->synchronize(); }
@@ -97,6 +100,9 @@ class ProfileScope::Recorder final : public Backend {
     run("cross_entropy_backward", dx, &Backend::cross_entropy_backward, probabilities, labels, dloss, dx);
   }
   void one_hot(const Tensor& labels, Tensor& y) override { run("one_hot", y, &Backend::one_hot, labels, y); }
+  void store_scalars(std::span<const Tensor> scalars, Tensor& count, Tensor& table) override {
+    run("store_scalars", table, &Backend::store_scalars, scalars, count, table);
+  }
   void argmax_rows(const Tensor& x, Tensor& y) override {
     run("argmax_rows", x, &Backend::argmax_rows, x, y);
   }

@@ -93,6 +93,16 @@ Tensor& Tensor::require_grad() {
 }
 
 const Tensor& Tensor::grad() const {
+  const Tensor& kept = grad_as_kept();
+  if (kept.defined() && kept.dtype() != node_->dtype) {
+    Tensor converted = empty(shape_, node_->dtype, device());
+    backend(device()).cast(kept, converted);
+    node_->gradient = converted;
+  }
+  return kept;
+}
+
+const Tensor& Tensor::grad_as_kept() const {
   require(node_ != nullptr, "grad(): this tensor does not require a gradient");
   return node_->gradient;
 }

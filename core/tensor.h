@@ -49,6 +49,8 @@ class Tensor {
   std::span<const T> data() const;
   /// The address on the tensor's device, unchecked.
   void* raw() const;
+  /// What the tensor's backend keeps beside its storage: the backend's own, empty at first.
+  std::shared_ptr<Companion>& companion() const { return storage_->companion(); }
   /// The only element of an f32 tensor with one element, copied to the host if need be.
   float item() const;
 
@@ -72,8 +74,10 @@ class Tensor {
   bool requires_grad() const { return node_ != nullptr; }
   /// Makes this f32 tensor a leaf of the graph, whose gradient `backward` accumulates. Returns *this.
   Tensor& require_grad();
-  /// The accumulated gradient of a leaf; undefined before the first `backward`.
+  /// The accumulated gradient of a leaf, in f32; undefined before the first `backward`.
   const Tensor& grad() const;
+  /// The same as the backend left it: in f32, or with the same values in bf16.
+  const Tensor& grad_as_kept() const;
   /// Forgets the accumulated gradient of a leaf.
   void clear_grad();
   const std::shared_ptr<Node>& node() const { return node_; }

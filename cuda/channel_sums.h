@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "cuda/last_block.h"
 #include "cuda/launch.h"
 
 namespace generous::cuda {
@@ -133,22 +134,6 @@ struct Meeting {
   unsigned* tickets;
 };
 
-/// Whether this block is the last one of its tile to hand in its part; all of its threads call, and may then
-/// read what the others handed in.
-template <class Sums>
-__device__ bool is_last_of_tile(const Tiling& tiling, const Share& share, const Meeting<Sums>& meeting) {
-  __shared__ bool last;
-  __syncthreads();  // the part of this block is complete
-  if (threadIdx.x == 0) {
-    const auto others = static_cast<unsigned>(tiling.parts - 1);
-    __threadfence();  // what the block handed in is seen before its ticket is
-    last = atomicInc(meeting.tickets + share.tile, others) == others;  // the last one takes it back to 0
-    __threadfence();  // what is read from here on is no older than the ticket
-  }
-  __syncthreads();
-  return last;
-}
-
 /// Merges the sums that each thread brings for its `width` channels over all rows, and calls finish(channel,
 /// sums) once for each channel. A Sums is trivially copyable, Sums{} is that of no rows, and a.merge(b) adds
 /// the rows of b.
@@ -162,7 +147,7 @@ __device__ void sum_up(const Tiling& tiling, const Share& share, const Sums (&ow
   if (share.line == 0 && !share.idle)
     for (int i = 0; i < width; ++i)
       meeting.parts[share.part * tiling.channels + share.channel + i] = sums[i][thread];
-  if (!is_last_of_tile(tiling, share, meeting)) return;
+  if (!is_last_block(meeting.tickets + share.tile, tiling.parts)) return;
 
   const int columns = tiling.columns * width;  // from here on a column is a channel
   const int lines = block_threads / columns;

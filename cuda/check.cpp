@@ -3,13 +3,9 @@
 #include <array>
 
 #include "core/error.h"
-#include "cuda/launch_log.h"
 
 namespace generous::cuda {
 namespace {
-
-// Only one backend lives at a time, so there is one log.
-const LaunchLog* current_log = nullptr;
 
 /// Errors of a kernel that ran: whichever call comes next returns them, and nothing works afterwards.
 bool comes_from_a_kernel(cudaError_t status) {
@@ -25,8 +21,6 @@ bool comes_from_a_kernel(cudaError_t status) {
 
 }  // namespace
 
-void report_through(const LaunchLog* log) { current_log = log; }
-
 void check(cudaError_t status, std::string_view op, std::string_view call) {
   if (status == cudaSuccess) [[likely]]
     return;
@@ -34,9 +28,17 @@ void check(cudaError_t status, std::string_view op, std::string_view call) {
   cudaGetLastError();
   const char* name = cudaGetErrorName(status);
   const char* explanation = cudaGetErrorString(status);
-  if (comes_from_a_kernel(status) && current_log != nullptr)
-    fail("{}: {} ({}), found when {} called {}", current_log->culprit(), explanation, name, op, call);
+  if (comes_from_a_kernel(status))
+    fail("a kernel that ran before: {} ({}), found when {} called {} (with --record 0 its op is named)",
+         explanation, name, op, call);
   fail("{}: {} failed: {} ({})", op, call, name, explanation);
+}
+
+void wait_for(cudaStream_t stream, std::string_view op) {
+  const cudaError_t status = cudaStreamSynchronize(stream);
+  if (status == cudaSuccess) return;
+  cudaGetLastError();
+  fail("{}: {} ({})", op, cudaGetErrorString(status), cudaGetErrorName(status));
 }
 
 }  // namespace generous::cuda

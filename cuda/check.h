@@ -8,15 +8,13 @@
 
 namespace generous::cuda {
 
-class LaunchLog;
-
 /// Throws Error "OP: CALL failed: NAME (explanation)" unless `status` is success. `op` is what the user asked
-/// for
-/// ("conv2d"), `call` the library's function ("cudaMalloc"). What a kernel did wrong is returned by whatever
-/// call comes later: such an error is put down to the op that the log names, not to `op`.
+/// for ("conv2d"), `call` the library's function ("cudaMalloc"). What a kernel did wrong is returned by
+/// whatever call comes later: such an error is not put down to `op`, unless that call waited for the op
+/// (wait_for).
 void check(cudaError_t status, std::string_view op, std::string_view call);
 
-/// The log that `check` asks; null: none.
-void report_through(const LaunchLog* log);
+/// Waits for what was just put on `stream` for `op`: an error inside it names the op.
+void wait_for(cudaStream_t stream, std::string_view op);
 
 }  // namespace generous::cuda

@@ -3,6 +3,7 @@
 
 #include "cuda/conv_direct.h"
 #include "cuda/cuda_backend.h"
+#include "cuda/depthwise.h"
 #include "cuda/parts.h"
 
 namespace generous::cuda {
@@ -17,13 +18,11 @@ struct RoundedFilter final : PreparedFilter {
 }  // namespace
 
 Tensor CudaBackend::rounded(const Tensor& weight, DType dtype) {
-  if (weight.dtype() == dtype) return weight;
-  Tensor result = Tensor::empty(weight.shape(), dtype, Device::cuda);
-  cast(weight, result);
-  return result;
+  return weight.dtype() == dtype ? weight : parts_->shadows.of(weight);
 }
 
 void CudaBackend::convolve(const ConvolutionProblem& problem, const ConvolutionOperands& operands) {
+  if (is_depthwise(problem)) return convolve_depthwise(problem, operands);
   if (!parts_->convolutions.run(problem, operands, parts_->recording()))
     convolve_directly(problem, operands, stream());
   launched(name_of(problem.direction));
@@ -99,9 +98,9 @@ void CudaBackend::conv2d_backward_data(const Conv2dParams& params, const Tensor&
 void CudaBackend::conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
                                          Tensor& dweight) {
   if (dy.numel() == 0) return fill(dweight, 0.0);
-  const bool f32 = x.dtype() == DType::f32;
   // With bf16 images the library's sums are f32's and its result is bf16.
-  Tensor result = f32 ? dweight : Tensor::empty(dweight.shape(), x.dtype(), Device::cuda);
+  const bool direct = dweight.dtype() == x.dtype();
+  Tensor result = direct ? dweight : Tensor::empty(dweight.shape(), x.dtype(), Device::cuda);
   convolve({.direction = Direction::backward_weight,
             .dtype = x.dtype(),
             .params = params,
@@ -109,7 +108,7 @@ void CudaBackend::conv2d_backward_weight(const Conv2dParams& params, const Tenso
             .weight = dweight.shape(),
             .y = dy.shape()},
            {.x = x.raw(), .weight = result.raw(), .y = dy.raw()});
-  if (!f32) cast(result, dweight);
+  if (!direct) cast(result, dweight);
 }
 
 }  // namespace generous::cuda

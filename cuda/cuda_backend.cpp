@@ -20,12 +20,13 @@ void require_outside_recording(bool recording, std::string_view op) {
 
 }  // namespace
 
-CudaBackend::Parts::Parts() {
+CudaBackend::Parts::Parts(CudaBackend& backend)
+    : shadows([&backend](const Tensor& x, Tensor& y) { backend.cast(x, y); }) {
   check(cudaMemsetAsync(tickets.block(), 0, most_tickets * sizeof(unsigned), stream.get()), "CUDA",
         "cudaMemsetAsync");
 }
 
-CudaBackend::CudaBackend() : parts_(std::make_unique<Parts>()) {}
+CudaBackend::CudaBackend() : parts_(std::make_unique<Parts>(*this)) {}
 
 CudaBackend::~CudaBackend() = default;
 
@@ -45,8 +46,7 @@ void CudaBackend::choose_algorithms(const AlgorithmChoice& choice) {
 cudaStream_t CudaBackend::stream() const { return parts_->stream.get(); }
 
 void CudaBackend::launched(std::string_view op) {
-  // In a graph the mark would be written again by every replay, and so far for nothing: it names no call.
-  if (!parts_->recording()) parts_->log.note(op);
+  if (parts_->choice.op_by_op && !parts_->recording()) wait_for(stream(), op);
 }
 
 std::int64_t CudaBackend::blocks_at_once(const void* kernel, int threads) {
@@ -71,15 +71,21 @@ std::unique_ptr<RecordedWork> CudaBackend::record(const std::function<void()>& w
   require_outside_recording(parts_->recording(), "record");
   synchronize();  // what went wrong before is not put down to the recording
   struct Recording {
-    std::shared_ptr<CachingAllocator>& pool;
-    explicit Recording(Parts& parts) : pool(parts.pool) { pool = make_private_pool(parts.memory); }
-    ~Recording() { pool = nullptr; }
+    Parts& parts;
+    explicit Recording(Parts& of) : parts(of) {
+      parts.pool = make_private_pool(parts.memory);
+      parts.shadows.begin_recording();
+    }
+    ~Recording() {
+      parts.pool = nullptr;
+      parts.shadows.end_recording();
+    }
   };
   std::unique_ptr<RecordedGraph> recorded;
   {
     const Recording recording(*parts_);
-    Graph graph = capture(stream(), work);
-    recorded = std::make_unique<RecordedGraph>(std::move(graph), recording.pool, stream(), parts_->log);
+    recorded =
+        std::make_unique<RecordedGraph>(capture(stream(), work), parts_->pool, stream(), parts_->shadows);
   }
   recorded->replay();  // capturing has run nothing
   return recorded;
@@ -89,6 +95,8 @@ const std::shared_ptr<CachingAllocator>& CudaBackend::allocator() const {
   return parts_->recording() ? parts_->pool : parts_->memory;
 }
 
+Shadows& CudaBackend::shadows() { return parts_->shadows; }
+
 void CudaBackend::copy_to_host(const Tensor& x, void* host) {
   require_outside_recording(parts_->recording(), "copy_to_host");
   parts_->staging.to_host("copy_to_host", x.raw(), host, x.bytes());
@@ -96,12 +104,14 @@ void CudaBackend::copy_to_host(const Tensor& x, void* host) {
 
 void CudaBackend::copy_from_host(const void* host, Tensor& y) {
   require_outside_recording(parts_->recording(), "copy_from_host");
+  written(y);
   parts_->staging.to_device("copy_from_host", host, y.raw(), y.bytes());
   launched("copy_from_host");
 }
 
 void CudaBackend::copy(const Tensor& x, Tensor& y) {
   if (x.bytes() == 0) return;
+  written(y);
   check(cudaMemcpyAsync(y.raw(), x.raw(), x.bytes(), cudaMemcpyDeviceToDevice, stream()), "copy",
         "cudaMemcpyAsync");
   launched("copy");

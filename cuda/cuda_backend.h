@@ -60,6 +60,7 @@ class CudaBackend final : public Backend {
   void cross_entropy_backward(const Tensor& probabilities, const Tensor& labels, const Tensor& dloss,
                               Tensor& dx) override;
   void one_hot(const Tensor& labels, Tensor& y) override;
+  void store_scalars(std::span<const Tensor> scalars, Tensor& count, Tensor& table) override;
   void argmax_rows(const Tensor& x, Tensor& y) override;
   void count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k, Tensor& count) override;
 
@@ -73,6 +74,7 @@ class CudaBackend final : public Backend {
                             Tensor& dx) override;
   void conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
                               Tensor& dweight) override;
+  DType weight_gradient_dtype(DType images) const override { return images; }
 
   // pool.cu
   void max_pool(const Pool2dParams& params, const Tensor& x, Tensor& y, Tensor& chosen) override;
@@ -129,10 +131,13 @@ class CudaBackend final : public Backend {
   /// run one after the other.
   unsigned* tickets();
   void launched(std::string_view op);
-  /// f32 weights in the type of the images: themselves, or rounded to bf16.
+  /// f32 weights in the type of the images: themselves, or their shadow (cuda/shadows.h).
   Tensor rounded(const Tensor& weight, DType dtype);
+  Shadows& shadows();
   /// By the library, or directly where it can't; without what follows the sums.
   void convolve(const ConvolutionProblem& problem, const ConvolutionOperands& operands);
+  /// For which is_depthwise (depthwise.cu).
+  void convolve_depthwise(const ConvolutionProblem& problem, const ConvolutionOperands& operands);
   /// y += bias {K} (if defined) and activation(y [+ residual]), in one pass (epilogue.cu).
   void apply_epilogue(const Tensor& bias, const Conv2dEpilogue& epilogue, Tensor& y);
 

@@ -13,6 +13,7 @@ void CudaBackend::gemm(const GemmParams& params, const Tensor& a, const Tensor& 
     return;
   }
   const bool tf32 = parts_->choice.tf32 && a.dtype() == DType::f32;
+  written(c);
   parts_->blas.gemm(params, tf32, a, b, c);
   launched("gemm");
 }

@@ -33,12 +33,13 @@ Graph capture(cudaStream_t stream, const std::function<void()>& work) {
 }
 
 RecordedGraph::RecordedGraph(Graph graph, std::shared_ptr<CachingAllocator> pool, cudaStream_t stream,
-                             LaunchLog& log)
-    : pool_(std::move(pool)), stream_(stream), log_(log) {
+                             Shadows& shadows)
+    : pool_(std::move(pool)), stream_(stream), shadows_(shadows) {
   cudaGraphExec_t executable = nullptr;
   check(cudaGraphInstantiate(&executable, graph.get(), 0), "record", "cudaGraphInstantiate");
   executable_.reset(executable);
   check(cudaGraphUpload(executable, stream), "record", "cudaGraphUpload");
+  known_shadows_ = shadows.take_recording();
 }
 
 RecordedGraph::~RecordedGraph() {
@@ -46,8 +47,12 @@ RecordedGraph::~RecordedGraph() {
 }
 
 void RecordedGraph::replay() {
-  check(cudaGraphLaunch(executable_.get(), stream_), "replay", "cudaGraphLaunch");
-  log_.note(LaunchLog::recorded_work);
+  shadows_.before_replay(known_shadows_);
+  const cudaError_t status = cudaGraphLaunch(executable_.get(), stream_);
+  // Where the first one failed, shadows that the graph makes are not there.
+  for (const auto& shadow : known_shadows_.shadows) shadow->fresh = false;
+  check(status, "replay", "cudaGraphLaunch");
+  shadows_.after_replay(known_shadows_);
 }
 
 }  // namespace generous::cuda

@@ -9,7 +9,7 @@
 #include "core/allocator.h"
 #include "core/backend.h"
 #include "cuda/handles.h"
-#include "cuda/launch_log.h"
+#include "cuda/shadows.h"
 
 namespace generous::cuda {
 
@@ -19,15 +19,16 @@ Graph capture(cudaStream_t stream, const std::function<void()>& work);
 
 class RecordedGraph final : public RecordedWork {
  public:
-  /// Keeps `pool`, to whose blocks the graph writes.
-  RecordedGraph(Graph graph, std::shared_ptr<CachingAllocator> pool, cudaStream_t stream, LaunchLog& log);
+  /// Keeps `pool`, to whose blocks the graph writes, and what `shadows` noted while it was captured.
+  RecordedGraph(Graph graph, std::shared_ptr<CachingAllocator> pool, cudaStream_t stream, Shadows& shadows);
   ~RecordedGraph() override;
   void replay() override;
 
  private:
   std::shared_ptr<CachingAllocator> pool_;
   cudaStream_t stream_;
-  LaunchLog& log_;
+  Shadows& shadows_;
+  RecordedShadows known_shadows_;
   ExecutableGraph executable_;
 };
 

@@ -10,6 +10,7 @@
 
 #include "core/tensor.h"
 #include "cuda/check.h"
+#include "cuda/shadows.h"
 
 namespace generous::cuda {
 
@@ -30,12 +31,15 @@ inline LaunchShape grid_of(std::int64_t count, int threads = 256) {
 /// Groups of blocks of one kernel that can wait for their last one (channel_sums.h).
 constexpr std::int64_t most_tickets = 1024;
 
-/// The elements of a tensor on the GPU; null for an undefined one. Throws Error if they are not T's.
+/// The elements of a tensor on the GPU, to be read or, unless T is const, written; null for an undefined one.
+/// Throws Error if they are not T's.
 template <class T>
 T* data_of(const Tensor& x) {
   if (!x.defined()) return nullptr;
-  require(x.dtype() == dtype_of<T>, "a kernel for {} was given a tensor of {}", name_of(dtype_of<T>),
+  constexpr DType wanted = dtype_of<std::remove_const_t<T>>;
+  require(x.dtype() == wanted, "a kernel for {} was given a tensor of {}", name_of(wanted),
           name_of(x.dtype()));
+  if constexpr (!std::is_const_v<T>) written(x);
   return static_cast<T*>(x.raw());
 }
 
@@ -45,7 +49,7 @@ template <class Parameter, class Argument>
 Parameter parameter_of(const Argument& argument) {
   if constexpr (std::is_same_v<Argument, Tensor>) {
     static_assert(std::is_pointer_v<Parameter>, "a kernel takes a tensor's elements by a pointer");
-    return data_of<std::remove_cv_t<std::remove_pointer_t<Parameter>>>(argument);
+    return data_of<std::remove_pointer_t<Parameter>>(argument);
   } else {
     static_assert(!std::is_void_v<std::remove_pointer_t<Argument>>,
                   "hand the Tensor over, or data_of<T>(it)");
@@ -54,7 +58,7 @@ Parameter parameter_of(const Argument& argument) {
 }
 
 /// Starts `kernel` on `stream`. Throws Error that names `op` if the launch is refused; what goes wrong inside
-/// the kernel shows later, when something waits for the stream (LaunchLog).
+/// the kernel shows later, when something waits for the stream.
 template <class... Parameters, class... Arguments>
 void launch(std::string_view op, cudaStream_t stream, const LaunchShape& shape, void (*kernel)(Parameters...),
             const Arguments&... arguments) {

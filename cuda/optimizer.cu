@@ -15,7 +15,7 @@ constexpr int threads_of_block = 256;
 /// 16 elements a thread.
 constexpr std::int64_t chunk = 4096;
 /// The arguments of a kernel may take 32,764 bytes. Models with more parameters take several launches.
-constexpr std::int64_t table_size = 512;
+constexpr std::int64_t table_size = 440;
 
 /// A part of the parameters and, for each, which blocks are its own.
 template <class Entry>
@@ -35,17 +35,47 @@ struct Table {
   }
 };
 
+/// A gradient of either dtype: one of them is null.
+struct Gradient {
+  const float* exact;
+  const bfloat16* rounded;
+
+  Gradient() = default;
+  explicit Gradient(const Tensor& x)
+      : exact(x.dtype() == DType::f32 ? data_of<const float>(x) : nullptr),
+        rounded(x.dtype() == DType::f32 ? nullptr : data_of<const bfloat16>(x)) {}
+  template <int width>
+  __device__ Floats<width> at(std::int64_t i) const {
+    return exact != nullptr ? load<width>(exact + i) : load<width>(rounded + i);
+  }
+};
+
+/// A parameter and its shadow (cuda/shadows.h), null without one.
+struct Parameter {
+  float* exact;
+  bfloat16* shadow;
+
+  Parameter() = default;
+  Parameter(const Tensor& weight, Shadows& shadows)
+      : exact(data_of<float>(weight)), shadow(data_of<bfloat16>(shadows.to_write_with(weight))) {}
+  template <int width>
+  __device__ void set(std::int64_t i, const Floats<width>& values) const {
+    store(exact + i, values);
+    if (shadow != nullptr) store(shadow + i, values);
+  }
+};
+
 struct SgdEntry {
-  const float* gradient;
+  Gradient gradient;
   float* velocity;  ///< null without momentum
-  float* parameter;
+  Parameter parameter;
 };
 
 struct AdamEntry {
-  const float* gradient;
+  Gradient gradient;
   float* first_moment;
   float* second_moment;
-  float* parameter;
+  Parameter parameter;
   std::int64_t* step;
 };
 
@@ -78,11 +108,12 @@ __device__ __forceinline__ void for_each_of_chunk(const Table<Entry>& table, int
 __global__ void __launch_bounds__(threads_of_block)
     sgd_kernel(const __grid_constant__ Table<SgdEntry> table, SgdParams params, const float* learning_rate) {
   const int index = entry_of_block(table);
-  const auto [gradient, velocity, parameter] = table.entries[index];
+  const SgdEntry& entry = table.entries[index];
+  float* const velocity = entry.velocity;
   const float rate = *learning_rate;
   for_each_of_chunk(table, index, [&]<int width>(Width<width>, std::int64_t i) {
-    Floats<width> g = load<width>(gradient + i);
-    Floats<width> w = load<width>(parameter + i);
+    Floats<width> g = entry.gradient.at<width>(i);
+    Floats<width> w = load<width>(entry.parameter.exact + i);
     for (int k = 0; k < width; ++k) g[k] += params.weight_decay * w[k];
     if (velocity != nullptr) {
       Floats<width> v = load<width>(velocity + i);
@@ -93,7 +124,7 @@ __global__ void __launch_bounds__(threads_of_block)
       store(velocity + i, v);
     }
     for (int k = 0; k < width; ++k) w[k] -= rate * g[k];
-    store(parameter + i, w);
+    entry.parameter.set(i, w);
   });
 }
 
@@ -127,10 +158,10 @@ __global__ void __launch_bounds__(threads_of_block)
   const AdamRate now = rates[index];
   const float decay = params.decoupled ? 0.0F : params.weight_decay;
   for_each_of_chunk(table, index, [&]<int width>(Width<width>, std::int64_t i) {
-    const Floats<width> gradient = load<width>(entry.gradient + i);
+    const Floats<width> gradient = entry.gradient.at<width>(i);
     Floats<width> m = load<width>(entry.first_moment + i);
     Floats<width> v = load<width>(entry.second_moment + i);
-    Floats<width> w = load<width>(entry.parameter + i);
+    Floats<width> w = load<width>(entry.parameter.exact + i);
     for (int k = 0; k < width; ++k) {
       const float g = gradient[k] + decay * w[k];
       m[k] = params.beta1 * m[k] + (1.0F - params.beta1) * g;
@@ -139,7 +170,7 @@ __global__ void __launch_bounds__(threads_of_block)
     }
     store(entry.first_moment + i, m);
     store(entry.second_moment + i, v);
-    store(entry.parameter + i, w);
+    entry.parameter.set(i, w);
   });
 }
 
@@ -164,9 +195,9 @@ LaunchShape chunks_of(const Table<Entry>& table) {
 
 void CudaBackend::sgd_step(const SgdParams& params, const Tensor& learning_rate,
                            std::span<const SgdUpdate> updates) {
-  const auto entry_of = [](const SgdUpdate& update) {
-    return SgdEntry{data_of<float>(update.gradient), data_of<float>(update.velocity),
-                    data_of<float>(update.parameter)};
+  const auto entry_of = [this](const SgdUpdate& update) {
+    return SgdEntry{Gradient(update.gradient), data_of<float>(update.velocity),
+                    Parameter(update.parameter, shadows())};
   };
   for_each_table(updates, entry_of, [&](const Table<SgdEntry>& table) {
     run("sgd_step", chunks_of(table), sgd_kernel, table, params, learning_rate);
@@ -175,9 +206,9 @@ void CudaBackend::sgd_step(const SgdParams& params, const Tensor& learning_rate,
 
 void CudaBackend::adam_step(const AdamParams& params, const Tensor& learning_rate,
                             std::span<const AdamUpdate> updates) {
-  const auto entry_of = [](const AdamUpdate& update) {
-    return AdamEntry{data_of<float>(update.gradient), data_of<float>(update.first_moment),
-                     data_of<float>(update.second_moment), data_of<float>(update.parameter),
+  const auto entry_of = [this](const AdamUpdate& update) {
+    return AdamEntry{Gradient(update.gradient), data_of<float>(update.first_moment),
+                     data_of<float>(update.second_moment), Parameter(update.parameter, shadows()),
                      data_of<std::int64_t>(update.step)};
   };
   for_each_table(updates, entry_of, [&](const Table<AdamEntry>& table) {

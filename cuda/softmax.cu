@@ -6,6 +6,7 @@
 
 #include "cuda/block_reduce.h"
 #include "cuda/cuda_backend.h"
+#include "cuda/last_block.h"
 
 namespace generous::cuda {
 namespace {
@@ -66,10 +67,21 @@ __global__ void log_softmax_backward_kernel(std::int64_t rows, std::int64_t clas
   });
 }
 
-/// losses {B}, one a row.
+/// total {} = the sum of x {count}, which the blocks of this kernel wrote, / divisor.
+__device__ void total_of_blocks(std::int64_t count, const float* x, double divisor, unsigned* ticket,
+                                float* total) {
+  if (!is_last_block(ticket, gridDim.x)) return;
+  double sum = 0.0;
+  for (std::int64_t i = threadIdx.x; i < count; i += blockDim.x) sum += static_cast<double>(x[i]);
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) *total = static_cast<float>(sum / divisor);
+}
+
+/// losses {B}, one a row; loss {}: their mean.
 __global__ void cross_entropy_kernel(std::int64_t rows, std::int64_t classes, const float* __restrict__ x,
                                      const std::int64_t* __restrict__ labels,
-                                     float* __restrict__ probabilities, float* __restrict__ losses) {
+                                     float* __restrict__ probabilities, float* losses, unsigned* ticket,
+                                     float* loss) {
   for_each_row(rows, [&](std::int64_t row, int lane) {
     const float* logits = x + row * classes;
     const std::int64_t label = labels[row];
@@ -82,6 +94,7 @@ __global__ void cross_entropy_kernel(std::int64_t rows, std::int64_t classes, co
       losses[row] =
           valid ? static_cast<float>(rest - static_cast<double>(logits[label] - largest)) : not_a_number();
   });
+  total_of_blocks(rows, losses, static_cast<double>(rows), ticket, loss);
 }
 
 __global__ void cross_entropy_backward_kernel(std::int64_t rows, std::int64_t classes,
@@ -131,10 +144,10 @@ __global__ void argmax_kernel(std::int64_t rows, std::int64_t classes, const flo
   });
 }
 
-/// hits {B}: 1 where the row's label is among its k largest logits, otherwise 0.
+/// hits {B}: 1 where the row's label is among its k largest logits, otherwise 0; hit_count {}: their number.
 __global__ void top_k_kernel(std::int64_t rows, std::int64_t classes, std::int64_t k,
                              const float* __restrict__ x, const std::int64_t* __restrict__ labels,
-                             float* __restrict__ hits) {
+                             float* hits, unsigned* ticket, float* hit_count) {
   for_each_row(rows, [&](std::int64_t row, int lane) {
     const float* logits = x + row * classes;
     const std::int64_t label = labels[row];
@@ -148,15 +161,24 @@ __global__ void top_k_kernel(std::int64_t rows, std::int64_t classes, std::int64
     // A row whose label's logit is NaN has no ranking: it counts as wrong.
     if (lane == 0) hits[row] = !valid ? not_a_number() : ahead < k && !std::isnan(wanted) ? 1.0F : 0.0F;
   });
+  total_of_blocks(rows, hits, 1.0, ticket, hit_count);
 }
 
-/// total {} = the sum of x {count} / divisor, by one block.
-__global__ void total_kernel(std::int64_t count, const float* __restrict__ x, double divisor,
-                             float* __restrict__ total) {
-  double sum = 0.0;
-  for (std::int64_t i = threadIdx.x; i < count; i += blockDim.x) sum += static_cast<double>(x[i]);
-  sum = block_sum(sum);
-  if (threadIdx.x == 0) *total = static_cast<float>(sum / divisor);
+constexpr std::size_t most_scalars = 64;
+
+struct Scalars {
+  const float* each[most_scalars];
+};
+
+/// One block, a thread for each scalar.
+__global__ void store_scalars_kernel(const __grid_constant__ Scalars scalars, int scalar_count,
+                                     std::int64_t rows, std::int64_t* __restrict__ count,
+                                     float* __restrict__ table) {
+  const std::int64_t now = *count;
+  __syncthreads();  // all have read it
+  const int i = static_cast<int>(threadIdx.x);
+  if (i < scalar_count) table[now % rows * scalar_count + i] = *scalars.each[i];
+  if (i == 0) *count = now + 1;
 }
 
 }  // namespace
@@ -174,8 +196,7 @@ void CudaBackend::cross_entropy(const Tensor& x, const Tensor& labels, Tensor& p
   const std::int64_t rows = x.size(0);
   const Tensor losses = Tensor::empty({rows}, DType::f32, Device::cuda);
   run("cross_entropy", warps_of(rows), cross_entropy_kernel, rows, x.size(1), x, labels, probabilities,
-      losses);
-  run("cross_entropy", {}, total_kernel, rows, losses, static_cast<double>(rows), loss);
+      losses, tickets(), loss);
 }
 
 void CudaBackend::cross_entropy_backward(const Tensor& probabilities, const Tensor& labels,
@@ -189,6 +210,14 @@ void CudaBackend::one_hot(const Tensor& labels, Tensor& y) {
   run("one_hot", warps_of(y.size(0)), one_hot_kernel, y.size(0), y.size(1), labels, y);
 }
 
+void CudaBackend::store_scalars(std::span<const Tensor> scalars, Tensor& count, Tensor& table) {
+  require(scalars.size() <= most_scalars, "store_scalars: {} are more than {}", scalars.size(), most_scalars);
+  Scalars read{};
+  for (std::size_t i = 0; i < scalars.size(); ++i) read.each[i] = data_of<const float>(scalars[i]);
+  run("store_scalars", {.blocks = 1, .threads = static_cast<int>(most_scalars)}, store_scalars_kernel, read,
+      static_cast<int>(scalars.size()), table.size(0), count, table);
+}
+
 void CudaBackend::argmax_rows(const Tensor& x, Tensor& y) {
   run("argmax_rows", warps_of(x.size(0)), argmax_kernel, x.size(0), x.size(1), x, y);
 }
@@ -196,8 +225,7 @@ void CudaBackend::argmax_rows(const Tensor& x, Tensor& y) {
 void CudaBackend::count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k, Tensor& count) {
   const std::int64_t rows = x.size(0);
   const Tensor hits = Tensor::empty({rows}, DType::f32, Device::cuda);
-  run("count_top_k", warps_of(rows), top_k_kernel, rows, x.size(1), k, x, labels, hits);
-  run("count_top_k", {}, total_kernel, rows, hits, 1.0, count);
+  run("count_top_k", warps_of(rows), top_k_kernel, rows, x.size(1), k, x, labels, hits, tickets(), count);
 }
 
 }  // namespace generous::cuda

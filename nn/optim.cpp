@@ -22,7 +22,7 @@ void Optimizer::take_gradients(std::size_t index) {
   taken_.resize(losses());
   taken_[index].clear();
   for (StateEntry& entry : parameters_) {
-    taken_[index].push_back(entry.tensor.grad());
+    taken_[index].push_back(entry.tensor.grad_as_kept());
     entry.tensor.clear_grad();
   }
 }
@@ -65,9 +65,9 @@ class Sgd : public Optimizer {
     std::vector<SgdUpdate> updates;
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
       const Tensor& parameter = parameters_[i].tensor;
-      if (!parameter.grad().defined()) continue;
-      updates.push_back(
-          {.gradient = parameter.grad(), .velocity = velocities_[i], .parameter = parameter.detach()});
+      const Tensor& gradient = parameter.grad_as_kept();
+      if (!gradient.defined()) continue;
+      updates.push_back({.gradient = gradient, .velocity = velocities_[i], .parameter = parameter.detach()});
     }
     backend(device()).sgd_step(params, learning_rate_, updates);
   }
@@ -96,8 +96,9 @@ class Adam : public Optimizer {
     std::vector<AdamUpdate> updates;
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
       const Tensor& parameter = parameters_[i].tensor;
-      if (!parameter.grad().defined()) continue;
-      updates.push_back({.gradient = parameter.grad(),
+      const Tensor& gradient = parameter.grad_as_kept();
+      if (!gradient.defined()) continue;
+      updates.push_back({.gradient = gradient,
                          .first_moment = moments_[i].first,
                          .second_moment = moments_[i].second,
                          .parameter = parameter.detach(),

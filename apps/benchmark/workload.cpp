@@ -103,7 +103,7 @@ void Workload::compute() {
 /// To its end.
 void Workload::run(TrainStep* step) {
   if (step != nullptr) {
-    step->run(batch_, steps_++).loss.item();
+    step->run(batch_, steps_++).read();
   } else {
     const NoGrad no_grad;
     (*model_)(batch_.images);

@@ -47,10 +47,12 @@ AlgorithmChoice chosen_algorithms(const DeviceSettings& settings) {
   return choice;
 }
 
-Device set_up_device(const DeviceSettings& settings) {
+Device set_up_device(const DeviceSettings& settings, bool op_by_op) {
   set_threads(static_cast<int>(settings.threads));
   const Device device = choose_device(settings.device);
-  backend(device).choose_algorithms(chosen_algorithms(settings));
+  AlgorithmChoice choice = chosen_algorithms(settings);
+  choice.op_by_op = op_by_op;
+  backend(device).choose_algorithms(choice);
   return device;
 }
 

@@ -40,7 +40,7 @@ DType choose_dtype(const std::string& choice, Device device);
 AlgorithmChoice chosen_algorithms(const DeviceSettings& settings);
 
 /// Sets threads, device and the choice of algorithms as `settings` has them; returns the device. Throws like
-/// choose_device.
-Device set_up_device(const DeviceSettings& settings);
+/// choose_device. `op_by_op`: AlgorithmChoice::op_by_op.
+Device set_up_device(const DeviceSettings& settings, bool op_by_op = false);
 
 }  // namespace generous

@@ -8,14 +8,6 @@ namespace {
 
 constexpr int warm_up_steps = 2;
 
-StepMetrics clone(const StepMetrics& metrics) {
-  StepMetrics copy{
-      .loss = metrics.loss.clone(), .terms = {}, .correct = metrics.correct.clone(), .flat_rows = {}};
-  if (metrics.flat_rows.defined()) copy.flat_rows = metrics.flat_rows.clone();
-  for (const Tensor& term : metrics.terms) copy.terms.push_back(term.clone());
-  return copy;
-}
-
 /// {}: StepMetrics::correct
 Tensor count_correct(const Tensor& logits, const Labels& labels) {
   const Tensor correct = count_top_k(logits, labels.classes, 1);
@@ -115,33 +107,38 @@ TrainStep::TrainStep(const Distillation& distillation, Optimizer& optimizer, con
       average_(average),
       options_(options),
       step_(Tensor::zeros({}, DType::i64, options.device)),
+      one_(Tensor::full({}, 1.0F, options.device)),
+      metrics_(options.device),
       mixing_random_(options.seed, "mixing") {
   student_.count_steps_by(step_);
   method_.count_steps_by(step_);
 }
 
 void TrainStep::start_epoch(std::int64_t epoch) {
-  epoch_ = epoch;
+  const std::int64_t since = method_.loss_since(epoch);
+  if (since == epoch_) return;
+  epoch_ = since;
   // What is computed may be another thing from now on. A step by hand meets its kernels before they are
   // recorded: to load them, or to plan a convolution, is not allowed meanwhile.
   recorded_ = nullptr;
   whole_batches_ = std::min(whole_batches_, warm_up_steps - 1);
 }
 
-StepMetrics TrainStep::run(const Batch& batch, std::int64_t step) {
+PendingMetrics TrainStep::run(const Batch& batch, std::int64_t step) {
+  metrics_.begin_step();
   backend(options_.device).copy_from_host(&step, step_);
   const Mixture mixture = mixture_of(batch, step);
   if (!runs_recorded(batch)) {
     compute(batch, mixture);
     if (batch.labels.size(0) == options_.batch_size) ++whole_batches_;
-    return metrics_;
+    return metrics_.end_step();
   }
   keep(batch, mixture);
   if (recorded_ == nullptr)
     recorded_ = backend(options_.device).record([this] { compute(inputs_, mixture_); });
   else
     recorded_->replay();
-  return clone(metrics_);
+  return metrics_.end_step();
 }
 
 bool TrainStep::runs_recorded(const Batch& batch) const {
@@ -156,22 +153,28 @@ Mixture TrainStep::mixture_of(const Batch& batch, std::int64_t step) const {
   return {.mask = mixture.mask.to(options_.device), .others = mixture.others.to(options_.device)};
 }
 
-/// Copies a batch and its mixture to where recorded work reads them.
+/// Copies a batch and its mixture to where recorded work reads them, images as the networks take them.
 void TrainStep::keep(const Batch& batch, const Mixture& mixture) {
-  const auto keep_in = [this](const Tensor& from, Tensor& to) {
+  const auto keep_in = [this](const Tensor& from, Tensor& to, DType dtype) {
     if (!from.defined()) return;
-    if (!to.defined()) to = Tensor::empty(from.shape(), from.dtype(), options_.device);
-    backend(options_.device).copy(from, to);
+    if (!to.defined()) to = Tensor::empty(from.shape(), dtype, options_.device);
+    if (from.dtype() == dtype)
+      backend(options_.device).copy(from, to);
+    else
+      backend(options_.device).cast(from, to);
   };
-  for (Tensor Batch::*part : {&Batch::images, &Batch::labels, &Batch::indices, &Batch::second_view})
-    keep_in(batch.*part, inputs_.*part);
-  for (Tensor Mixture::*part : {&Mixture::mask, &Mixture::others}) keep_in(mixture.*part, mixture_.*part);
+  const DType dtype = options_.mixing.on() ? DType::f32 : options_.dtype;
+  for (Tensor Batch::*images : {&Batch::images, &Batch::second_view})
+    keep_in(batch.*images, inputs_.*images, dtype);
+  for (Tensor Batch::*part : {&Batch::labels, &Batch::indices})
+    keep_in(batch.*part, inputs_.*part, (batch.*part).dtype());
+  for (Tensor Mixture::*part : {&Mixture::mask, &Mixture::others})
+    keep_in(mixture.*part, mixture_.*part, (mixture.*part).dtype());
 }
 
 void TrainStep::compute(const Batch& batch, const Mixture& mixture) {
   // What the last step left goes first, so that this one finds its memory.
   optimizer_.zero_grad();
-  metrics_ = {};
   DistillBatch seen{.student = {},
                     .teacher = {},
                     .labels = batch.labels,
@@ -181,7 +184,8 @@ void TrainStep::compute(const Batch& batch, const Mixture& mixture) {
   for (const Tensor& view : {batch.images, batch.second_view}) {
     if (static_cast<int>(seen.student.size()) == needs_.views) break;
     const Tensor mixed = mixture.mask.defined() ? mix_images(view, mixture) : view;
-    const Tensor images = cast(mixed, options_.dtype);  // what the networks compute in
+    // What the networks compute in; recorded work finds them so.
+    const Tensor images = mixed.dtype() == options_.dtype ? mixed : cast(mixed, options_.dtype);
     seen.student.push_back(outputs_of(student_, images, needs_));
     if (teacher_ == nullptr) continue;
     const NoGrad no_grad;
@@ -196,23 +200,19 @@ void TrainStep::compute(const Batch& batch, const Mixture& mixture) {
   const Loss loss = method_.loss(seen);
   const Tensor total = loss.total();
   if (optimizer_.losses() == 1) {
-    backward(total);
+    backward(total, one_);
   } else {
     // What it keeps apart no further goes with the last one.
     const std::vector<Tensor> parts = loss.parts();
     const std::size_t last = optimizer_.losses() - 1;
     for (std::size_t i = 0; i < parts.size(); ++i) {
-      backward(parts[i], i + 1 < parts.size() ? Graph::kept : Graph::freed);
+      backward(parts[i], one_, i + 1 < parts.size() ? Graph::kept : Graph::freed);
       if (i < last || i + 1 == parts.size()) optimizer_.take_gradients(std::min(i, last));
     }
   }
   optimizer_.step();
   if (average_ != nullptr) average_->update();
-  metrics_ = {.loss = total.detach(),
-              .terms = {},
-              .correct = count_correct(logits.detach(), seen.labels),
-              .flat_rows = loss.flat_rows};
-  for (const Tensor& term : loss.terms) metrics_.terms.push_back(term.detach());
+  metrics_.store(total.detach(), loss.terms, count_correct(logits.detach(), seen.labels), loss.flat_rows);
 }
 
 }  // namespace generous

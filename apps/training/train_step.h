@@ -1,4 +1,4 @@
-// One step of training: forward, loss, backward, optimiser. On a GPU it is recorded once an epoch and then
+// One step of training: forward, loss, backward, optimiser. On a GPU it is recorded once and then
 // replayed without the host; its metrics stay there until they are read.
 #pragma once
 
@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "apps/training/step_metrics.h"
 #include "core/backend.h"
 #include "core/options.h"
 #include "data/loader.h"
@@ -56,26 +57,17 @@ std::unique_ptr<Network> student_for(Method& method, std::unique_ptr<Network> st
 void connect(const Distillation& distillation, const TrainingImages& images, const TrainStepOptions& options,
              std::uint64_t seed);
 
-/// What a step measured, still on the device.
-struct StepMetrics {
-  Tensor loss;                ///< {}
-  std::vector<Tensor> terms;  ///< {} each
-  Tensor correct;    ///< {}: how many images have their label as the largest logit; of mixed ones, the label
-                     ///< with the larger share
-  Tensor flat_rows;  ///< {}: Loss::flat_rows; undefined likewise
-};
-
 class TrainStep {
  public:
   /// Everything must outlive the step. `average`, of the student's weights, is updated if there is one.
   TrainStep(const Distillation& distillation, Optimizer& optimizer, const TrainStepOptions& options,
             WeightAverage* average = nullptr);
 
-  /// Begins an epoch: the loss may differ from the last one's.
+  /// Begins an epoch, whose loss may differ from the last one's: then the step is recorded anew.
   void start_epoch(std::int64_t epoch);
   /// Step `step` of the run, counted from 0, with the optimiser's learning rate. The result is of this step
   /// even after further ones.
-  StepMetrics run(const Batch& batch, std::int64_t step);
+  PendingMetrics run(const Batch& batch, std::int64_t step);
 
  private:
   Mixture mixture_of(const Batch& batch, std::int64_t step) const;
@@ -90,14 +82,15 @@ class TrainStep {
   Optimizer& optimizer_;
   WeightAverage* average_;
   TrainStepOptions options_;
-  std::int64_t epoch_ = 0;
-  int whole_batches_ =
-      0;         ///< computed without recording: they prepare what a recording needs, the first two of a run
+  std::int64_t epoch_ = 0;  ///< since which the loss is this
+  /// Computed without recording: they prepare what a recording needs, the first two of a run.
+  int whole_batches_ = 0;
   Tensor step_;  ///< {} of i64: for random layers
+  Tensor one_;   ///< {}: the gradient of a loss
+  MetricsTable metrics_;
   Random mixing_random_;
-  Batch inputs_;         ///< what recorded work reads
-  Mixture mixture_;      ///< likewise
-  StepMetrics metrics_;  ///< what the last step wrote
+  Batch inputs_;     ///< what recorded work reads
+  Mixture mixture_;  ///< likewise
   std::unique_ptr<RecordedWork> recorded_;
 };
 

@@ -46,7 +46,7 @@ void check_mixing(const TrainingSettings& settings) {
 int train_shown(TrainingSettings& settings, const Options& options, const TrainingStage& stage,
                 std::span<const TrainingStage> stages, Display& display) {
   const RunFolder folder{settings.run.save_path};
-  const Device device = set_up_device(settings.device);
+  const Device device = set_up_device(settings.device, !settings.step.record);
   settings.step.device = device;
   settings.step.dtype = choose_dtype(settings.dtype.dtype, device);
   settings.step.batch_size = settings.batches.batch_size;

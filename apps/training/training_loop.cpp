@@ -161,7 +161,7 @@ bool TrainingLoop::train_epoch() {
 }
 
 void TrainingLoop::train_step(const Batch& batch) {
-  StepMetrics metrics = step_.run(batch, position_.step);
+  PendingMetrics metrics = step_.run(batch, position_.step);
   ++position_.step;
   ++position_.step_in_epoch;
   pending_.push_back({.step = position_.step, .images = batch.labels.numel(), .metrics = std::move(metrics)});
@@ -171,7 +171,8 @@ void TrainingLoop::train_step(const Batch& batch) {
 void TrainingLoop::account() {
   EpochSums& sums = position_.sums;
   for (const PendingStep& pending : pending_) {
-    const float total = pending.metrics.loss.item();
+    const StepMetrics metrics = pending.metrics.read();
+    const float total = metrics.loss;
     if (!std::isfinite(total)) {
       const TeacherFault fault = teacher_fault(position_.step_in_epoch - 1 - (position_.step - pending.step));
       if (!fault.what.empty())
@@ -180,16 +181,14 @@ void TrainingLoop::account() {
       diverged(fmt::format("the loss became {}", total), pending.step);
     }
     const auto weight = static_cast<double>(pending.images);
-    StepRow row{.step = pending.step, .loss = total, .terms = {}, .learning_rate = learning_rate()};
+    StepRow row{
+        .step = pending.step, .loss = total, .terms = metrics.terms, .learning_rate = learning_rate()};
     sums.images += pending.images;
-    sums.correct += static_cast<std::int64_t>(pending.metrics.correct.item());
+    sums.correct += static_cast<std::int64_t>(metrics.correct);
     sums.loss += static_cast<double>(total) * weight;
-    if (pending.metrics.flat_rows.defined())
-      report_.add_flat_rows(static_cast<std::int64_t>(pending.metrics.flat_rows.item()));
-    for (std::size_t i = 0; i < pending.metrics.terms.size(); ++i) {
-      row.terms.push_back(pending.metrics.terms[i].item());
-      sums.terms[i] += static_cast<double>(row.terms.back()) * weight;
-    }
+    if (metrics.flat_rows) report_.add_flat_rows(static_cast<std::int64_t>(*metrics.flat_rows));
+    for (std::size_t i = 0; i < metrics.terms.size(); ++i)
+      sums.terms[i] += static_cast<double>(metrics.terms[i]) * weight;
     report_.add_step(row);
   }
   pending_.clear();

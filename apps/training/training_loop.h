@@ -61,7 +61,7 @@ class TrainingLoop {
   struct PendingStep {
     std::int64_t step = 0;  ///< counted from 1
     std::int64_t images = 0;
-    StepMetrics metrics;
+    PendingMetrics metrics;
   };
 
   void check_reachable(const Position& position, const std::string& source) const;

@@ -42,6 +42,7 @@ class EigenBackend : public Backend {
   void cross_entropy_backward(const Tensor& probabilities, const Tensor& labels, const Tensor& dloss,
                               Tensor& dx) override;
   void one_hot(const Tensor& labels, Tensor& y) override;
+  void store_scalars(std::span<const Tensor> scalars, Tensor& count, Tensor& table) override;
   void argmax_rows(const Tensor& x, Tensor& y) override;
   void count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k, Tensor& count) override;
 
@@ -54,6 +55,7 @@ class EigenBackend : public Backend {
                             Tensor& dx) override;
   void conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
                               Tensor& dweight) override;
+  DType weight_gradient_dtype(DType) const override { return DType::f32; }
   void max_pool(const Pool2dParams& params, const Tensor& x, Tensor& y, Tensor& chosen) override;
   void max_pool_backward(const Pool2dParams& params, const Tensor& dy, const Tensor& chosen,
                          Tensor& dx) override;

@@ -93,6 +93,13 @@ void EigenBackend::one_hot(const Tensor& labels, Tensor& y) {
     out[row * classes + checked_label(label, row, classes)] = 1.0F;
 }
 
+void EigenBackend::store_scalars(std::span<const Tensor> scalars, Tensor& count, Tensor& table) {
+  std::int64_t& counted = count.data<std::int64_t>()[0];
+  const auto row = static_cast<std::size_t>(counted++ % table.size(0));
+  for (std::size_t i = 0; i < scalars.size(); ++i)
+    table.data<float>()[row * scalars.size() + i] = scalars[i].data<float>()[0];
+}
+
 void EigenBackend::argmax_rows(const Tensor& x, Tensor& y) {
   const float* in = x.data<float>().data();
   std::int64_t* out = y.data<std::int64_t>().data();

@@ -23,6 +23,12 @@ Shape output_shape(const Tensor& x, const Tensor& weight, const Tensor& bias, co
   return {x.size(0), height / p.stride + 1, width / p.stride + 1, weight.size(0)};
 }
 
+/// The dtype of a weight's gradient: what is cheapest for images like x, where the gradient goes no further.
+DType gradient_dtype(const Tensor& weight, const Tensor& x) {
+  const bool leaf = weight.requires_grad() && !weight.node()->backward;
+  return leaf ? backend_of(x).weight_gradient_dtype(x.dtype()) : DType::f32;
+}
+
 }  // namespace
 
 // y = x * W + b;  dx = dy *' W (transposed),  dW = x correlated with dy,  db = sum of dy over N, P, Q
@@ -36,10 +42,12 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
   const bool need_x = needs_gradient(x);
   const bool need_weight = needs_gradient(weight);
   const bool need_bias = needs_gradient(bias);
+  const DType dweight_dtype = gradient_dtype(weight, x);
   return record("conv2d", y, {x, weight, bias},
                 [=, x = x.detach(), weight = weight.detach()](const Tensor& dy) -> Gradients {
                   Tensor dx = need_x ? empty_like(x) : Tensor();
-                  Tensor dweight = need_weight ? empty_like(weight) : Tensor();
+                  Tensor dweight =
+                      need_weight ? Tensor::empty(weight.shape(), dweight_dtype, x.device()) : Tensor();
                   if (need_x) backend_of(x).conv2d_backward_data(params, dy, weight, dx);
                   if (need_weight) backend_of(x).conv2d_backward_weight(params, x, dy, dweight);
                   Tensor dbias = need_bias ? empty_beside(weight, {dy.size(3)}) : Tensor();
@@ -71,15 +79,16 @@ Tensor conv2d_transpose(const Tensor& x, const Tensor& weight, const Tensor& bia
   backend_of(x).conv2d_backward_data(params, x, weight, y);
   const bool need_x = needs_gradient(x);
   const bool need_weight = needs_gradient(weight);
-  const Tensor transposed =
-      record("conv2d_transpose", y, {x, weight},
-             [=, x = x.detach(), weight = weight.detach()](const Tensor& dy) -> Gradients {
-               Tensor dx = need_x ? empty_like(x) : Tensor();
-               Tensor dweight = need_weight ? empty_like(weight) : Tensor();
-               if (need_x) backend_of(x).conv2d(params, dy, weight, {}, dx);
-               if (need_weight) backend_of(x).conv2d_backward_weight(params, dy, x, dweight);
-               return {dx, dweight};
-             });
+  const DType dweight_dtype = gradient_dtype(weight, x);
+  const Tensor transposed = record(
+      "conv2d_transpose", y, {x, weight},
+      [=, x = x.detach(), weight = weight.detach()](const Tensor& dy) -> Gradients {
+        Tensor dx = need_x ? empty_like(x) : Tensor();
+        Tensor dweight = need_weight ? Tensor::empty(weight.shape(), dweight_dtype, x.device()) : Tensor();
+        if (need_x) backend_of(x).conv2d(params, dy, weight, {}, dx);
+        if (need_weight) backend_of(x).conv2d_backward_weight(params, dy, x, dweight);
+        return {dx, dweight};
+      });
   if (!bias.defined()) return transposed;
   require(bias.shape() == Shape{channels}, "conv2d_transpose: the bias {} does not fit {} channels",
           bias.shape().str(), channels);

@@ -72,7 +72,7 @@ class MethodRun {
 
   /// Step `number` of `most_steps`, with a batch of `count` images, of its own.
   StepMetrics take(std::int64_t number, std::int64_t count) {
-    return step->run(batch(number, count), number);
+    return step->run(batch(number, count), number).read();
   }
   StepMetrics take(std::int64_t number) { return take(number, options.step.batch_size); }
 

@@ -31,6 +31,7 @@ const std::vector<ConvCase>& conv_cases() {
       {{2, 7, 6, 5}, {4, 3, 2, 5}, {2, 4, 4, 4}, {.stride = 2, .padding = 1}},
       {{3, 5, 4, 8}, {12, 3, 3, 2}, {3, 5, 4, 12}, {.stride = 1, .padding = 1, .groups = 4}},
       {{2, 4, 5, 6}, {6, 3, 3, 1}, {2, 2, 3, 6}, {.stride = 2, .padding = 1, .groups = 6}},
+      {{3, 21, 23, 24}, {24, 3, 3, 1}, {3, 11, 12, 24}, {.stride = 2, .padding = 1, .groups = 24}},
       {{2, 6, 5, 3}, {7, 1, 1, 3}, {2, 3, 3, 7}, {.stride = 2}}};
   return cases;
 }

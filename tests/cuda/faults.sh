@@ -100,10 +100,20 @@ fault "barrier in channel_sums.h reached by some threads" channel_sums.h '    __
   '    if (line < left) __syncthreads();'
 
 # Blocks that meet
-fault "fence before the ticket missing" channel_sums.h '__threadfence();' '' 1
-fault "fence behind the ticket missing" channel_sums.h '__threadfence();' '' 2
-fault "the last block of a sum is taken for another" channel_sums.h 'static_cast<unsigned>(tiling.parts - 1)' \
-  'static_cast<unsigned>(tiling.parts > 1 ? tiling.parts - 2 : 0)'
+fault "fence before the ticket missing" last_block.h '__threadfence();' '' 1
+fault "fence behind the ticket missing" last_block.h '__threadfence();' '' 2
+fault "the last block is taken for another" last_block.h 'static_cast<unsigned>(blocks - 1)' \
+  'static_cast<unsigned>(blocks > 1 ? blocks - 2 : 0)'
+
+# Shadows of weights
+fault "a shadow that survives a write" shadows.h 'shadow->fresh = false;' 'return;'
+fault "a stale shadow is read" shadows.cpp 'if (!shadow->fresh) round_(' 'if (false) round_('
+fault "a replay does not look at its shadows" graph.cpp 'shadows_.before_replay(known_shadows_);' ''
+fault "a replay makes no shadow stale" shadows.cpp 'if (const auto shadow = any.lock()) shadow->fresh = false;' \
+  'if (const auto shadow = any.lock()) shadow->fresh = shadow->fresh;'
+fault "a failed recording leaves its shadows fresh" shadows.cpp \
+  'for (const auto& shadow : recording_->shadows) shadow->fresh = false;' ''
+fault "an optimiser does not write the shadow" optimizer.cu 'if (shadow != nullptr) store(shadow + i, values);' ''
 
 # The host and the GPU
 fault "the host does not wait for a copy to it" memory.cpp \

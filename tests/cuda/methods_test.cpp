@@ -52,13 +52,13 @@ void add_state(Quantities& quantities, const std::string& owner, const Module& m
 }
 
 void add_metrics(Quantities& quantities, const StepMetrics& metrics) {
-  const auto add = [&](const std::string& name, const Tensor& value) {
-    quantities.emplace_back(name, value.to(Device::cpu).clone());
+  const auto add = [&](const std::string& name, float value) {
+    quantities.emplace_back(name, Tensor::full({}, value));
   };
   add("loss", metrics.loss);
   for (std::size_t i = 0; i < metrics.terms.size(); ++i) add("term " + std::to_string(i), metrics.terms[i]);
   add("correct", metrics.correct);
-  if (metrics.flat_rows.defined()) add("flat_rows", metrics.flat_rows);
+  if (metrics.flat_rows) add("flat_rows", *metrics.flat_rows);
 }
 
 void add_states(Quantities& quantities, const MethodRun& run) {

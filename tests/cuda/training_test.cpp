@@ -144,10 +144,10 @@ Training ten_steps(const std::string& method, Device device, bool record, bool a
     for (std::int64_t i = 0; i < 5; ++i) {
       const std::int64_t number = 5 * epoch + i;
       const Batch batch = random_batch(i < 4 ? batch_size : 3, "step " + std::to_string(number));
-      const StepMetrics metrics = step.run({batch.images.to(device), batch.labels.to(device)}, number);
-      std::vector<float> row = {metrics.loss.item()};
-      for (const Tensor& term : metrics.terms) row.push_back(term.item());
-      row.push_back(metrics.correct.item());
+      const StepMetrics metrics = step.run({batch.images.to(device), batch.labels.to(device)}, number).read();
+      std::vector<float> row = {metrics.loss};
+      row.insert(row.end(), metrics.terms.begin(), metrics.terms.end());
+      row.push_back(metrics.correct);
       training.metrics.push_back(row);
     }
   }
@@ -220,12 +220,12 @@ TEST_CASE("a recorded step takes no memory and follows the batch, the learning r
   for (std::int64_t i = 0; i < 4; ++i) step.run(batch, i);
   const auto allocations = [] { return backend(Device::cuda).allocator()->statistics().system_allocations; };
   const std::size_t before = allocations();
-  const float same_step = step.run(batch, 4).loss.item();
-  CHECK(step.run(batch, 4).loss.item() == same_step);  // the weights stand still
-  CHECK(step.run(batch, 5).loss.item() != same_step);  // dropout draws anew
+  const float same_step = step.run(batch, 4).read().loss;
+  CHECK(step.run(batch, 4).read().loss == same_step);  // the weights stand still
+  CHECK(step.run(batch, 5).read().loss != same_step);  // dropout draws anew
   optimizer->set_learning_rate(0.05F);
   step.run(batch, 4);
-  CHECK(step.run(batch, 4).loss.item() != same_step);  // the weights moved
+  CHECK(step.run(batch, 4).read().loss != same_step);  // the weights moved
   CHECK(allocations() == before);
 }
 
