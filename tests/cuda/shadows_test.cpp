@@ -122,13 +122,17 @@ TEST_CASE("the same for writes by replays, whether their recording knew a shadow
 }
 
 TEST_CASE("a shadow that a failed recording was to make is not believed") {
+  const NoGrad no_grad;
   const Tensor weight = on_gpu(weight_shape, "weight");
-  CHECK_THROWS_AS(gpu().record([&] {
-    convolved(weight);
+  const Tensor x = images();
+  convolved(on_gpu(weight_shape, "another"));  // plans, and leaves other numbers in free memory
+  CHECK_THROWS_WITH_AS(gpu().record([&] {
+    conv2d(x, weight, {}, {.padding = 1});
     fail("a test");
   }),
-                  Error);
-  CHECK(convolved(weight) == wanted(weight));
+                       "a test", Error);
+  const std::vector<float> found = convolved(weight);
+  CHECK(found == wanted(weight));
 }
 
 TEST_CASE("a weight's gradient is kept in bf16 where it came so, and is f32 to all who ask for it") {
