@@ -50,7 +50,7 @@ TEST_CASE("replays neither allocate nor wait, and launch one graph each") {
   CHECK(calls("cudaGraphLaunch") == graphs + 6);
   CHECK(calls("cudaLaunchKernelEx") == kernels);
   CHECK(calls("cudaMemcpyAsync") - copies <= 6 * 3);  // images, labels and the step's number
-  CHECK(emulation::pending() > 0);                         // all of it still waits: the host ran ahead
+  CHECK(emulation::pending() > 0);                    // all of it still waits: the host ran ahead
 
   float last = metrics[0].read().loss;
   for (std::size_t i = 1; i < metrics.size(); ++i) {
