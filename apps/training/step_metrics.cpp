@@ -1,5 +1,7 @@
 #include "apps/training/step_metrics.h"
 
+#include <span>
+
 #include "core/backend.h"
 
 namespace generous {
@@ -11,19 +13,20 @@ struct PendingMetrics::Rows {
   Tensor table;
   bool flat_rows = false;
   std::int64_t written = 0;
-  Tensor host;            ///< copy of the table
-  std::int64_t read = 0;  ///< rows of it that were written then
+  std::vector<float> host;  ///< copy of the table
+  std::int64_t read = 0;    ///< rows of it that were written then
 };
 
 StepMetrics PendingMetrics::read() const {
   Rows& rows = *rows_;
   if (row_ >= rows.read) {
-    rows.host = rows.table.to(Device::cpu).clone();
+    rows.host.resize(static_cast<std::size_t>(rows.table.numel()));
+    backend(rows.table.device()).copy_to_host(rows.table, rows.host.data());
     rows.read = rows.written;
   }
-  const auto width = static_cast<std::size_t>(rows.host.size(1));
-  const auto values =
-      std::as_const(rows.host).data<float>().subspan(static_cast<std::size_t>(row_) * width, width);
+  const auto width = static_cast<std::size_t>(rows.table.size(1));
+  const std::span<const float> values =
+      std::span(rows.host).subspan(static_cast<std::size_t>(row_) * width, width);
   const std::size_t first_term = rows.flat_rows ? 3 : 2;
   StepMetrics metrics{.loss = values[0],
                       .terms = {values.begin() + static_cast<std::ptrdiff_t>(first_term), values.end()},
@@ -33,7 +36,11 @@ StepMetrics PendingMetrics::read() const {
   return metrics;
 }
 
-MetricsTable::MetricsTable(Device device) : count_(Tensor::zeros({}, DType::i64, device)) {}
+// The table is there before the first step, whose memory it would otherwise keep from the second one.
+MetricsTable::MetricsTable(std::size_t terms, Device device)
+    : count_(Tensor::zeros({}, DType::i64, device)),
+      table_(Tensor::empty({PendingMetrics::Rows::most, 2 + static_cast<std::int64_t>(terms)}, DType::f32,
+                           device)) {}
 
 void MetricsTable::begin_step() {
   if (steps_ % PendingMetrics::Rows::most != 0) return;
@@ -49,9 +56,9 @@ void MetricsTable::store(const Tensor& loss, const std::vector<Tensor>& terms, c
   if (flat_rows.defined()) scalars.push_back(flat_rows);
   scalars.insert(scalars.end(), terms.begin(), terms.end());
   const auto width = static_cast<std::int64_t>(scalars.size());
-  if (!table_.defined()) {
+  if (steps_ == 0 && flat_rows.defined() && !flat_rows_) {
     table_ = Tensor::empty({PendingMetrics::Rows::most, width}, DType::f32, count_.device());
-    flat_rows_ = flat_rows.defined();
+    flat_rows_ = true;
   }
   require(table_.size(1) == width && flat_rows_ == flat_rows.defined(),
           "the steps of a training measure different things");

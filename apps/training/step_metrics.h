@@ -38,7 +38,8 @@ class PendingMetrics {
 
 class MetricsTable {
  public:
-  explicit MetricsTable(Device device);
+  /// For losses of so many terms.
+  MetricsTable(std::size_t terms, Device device);
 
   /// To be called before a step.
   void begin_step();

@@ -108,7 +108,7 @@ TrainStep::TrainStep(const Distillation& distillation, Optimizer& optimizer, con
       options_(options),
       step_(Tensor::zeros({}, DType::i64, options.device)),
       one_(Tensor::full({}, 1.0F, options.device)),
-      metrics_(options.device),
+      metrics_(method_.terms().size(), options.device),
       mixing_random_(options.seed, "mixing") {
   student_.count_steps_by(step_);
   method_.count_steps_by(step_);
