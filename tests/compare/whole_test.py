@@ -76,12 +76,13 @@ class WholeTest(unittest.TestCase):
         """Starts the grid, and calls `stop` with its process when so many epochs are done. Its exit code and output."""
         with subprocess.Popen(self.command(name), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               text=True) as process:
+            begun = process.stdout.readline()  # from now on it minds signals
             while process.poll() is None and self.epochs(name) < epochs:
                 time.sleep(0.02)
             self.assertIsNone(process.poll(), "the grid ended before it was stopped")
             below = tree(process.pid)
             stop(process)
-            output = process.communicate()[0]
+            output = begun + process.communicate()[0]
             return process.returncode, output, below
 
     def epochs(self, name):
