@@ -73,10 +73,10 @@ class Start:
         said = -SECONDS_BETWEEN_LINES
         stopping = False
         while process.poll() is None:
-            if self.signal and not stopping:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            if self.signal and not stopping:  # also where Snakemake has ended since
                 stopping = True
                 self.output.say(f"{now()}  stopping: runs save and end; the same command goes on")
-            time.sleep(SECONDS_BETWEEN_LOOKS)
             states = states_of(self.runs, self.folder)
             if self.say_changes(before, states):
                 results.write(self.name, self.folder, self.runs)

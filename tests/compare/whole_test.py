@@ -127,7 +127,7 @@ class WholeTest(unittest.TestCase):
             code, output, below = self.interrupt("interrupted", epochs,
                                                  lambda process, sent=sent: process.send_signal(sent))
             self.assertEqual(code, 128 + sent, output)
-            self.assertIn("the same command", output)  # how to go on
+            self.assertIn("the same command goes on", output)
             self.assertEqual([found for found in below if "save_path" in command_of(found)], [])
         logs = [path.read_text() for path in (self.folder / "interrupted" / "g").glob("*/*/*/training.log")]
         self.assertTrue(any("stopped by SIGHUP in epoch" in log for log in logs))
