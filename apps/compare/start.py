@@ -42,6 +42,7 @@ class Start:
         self.stops_by = stops_by  # the signal by which Snakemake stops its jobs
         self.output = output
         self.signal = 0
+        self.stopping = False  # and said so
         self.process: subprocess.Popen[bytes] | None = None
         for number in SIGNALS:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
@@ -71,12 +72,9 @@ class Start:
         """Says what happens, and keeps the results up to date."""
         before = states_of(self.runs, self.folder)
         said = -SECONDS_BETWEEN_LINES
-        stopping = False
         while process.poll() is None:
             time.sleep(SECONDS_BETWEEN_LOOKS)
-            if self.signal and not stopping:  # also where Snakemake has ended since
-                stopping = True
-                self.output.say(f"{now()}  stopping: runs save and end; the same command goes on")
+            self.say_stop()
             states = states_of(self.runs, self.folder)
             if self.say_changes(before, states):
                 results.write(self.name, self.folder, self.runs)
@@ -84,7 +82,14 @@ class Start:
                 said = time.monotonic()
                 self.output.say("\n".join([f"{now()}  {summary_line(states, self.at_once)}", *running_lines(states)]))
             before = states
+        self.say_stop()  # Snakemake may have ended at once
         self.say_changes(before, states_of(self.runs, self.folder))
+
+    def say_stop(self) -> None:
+        """Once, after a signal."""
+        if self.signal and not self.stopping:
+            self.stopping = True
+            self.output.say(f"{now()}  stopping: runs save and end; the same command goes on")
 
     def say_changes(self, before: Sequence[State], states: Sequence[State]) -> bool:
         """A line for each run that ended since; whether one is done."""
