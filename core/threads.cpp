@@ -1,15 +1,14 @@
 #include "core/threads.h"
 
 #include <omp.h>
-#include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <string>
-#include <system_error>
 
 namespace generous {
 
@@ -17,9 +16,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// In libgomp's turns, some tens of microseconds: longer than most waits on a quiet machine, short beside the
-/// milliseconds for which a busy one takes a core away.
-constexpr const char* short_spin = "2000";
+std::atomic<int> largest_found = 0;
 
 /// The two numbers in `text`, quota and period in microseconds, as cores; nothing for "max" or -1.
 std::optional<double> cores(const std::string& text) {
@@ -54,8 +51,13 @@ int settle_threads() {
   given = omp_get_num_threads();
   omp_set_num_threads(given);
   settled = given;
+  for (int largest = largest_found;
+       largest < given && !largest_found.compare_exchange_weak(largest, given);) {
+  }
   return given;
 }
+
+int largest_team() { return largest_found > 0 ? largest_found.load() : omp_get_max_threads(); }
 
 std::optional<double> cpu_quota(const fs::path& root) {
   std::optional<double> least;
@@ -88,18 +90,6 @@ void set_threads(int threads) {
   }
   omp_set_num_threads(threads);
   settle_threads();
-}
-
-void give_way_while_waiting(char** argv) {
-  if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;
-  ::setenv("GOMP_SPINCOUNT", short_spin, 0);
-  // By its own path, which the system's lists of processes then show; that may be gone by now, the link never
-  // is.
-  constexpr const char* link = "/proc/self/exe";
-  std::error_code error;
-  ::execv(fs::read_symlink(link, error).c_str(), argv);
-  ::execv(link, argv);
-  ::unsetenv("GOMP_SPINCOUNT");  // not to be started anew: it goes on as it is
 }
 
 }  // namespace generous

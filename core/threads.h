@@ -1,4 +1,4 @@
-// How many threads compute, and how they wait for each other. They are OpenMP's, which oneDNN uses as well.
+// How many threads compute. They are OpenMP's, which oneDNN uses as well.
 #pragma once
 
 #include <filesystem>
@@ -12,6 +12,10 @@ namespace generous {
 /// threads that it was promised. Cheap when called again. 1 inside a parallel region.
 int settle_threads();
 
+/// The most threads that settle_threads has found in any thread of this process; before its first call what
+/// OpenMP says.
+int largest_team();
+
 /// How many cores' worth of time the control groups of this process (version 1 or 2) grant it; nothing where
 /// they set no limit. `root` is where /proc and /sys are.
 std::optional<double> cpu_quota(const std::filesystem::path& root = "/");
@@ -19,11 +23,5 @@ std::optional<double> cpu_quota(const std::filesystem::path& root = "/");
 /// Computes with so many threads from now on in the calling thread; 0: with as many as this process may use
 /// cores (or OMP_NUM_THREADS where it is set), but no more than it may use at once by `cpu_quota`.
 void set_threads(int threads);
-
-/// To be called first thing in `main`. OpenMP's threads by default spin for milliseconds while they wait,
-/// which on a busy machine takes the time that the thread they wait for would need. How long is read from the
-/// environment before `main`, so this starts the program anew, in the same process, with a short time in
-/// GOMP_SPINCOUNT; unless that or OMP_WAIT_POLICY is set already.
-void give_way_while_waiting(char** argv);
 
 }  // namespace generous

@@ -1,9 +1,9 @@
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
-#include "core/threads.h"
+#include "core/waiting.h"
 
 int main(int argc, char** argv) {
-  generous::give_way_while_waiting(argv);
+  const generous::PoliteWaiting waiting;
   return doctest::Context(argc, argv).run();
 }

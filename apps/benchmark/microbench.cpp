@@ -4,7 +4,7 @@
 #include "core/backend.h"
 #include "core/ops.h"
 #include "core/random.h"
-#include "core/threads.h"
+#include "core/waiting.h"
 
 namespace {
 
@@ -188,7 +188,7 @@ BENCHMARK(log_softmax_rows)->ArgName("classes")->Arg(10)->Arg(100)->Arg(1000)->U
 }  // namespace
 
 int main(int argc, char** argv) {
-  generous::give_way_while_waiting(argv);
+  const generous::PoliteWaiting waiting;
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   benchmark::RunSpecifiedBenchmarks();

@@ -10,7 +10,7 @@
 
 #include "core/console.h"
 #include "core/error.h"
-#include "core/threads.h"
+#include "core/waiting.h"
 
 namespace generous {
 
@@ -24,7 +24,7 @@ int report(const std::string& program, std::string_view message, int exit_code) 
 }  // namespace
 
 int run_program(const std::string& program, int argc, char** argv, const std::function<int(Options&)>& body) {
-  give_way_while_waiting(argv);
+  const PoliteWaiting waiting;
   prepare_standard_streams();
   // A write beyond the file size limit then fails like one on a full disk, instead of ending the process.
   std::signal(SIGXFSZ, SIG_IGN);

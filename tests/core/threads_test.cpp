@@ -114,11 +114,4 @@ TEST_CASE("damaged descriptions of control groups set no limit") {
   CHECK_FALSE(FakeRoot("0::/a\n").write("sys/fs/cgroup/a/cpu.max", "0 0\n").quota());
 }
 
-TEST_CASE("waiting threads give way without being told to, under the program's own name") {
-  // main() has called give_way_while_waiting: this process was started anew, unless the environment said how
-  // to wait.
-  CHECK((std::getenv("GOMP_SPINCOUNT") != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr));
-  CHECK(read_file("/proc/self/comm") == "threads\n");
-}
-
 }  // namespace generous
