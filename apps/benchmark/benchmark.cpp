@@ -46,9 +46,10 @@ struct Settings {
     options.add("batch", batch, {.help = "images per step", .min = 1, .max = 65536});
     options.add("steps", steps, {.help = "steps to take the median of", .min = 1, .max = 1e6});
     options.add("limit", limit, {.help = "also time the convolutions alone"});
-    options.add(
-        "profile", profile,
-        {.help = "also print the time of every kernel, and write a trace (MODEL_STAGE_DTYPE.trace.json)"});
+    options.add("profile", profile,
+                {.help = "also print the time of every kernel, with --limit of every convolution alone, and "
+                         "write a trace "
+                         "(MODEL_STAGE_DTYPE.trace.json)"});
     options.add("json", json, {.help = "print one line of JSON a measurement"});
     device.declare(options);
     step.declare(options);
@@ -62,7 +63,13 @@ struct Measurement {
   double min_s = 0.0;
   std::size_t system_allocations = 0;  ///< after the first step
   std::int64_t peak_rss_mib = 0;
-  double convolutions_s = 0.0;  ///< only with --limit
+  std::vector<TimedConvolution> convolutions;  ///< only with --limit
+
+  double convolutions_s() const {
+    double sum = 0.0;
+    for (const TimedConvolution& timed : convolutions) sum += timed.all_seconds();
+    return sum;
+  }
 };
 
 double timed_step(Workload& workload) {
@@ -88,7 +95,7 @@ Measurement measure(const Settings& settings, Workload& workload, double start) 
   std::ranges::sort(seconds);
   m.median_s = seconds[seconds.size() / 2];
   m.min_s = seconds.front();
-  if (settings.limit) m.convolutions_s = convolution_seconds(workload, chosen_algorithms(settings.device));
+  if (settings.limit) m.convolutions = time_convolutions(workload, chosen_algorithms(settings.device));
   return m;
 }
 
@@ -98,8 +105,10 @@ void print(const Settings& settings, const WorkloadOptions& cell, const Measurem
     std::string line = fmt::format(
         "{:<14} {:<9} {:<5} batch {:<5} {:>9.1f} images/s {:>9.2f} ms a step {:>6} MiB", cell.model,
         cell.stage, name_of(cell.dtype), cell.batch, rate, 1e3 * m.median_s, m.peak_rss_mib);
-    if (settings.limit) line += fmt::format("  {:.2f} times its convolutions", m.median_s / m.convolutions_s);
+    if (settings.limit)
+      line += fmt::format("  {:.2f} times its convolutions", m.median_s / m.convolutions_s());
     print_line(line);
+    if (settings.limit && settings.profile) print_lines(convolution_table(m.convolutions));
     return;
   }
   nlohmann::ordered_json line{{"model", cell.model},
@@ -116,8 +125,8 @@ void print(const Settings& settings, const WorkloadOptions& cell, const Measurem
                               {"set_up_s", m.set_up_s},
                               {"first_step_s", m.first_step_s}};
   if (settings.limit) {
-    line["convolutions_ms"] = 1e3 * m.convolutions_s;
-    line["ratio_to_convolutions"] = m.median_s / m.convolutions_s;
+    line["convolutions_ms"] = 1e3 * m.convolutions_s();
+    line["ratio_to_convolutions"] = m.median_s / m.convolutions_s();
   }
   print_line(line.dump());
 }

@@ -1,36 +1,58 @@
 #include "apps/benchmark/limit.h"
 
 #include <algorithm>
-#include <limits>
 #include <map>
+#include <memory>
 
 #include "apps/training/log.h"
-#include "core/profiling_backend.h"
+#include "core/ops.h"
 
 namespace generous {
 namespace {
 
 using Direction = ConvolutionCall::Direction;
 
-/// One convolution of a call's shapes, on zeros.
+/// Numbers from -1 to 1: on zeros, a processor at the limit of its power is faster.
+Tensor numbers(const Shape& shape, DType dtype, Device device) {
+  Tensor host = Tensor::empty(shape);
+  std::uint32_t state = 1;
+  for (float& value : host.data<float>()) {
+    state = state * 1664525U + 1013904223U;
+    value = static_cast<float>(state >> 8U) / static_cast<float>(1U << 23U) - 1.0F;
+  }
+  return cast(host.to(device), dtype);
+}
+
+/// One convolution of a call's shapes.
 class Replay {
  public:
   Replay(const ConvolutionCall& call, Device device)
       : call_(call),
-        x_(Tensor::zeros(call.x, call.dtype, device)),
-        y_(Tensor::zeros(call.y, call.dtype, device)),
-        residual_(call.residual ? Tensor::zeros(call.y, call.dtype, device) : Tensor()),
-        filter_{.weight = Tensor::zeros(call.weight, DType::f32, device),
-                .bias = call.bias ? Tensor::zeros({call.weight[0]}, DType::f32, device) : Tensor(),
-                .prepared = {}} {}
+        x_(numbers(call.x, call.dtype, device)),
+        y_(numbers(call.y, call.dtype, device)),
+        residual_(call.residual ? numbers(call.y, call.dtype, device) : Tensor()),
+        filter_{.weight = numbers(call.weight, DType::f32, device),
+                .bias = call.bias ? numbers({call.weight[0]}, DType::f32, device) : Tensor(),
+                .prepared = {}},
+        gradient_(Tensor::empty(call.weight, backend(device).weight_gradient_dtype(call.dtype), device)) {
+    ask();  // what it needs is prepared here
+    recorded_ = backend(device).record([this] {
+      for (int i = 0; i < repeats(); ++i) ask();
+    });
+    backend(device).synchronize();
+  }
 
-  /// To its end.
-  void run() {
-    ask();
+  /// Seconds that it takes: on a GPU the mean of many behind each other, which the host does not slow down.
+  double seconds() {
+    const double begin = now_seconds();
+    recorded_->replay();
     backend(x_.device()).synchronize();
+    return (now_seconds() - begin) / repeats();
   }
 
  private:
+  int repeats() const { return x_.device() == Device::cpu ? 1 : 20; }
+
   void ask() {
     Backend& device = backend(x_.device());
     switch (call_.direction) {
@@ -42,26 +64,22 @@ class Replay {
       case Direction::backward_data:
         return device.conv2d_backward_data(call_.params, y_, filter_.weight, x_);
       case Direction::backward_weight:
-        return device.conv2d_backward_weight(call_.params, x_, y_, filter_.weight);
+        return device.conv2d_backward_weight(call_.params, x_, y_, gradient_);
     }
   }
 
   ConvolutionCall call_;
   Tensor x_, y_, residual_;
   FrozenFilter filter_;
+  Tensor gradient_;
+  std::unique_ptr<RecordedWork> recorded_;
 };
 
-/// Median of a few runs after a first one.
 double median_seconds(const ConvolutionCall& call, Device device) {
   constexpr int runs = 5;
   Replay replay(call, device);
-  replay.run();
-  std::vector<double> seconds;
-  for (int i = 0; i < runs; ++i) {
-    const double begin = now_seconds();
-    replay.run();
-    seconds.push_back(now_seconds() - begin);
-  }
+  std::vector<double> seconds(runs);
+  std::ranges::generate(seconds, [&] { return replay.seconds(); });
   std::ranges::sort(seconds);
   return seconds[runs / 2];
 }
@@ -74,20 +92,20 @@ std::vector<ConvolutionCall> convolutions_of(Workload& workload) {
 
 }  // namespace
 
-double convolution_seconds(Workload& workload, const AlgorithmChoice& choice) {
+std::vector<TimedConvolution> time_convolutions(Workload& workload, const AlgorithmChoice& choice) {
   const std::vector<ConvolutionCall> calls = convolutions_of(workload);
   AlgorithmChoice fastest = choice;
   fastest.convolutions = ConvolutionChoice::measured;
   backend(workload.device()).choose_algorithms(fastest);
-  std::map<std::string, double> seconds_of;
-  double total = 0.0;
+  std::vector<TimedConvolution> timed;
+  std::map<std::string, std::size_t> place;
   for (const ConvolutionCall& call : calls) {
-    const auto [entry, is_new] = seconds_of.try_emplace(call.key(), 0.0);
-    if (is_new) entry->second = median_seconds(call, workload.device());
-    total += entry->second;
+    const auto [entry, is_new] = place.try_emplace(call.key(), timed.size());
+    if (is_new) timed.push_back({.call = call, .seconds = median_seconds(call, workload.device())});
+    ++timed[entry->second].calls;
   }
   backend(workload.device()).choose_algorithms(choice);
-  return total;
+  return timed;
 }
 
 }  // namespace generous

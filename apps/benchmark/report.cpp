@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -45,6 +46,20 @@ std::string kernel_table(const Profile& profile, double step_seconds) {
     inside += row.seconds;
   }
   add("", step_seconds - inside, "outside kernels");
+  return table;
+}
+
+std::string convolution_table(std::vector<TimedConvolution> timed) {
+  std::ranges::sort(timed, std::ranges::greater(), &TimedConvolution::all_seconds);
+  std::string table = fmt::format("{:>5}  {:>9}  {:>9}  {:>8}  {}\n", "calls", "ms/step", "us", "TFLOP/s",
+                                  "convolution alone");
+  for (const TimedConvolution& row : timed) {
+    const Shape& weight = row.call.weight;  // {K, R, S, C / groups}
+    const double operations =
+        2.0 * static_cast<double>(row.call.y.numel()) * static_cast<double>(weight.numel() / weight[0]);
+    table += fmt::format("{:>5}  {:>9.3f}  {:>9.1f}  {:>8.2f}  {}\n", row.calls, 1e3 * row.all_seconds(),
+                         1e6 * row.seconds, 1e-12 * operations / row.seconds, row.call.key());
+  }
   return table;
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "apps/benchmark/limit.h"
 #include "apps/benchmark/report.h"
@@ -54,11 +55,11 @@ TEST_CASE("the benchmark prints one line of JSON a measurement, each from a proc
 TEST_CASE("a profile is a table and a trace that a viewer opens") {
   const TemporaryFolder folder;
   const Finished finished =
-      run_app("benchmark", small({"--profile", "1"}), {.working_folder = folder.path()});
+      run_app("benchmark", small({"--profile", "1", "--limit", "1"}), {.working_folder = folder.path()});
   CAPTURE(finished.err);
   REQUIRE(finished.exit_code == 0);
   for (const char* part : {"batch_norm_backward", "convolution backward weight x {8, 32, 32, 16}", "sgd_step",
-                           "outside kernels", "ms/step"})
+                           "outside kernels", "ms/step", "convolution alone"})
     CHECK(contains(finished.out, part));
   const auto trace = nlohmann::json::parse(read_file(folder / "resnet8_standard_f32.trace.json"));
   const auto& events = trace.at("traceEvents");
@@ -125,6 +126,41 @@ TEST_CASE("the limit counts every convolution of a step") {
   CHECK(count(ConvolutionCall::Direction::backward_data) == 8);
   CHECK(count(ConvolutionCall::Direction::inference) == 9);
   CHECK(contains(kernel_table(profile, 1.0), "outside kernels"));
+}
+
+TEST_CASE("every kind of convolution of a step is timed by itself") {
+  Workload workload({.model = "resnet8", .stage = "standard", .batch = 2});
+  const std::vector<TimedConvolution> timed = time_convolutions(workload, {});
+  std::int64_t calls = 0;
+  std::set<std::string> kinds;
+  for (const TimedConvolution& row : timed) {
+    CHECK(row.seconds > 0.0);
+    calls += row.calls;
+    kinds.insert(row.call.key());
+  }
+  CHECK(calls == 9 + 9 + 8);
+  CHECK(kinds.size() == timed.size());
+}
+
+TEST_CASE("the table of convolutions: the costliest first, with its arithmetic") {
+  const ConvolutionCall small{.params = {.stride = 1, .padding = 1, .groups = 2},
+                              .x = {2, 8, 9, 4},
+                              .weight = {6, 3, 5, 2},
+                              .y = {2, 8, 7, 6}};
+  const ConvolutionCall large{
+      .params = {.stride = 2}, .x = {1, 4, 4, 3}, .weight = {5, 1, 1, 3}, .y = {1, 2, 2, 5}};
+  const std::string table = convolution_table(
+      {{.call = large, .calls = 2, .seconds = 1e-4}, {.call = small, .calls = 3, .seconds = 4e-4}});
+  std::istringstream lines(table);
+  std::vector<std::string> rows;
+  for (std::string row; std::getline(lines, row);) rows.push_back(row);
+  REQUIRE(rows.size() == 3);
+  // 2 * (2 * 8 * 7 * 6) * (3 * 5 * 2) operations in 400 us
+  CHECK(rows[1] == "    3      1.200      400.0      0.00  " + small.key());
+  CHECK(rows[2] == "    2      0.200      100.0      0.00  " + large.key());
+  const ConvolutionCall huge{
+      .params = {}, .x = {128, 32, 32, 64}, .weight = {96, 3, 3, 64}, .y = {128, 32, 32, 96}};
+  CHECK(contains(convolution_table({{.call = huge, .calls = 1, .seconds = 1e-3}}), "  1000.0     14.50  "));
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <optional>
 #include <string>
@@ -38,6 +39,12 @@ inline Arguments operator+(Arguments first, const Arguments& second) {
   return first;
 }
 
+/// Where the programs are: the environment's GENEROUS_APPS_DIR, by default in the folder of this build.
+inline std::string apps_folder() {
+  const char* folder = std::getenv("GENEROUS_APPS_DIR");
+  return folder != nullptr ? folder : GENEROUS_APPS_DIR;
+}
+
 /// One of this project's programs, or any by its path, running; its output goes to files in a folder of its
 /// own.
 class RunningProgram {
@@ -54,7 +61,7 @@ class RunningProgram {
   RunningProgram(const std::string& name, const Arguments& arguments)
       : RunningProgram(name, arguments, Options{}) {}
   RunningProgram(const std::string& name, const Arguments& arguments, const Options& options) {
-    const std::string program = name.starts_with('/') ? name : std::string(GENEROUS_APPS_DIR) + "/" + name;
+    const std::string program = name.starts_with('/') ? name : apps_folder() + "/" + name;
     const std::string out = (output_ / "out").string();
     const std::string err = (output_ / "err").string();
     std::vector<char*> argv = {const_cast<char*>(program.c_str())};

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Which lines of cuda/ the emulated suites run: builds them with gcov's counters in a folder of their own, runs
 # them, prints the line coverage of every file of cuda/ and the lines that nothing ran. Exits 1 where a suite fails
-# or less than 95 % of all lines ran.
+# or less than 97 % of all lines ran.
 #   bash tests/cuda/coverage.sh [BUILD_FOLDER]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -41,5 +41,5 @@ for path, counts in sorted(lines.items()):
     if counts:
         report(path, counts.values(), ", ".join(str(n) for n, count in sorted(counts.items()) if count == 0))
 total = report("all of cuda/", [count for counts in lines.values() for count in counts.values()])
-sys.exit(total < 95.0)
+sys.exit(total < 97.0)
 '

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Would the emulated suites notice? Plants faults, one at a time, into a copy of the sources, runs the suites of
-# cuda/ on it and prints which test cases went red. Exits 1 if a fault went unnoticed.
+# cuda/ on it, the shortest first, until one goes red, and prints which test cases did. Exits 1 if a fault went
+# unnoticed.
 #   bash tests/cuda/faults.sh [FOLDER [WORDS]]     FOLDER keeps the copy and its build; only faults named with WORDS
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -37,16 +38,27 @@ compile() {
     { echo "$1: does not compile: $folder/build.log"; tail -n 40 "$folder/build.log"; exit 2; }
 }
 
-# Whether all suites pass; what they say is in test.log, those that fail or do not end in `red`.
-red=()
+# Whether all suites pass; else which one did not, or did not end, first. What they say is in test.log.
+red=""
+declare -A took # microseconds, without a fault
 passes() {
   local suite
-  red=()
   : >"$folder/test.log"
   for suite in "${suites[@]}"; do
-    timeout 120 "$build/tests/$suite" >>"$folder/test.log" 2>&1 || red+=("$suite")
+    red=$suite
+    timeout $((60 + took[$suite] / 200000)) "$build/tests/$suite" >>"$folder/test.log" 2>&1 || return 1
   done
-  [ ${#red[@]} -eq 0 ]
+}
+
+# The shortest first. Fails where one does.
+sort_suites() {
+  local suite begin
+  for suite in "${suites[@]}"; do
+    begin=${EPOCHREALTIME/./}
+    timeout 300 "$build/tests/$suite" >"$folder/test.log" 2>&1 || { echo "$suite fails without any fault"; return 1; }
+    took[$suite]=$((${EPOCHREALTIME/./} - begin))
+  done
+  mapfile -t suites < <(for suite in "${suites[@]}"; do echo "${took[$suite]} $suite"; done | sort -n | cut -d ' ' -f 2)
 }
 
 unnoticed=0
@@ -73,7 +85,7 @@ PYTHON
     unnoticed=1
     return
   fi
-  echo "noticed    $name: red: ${red[*]}"
+  echo "noticed    $name: by $red"
   sed -n 's/^TEST CASE: *//p' "$folder/test.log" | sort -u |
     awk '{ if (NR <= 8) print "             " $0 } END { if (NR > 8) print "             and " NR - 8 " more" }'
 }
@@ -83,10 +95,8 @@ options=(-DGENEROUS_CUDA=EMULATED)
 [ -f "$build/CMakeCache.txt" ] || options+=(-G Ninja)
 command -v ccache >/dev/null && options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
 cmake -S "$copy" -B "$build" "${options[@]}" >"$folder/build.log" 2>&1 || { cat "$folder/build.log"; exit 2; }
-if [[ "nothing" == *"$words"* ]]; then
-  compile nothing
-  passes || { cat "$folder/test.log"; echo "the suites fail without any fault"; exit 2; }
-fi
+compile nothing
+sort_suites || { cat "$folder/test.log"; exit 2; }
 
 # Threads that do not wait for each other, and threads that wait where others never come
 for path in cuda/*.h cuda/*.cu; do
