@@ -47,7 +47,8 @@ Loss deepkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, con
     tckd = static_cast<float>(options.warmup * options.alpha) * tckd;
     nckd = static_cast<float>(options.warmup * options.beta) * nckd;
   } else {
-    nckd = nckd * mean(-sum_rows(exp(log_p) * target) + 1.0F);
+    const Tensor of_teacher = -sum_rows(exp(log_p) * target) + 1.0F;  // {B, 1}
+    nckd = options.published ? nckd * mean(of_teacher) : t * t * mean(of_teacher * of_others);
   }
   return {.task = ce,
           .distillation = tckd,
@@ -71,6 +72,7 @@ class DeepKd : public Method {
                  .max = 1e6});
     options.add("dkd", options_.dkd, {.help = "the weights of DKD in place of those that KD has"});
     if (options_.dkd) declare_dkd_weights(options, options_.alpha, options_.beta, warmup_epochs_);
+    if (!options_.dkd) declare_published(options, options_.published);
     declare_logit_stand(options, options_.logit_stand);
   }
   Needs needs() const override { return {.one_label = true}; }

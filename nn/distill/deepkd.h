@@ -17,11 +17,13 @@ struct DeepKdLossOptions {
   double warmup = 1.0;    ///< dkd: a factor of both
   std::int64_t topk = 0;  ///< of the other classes only those among the teacher's so many largest; 0: all
   bool logit_stand = false;
+  bool published = true;  ///< not dkd: as the published code has it; otherwise as KD
 };
 
 /// ce_weight CE + TCKD' + NCKD', the last two being DKD's: both times warmup, alpha and beta where `dkd`;
-/// otherwise NCKD times the batch's mean of 1 - p_t[y] (the published code's: KD itself has each image's
-/// own). Logits {B, C}; the teacher's carry no gradient. Terms: CE, TCKD', NCKD'.
+/// otherwise NCKD times the batch's mean of 1 - p_t[y], which is the published code's; where `published` is
+/// false, each image's NCKD times its own 1 - p_t[y], so that TCKD' + NCKD' are KD. Logits {B, C}; the
+/// teacher's carry no gradient. Terms: CE, TCKD', NCKD'.
 Loss deepkd_loss(const Tensor& student_logits, const Tensor& teacher_logits, const Labels& labels,
                  const DeepKdLossOptions& options);
 

@@ -56,6 +56,10 @@ void declare_logit_stand(Options& options, bool& logit_stand) {
               {.help = "compare standardised logits: (z - mean) / sigma of each image"});
 }
 
+void declare_published(Options& options, bool& published) {
+  options.add("published", published, {.help = "as the published code computes it; 0: as its paper says"});
+}
+
 Tensor kl_rows_at(const LogitPair& z, float temperature) {
   const Tensor log_p = log_softmax(z.teacher / temperature);
   const Tensor log_q = log_softmax(z.student / temperature);

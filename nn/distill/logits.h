@@ -38,6 +38,9 @@ LogitPair compared_logits(std::string_view loss, const Tensor& student, const Te
 /// Declares the switch in front of every method that compares logits.
 void declare_logit_stand(Options& options, bool& logit_stand);
 
+/// Declares the switch of a method whose published code does otherwise than its paper.
+void declare_published(Options& options, bool& published);
+
 /// {B, 1}: KL(H(z_t / T) || H(z_s / T)) of each row.
 Tensor kl_rows_at(const LogitPair& z, float temperature);
 /// {}: T^2 KL(H(z_t / T) || H(z_s / T)), mean over the batch.

@@ -8,27 +8,22 @@
 namespace generous {
 namespace {
 
-/// {}: ||a - b||^2
-Tensor squared_distance(const Tensor& a, const Tensor& b) { return sum(square(a - b)); }
+/// {N, 1}: ||a - b||^2 of each row of two matrices of N rows
+Tensor squared_distances(const Tensor& a, const Tensor& b) { return sum_rows(square(a - b)); }
 
 Tensor softmax_at(const Tensor& z, float temperature) { return exp(log_softmax(z / temperature)); }
 
 }  // namespace
 
-// An element is a median, the lower one of two, if at most k = (N - 1) / 2 are below it and more than k at
-// most as large. That many are counted: between two different medians lies no element. No sorting: N is
-// small.
-Tensor fraction_up_to_median(const Tensor& x) {
+// An element is at most the median, the lower one of two, if at most k = (N - 1) / 2 are below it: between
+// two different medians lies no element. No sorting: N is small.
+Tensor up_to_median(const Tensor& x) {
   const NoGrad no_grad;
   const std::int64_t count = x.size(0);
-  const auto n = static_cast<float>(count);
   const auto k = static_cast<float>((count - 1) / 2);
-  const Tensor column = x.detach();  // {N, 1}
-  const Tensor row = reshape(column, {1, count});
-  const Tensor below = sum_rows(step(column - row));  // {N, 1}
-  const Tensor up_to = -sum_rows(step(row - column)) + n;
-  const Tensor is_median = (-step(below - k) + 1.0F) * step(up_to - k);
-  return sum(is_median * up_to) / (n * sum(is_median));
+  const Tensor column = x.detach();                                           // {N, 1}
+  const Tensor below = sum_rows(step(column - reshape(column, {1, count})));  // {N, 1}
+  return -step(below - k) + 1.0F;
 }
 
 Loss mlkd_loss(const TwoViews& logits, const Labels& labels, const MlkdOptions& options) {
@@ -40,30 +35,33 @@ Loss mlkd_loss(const TwoViews& logits, const Labels& labels, const MlkdOptions& 
   const std::int64_t classes = teacher.size(1);
   const auto batch = static_cast<float>(teacher.size(0));
   const Tensor p = softmax_at(teacher, 1.0F);
-  const Tensor m_b = fraction_up_to_median(max_rows(p));
-  const Tensor m_c = fraction_up_to_median(reshape(sum_to(p, {1, classes}), {classes, 1}));
+  const Tensor m_b = up_to_median(max_rows(p));                                     // {B, 1}
+  const Tensor m_c = up_to_median(reshape(sum_to(p, {1, classes}), {classes, 1}));  // {C, 1}
+  const auto chosen = [&](const Tensor& rows, const Tensor& mask) {
+    return options.published ? mean(mask) * sum(rows) : sum(mask * rows);
+  };
 
-  Tensor kd_masked;    // sum_T K_w(T)
-  Tensor kd_unmasked;  // K_s of the first three temperatures, and K_w of the last two: as published
-  Tensor of_classes;
-  Tensor of_samples;
+  Tensor kd_masked;  // {B, 1}: sum_T K_w(T) of each sample
+  Tensor kd_unmasked;
+  Tensor of_classes;  // {C, 1}
+  Tensor of_samples;  // {B, 1}
   const auto add = [](Tensor& total, const Tensor& term) { total = total.defined() ? total + term : term; };
   const std::array temperatures{static_cast<float>(options.temperature), 3.0F, 5.0F, 2.0F, 6.0F};
   for (std::size_t i = 0; i < temperatures.size(); ++i) {
     const float t = temperatures[i];
-    const Tensor kd = distillation_kl(weak, t);
+    const Tensor kd = t * t * kl_rows_at(weak, t);
     add(kd_masked, kd);
-    add(kd_unmasked, i < 3 ? distillation_kl(strong, t) : kd);
+    add(kd_unmasked, i < 3 || !options.published ? distillation_kl(strong, t) : mean(kd));
     const Tensor p_s = softmax_at(logits.student_weak, t);
     const Tensor p_t = softmax_at(teacher, t);
-    add(of_classes, squared_distance(matmul(p_t, p_t, true), matmul(p_s, p_s, true)));
-    add(of_samples, squared_distance(matmul(p_t, p_t, false, true), matmul(p_s, p_s, false, true)));
+    add(of_classes, squared_distances(matmul(p_t, p_t, true), matmul(p_s, p_s, true)));
+    add(of_samples, squared_distances(matmul(p_t, p_t, false, true), matmul(p_s, p_s, false, true)));
   }
 
   const Tensor ce = task_loss(logits.student_weak, labels) + task_loss(logits.student_strong, labels);
-  const Tensor kd = m_b * kd_masked + kd_unmasked;
-  const Tensor class_correlation = m_c * of_classes / static_cast<float>(classes);
-  const Tensor batch_correlation = m_b * of_samples / batch;
+  const Tensor kd = chosen(kd_masked, m_b) / batch + kd_unmasked;
+  const Tensor class_correlation = chosen(of_classes, m_c) / static_cast<float>(classes);
+  const Tensor batch_correlation = chosen(of_samples, m_b) / batch;
   return {.task = static_cast<float>(options.ce_weight) * ce,
           .distillation = static_cast<float>(options.weight) * (kd + class_correlation + batch_correlation),
           .terms = {ce, kd, class_correlation, batch_correlation},
@@ -82,6 +80,7 @@ class Mlkd : public Method {
     options.add("ce_weight", options_.ce_weight,
                 {.help = "of the sum of both views' cross-entropy", .min = 0, .max = 1000});
     declare_logit_stand(options, options_.logit_stand);
+    declare_published(options, options_.published);
   }
   Needs needs() const override { return {.views = 2}; }
   std::vector<std::string> terms() const override {

@@ -12,6 +12,7 @@ struct MlkdOptions {
   double weight = 0.9;
   double ce_weight = 0.1;
   bool logit_stand = false;  ///< of KD alone, as published
+  bool published = true;     ///< as the published code has it; otherwise as the paper
 };
 
 /// ce_weight (CE_w + CE_s) + weight (KD + class correlation + batch correlation) with
@@ -19,14 +20,15 @@ struct MlkdOptions {
 /// class correlation = m_c sum_T ||P_t' P_t - P_s' P_s||^2 / C, P = H(z_w / T) {B, C},
 /// batch correlation = m_b sum_T ||P_t P_t' - P_s P_s'||^2 / B,
 /// m_b (m_c): the fraction of the samples (classes) of which the weak view's teacher is no more certain than
-/// of the median one. Published code differs from its paper: there the strong view has all five K, and the
-/// masks choose samples and classes. The teacher's logits carry no gradient. Terms: CE_w +
-/// CE_s and the three.
+/// of the median one. Published code differs from its paper, which `published` = false follows: there the
+/// strong view has all five K, and m_b and m_c choose these samples (rows of the differences, of the mean and
+/// of P P') and classes (rows of P' P). The teacher's logits carry no gradient. Terms: CE_w + CE_s and the
+/// three.
 Loss mlkd_loss(const TwoViews& logits, const Labels& labels, const MlkdOptions& options);
 
-/// {}: the fraction of the elements of x {N, 1} that are at most their median (of an even number, the mean of
-/// the middle two). No gradient.
-Tensor fraction_up_to_median(const Tensor& x);
+/// {N, 1}: 1 for the elements of x {N, 1} that are at most their median (of an even number, the mean of the
+/// middle two), otherwise 0. No gradient.
+Tensor up_to_median(const Tensor& x);
 
 std::unique_ptr<Method> make_mlkd();
 
