@@ -58,11 +58,14 @@ std::shared_ptr<Node> make_node(std::string_view op, const std::vector<Tensor>& 
   return node;
 }
 
-/// What the inputs have accumulated so far, taken out of them, where nobody else can see it.
+/// What the inputs that the op can add to have accumulated so far, taken out of them, where nobody else can
+/// see it.
 Gradients taken_gradients(Node& node) {
   Gradients taken;
-  for (const auto& input : node.inputs) {
-    const bool own = input != nullptr && input->gradient.defined() && input->gradient.unique();
+  for (std::size_t i = 0; i < node.adds; ++i) {
+    Node* input = node.inputs[i].get();
+    const bool own = input != nullptr && input->gradient.defined() && input->gradient.unique() &&
+                     input->gradient.dtype() == input->dtype;
     taken.push_back(own ? std::exchange(input->gradient, Tensor()) : Tensor());
   }
   return taken;
@@ -101,21 +104,19 @@ Node::~Node() {
 }
 
 Tensor record(std::string_view op, Tensor y, const std::vector<Tensor>& inputs, BackwardFunction backward) {
-  y = record_adding(
-      op, std::move(y), inputs,
+  return record_adding(
+      op, std::move(y), inputs, 0,
       [backward = std::move(backward)](const Tensor& dy, const Gradients&) { return backward(dy); });
-  if (y.requires_grad()) y.node()->adds = false;
-  return y;
 }
 
-Tensor record_adding(std::string_view op, Tensor y, const std::vector<Tensor>& inputs,
+Tensor record_adding(std::string_view op, Tensor y, const std::vector<Tensor>& inputs, std::size_t adds,
                      AddingBackwardFunction backward) {
   if (std::none_of(inputs.begin(), inputs.end(), needs_gradient)) return y;
   auto node = make_node(op, inputs);
   node->shape = y.shape();
   node->dtype = y.dtype();
   node->backward = std::move(backward);
-  node->adds = true;
+  node->adds = adds;
   y.set_node(std::move(node));
   return y;
 }
@@ -162,8 +163,7 @@ void backward(const Tensor& y, const Tensor& dy, Graph graph) {
   accumulate(y.node()->gradient, dy);
   for (std::shared_ptr<Node>& node : nodes) {
     if (!node->backward) continue;  // a leaf keeps its gradient
-    const Gradients so_far = node->adds ? taken_gradients(*node) : Gradients();
-    Gradients gradients = node->backward(std::exchange(node->gradient, Tensor()), so_far);
+    Gradients gradients = node->backward(std::exchange(node->gradient, Tensor()), taken_gradients(*node));
     require(gradients.size() == node->inputs.size(), "{}: backward returned {} gradients for {} inputs",
             node->op, gradients.size(), node->inputs.size());
     for (std::size_t i = 0; i < gradients.size(); ++i) {

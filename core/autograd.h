@@ -17,8 +17,9 @@ namespace generous {
 /// One gradient per input of the op, in order; an undefined Tensor where the input needs none.
 using Gradients = std::vector<Tensor>;
 using BackwardFunction = std::function<Gradients(const Tensor& dy)>;
-/// Of an op that can add to gradients: `so_far` has, for each input, what has been accumulated where it may
-/// be overwritten, undefined elsewhere. A gradient that it returns has the input's share of `so_far` in it.
+/// Of an op that can add to the gradients of its first inputs: `so_far` has, for each of these, what has been
+/// accumulated where it may be overwritten, undefined elsewhere. A gradient that it returns has the input's
+/// share of `so_far` in it.
 using AddingBackwardFunction = std::function<Gradients(const Tensor& dy, const Gradients& so_far)>;
 /// Of an op with several outputs: one gradient per output, undefined where the loss does not depend on it.
 using JointBackwardFunction = std::function<Gradients(const std::vector<Tensor>& dys)>;
@@ -35,7 +36,7 @@ struct Node {
   std::string_view op;                        ///< for messages; empty for a leaf
   std::vector<std::shared_ptr<Node>> inputs;  ///< nullptr where an input needs no gradient
   AddingBackwardFunction backward;
-  bool adds = false;  ///< whether `backward` wants to know the gradients so far
+  std::size_t adds = 0;  ///< to the gradients of so many inputs, the first ones, `backward` can add
   /// A leaf's accumulated gradient, in bf16 as long as it is a single one that came so; of an op only while
   /// `backward` runs.
   Tensor gradient;
@@ -48,8 +49,8 @@ struct Node {
 /// Attaches history to `y`, the fresh output of `op`, if gradients are enabled and an input needs one;
 /// returns y. The closure must not capture y itself (a cycle): capture `y.detach()` instead.
 Tensor record(std::string_view op, Tensor y, const std::vector<Tensor>& inputs, BackwardFunction backward);
-/// The same for an op that can add to gradients.
-Tensor record_adding(std::string_view op, Tensor y, const std::vector<Tensor>& inputs,
+/// The same for an op that can add to the gradients of its first `adds` inputs.
+Tensor record_adding(std::string_view op, Tensor y, const std::vector<Tensor>& inputs, std::size_t adds,
                      AddingBackwardFunction backward);
 /// The same for an op with several outputs `ys`, of which some may be undefined: not wanted.
 std::vector<Tensor> record_joint(std::string_view op, std::vector<Tensor> ys,

@@ -79,7 +79,7 @@ Tensor batch_norm(const BatchNormInputs& in, BatchNormStatistics& running, const
   saved.inverse_std = inverse_std;
   const bool need_residual = needs_gradient(in.residual);
   return record_adding(
-      "batch_norm", y, inputs,
+      "batch_norm", y, inputs, saved.parts.size(),
       [params, saved, need_residual, activated](const Tensor& dy, const Gradients& so_far) -> Gradients {
         BatchNormGradients out{.parts = {},
                                .dgamma = empty_like(saved.gamma),

@@ -199,6 +199,24 @@ TEST_CASE("parts give what their concatenation gives, and their statistics are f
   });
 }
 
+TEST_CASE("parameters and a residual that are used twice get the gradients of both uses") {
+  on_every_cpu_implementation([] {
+    const Shape shape{3, 4, 5, 6};
+    const std::vector<Tensor> inputs{random_tensor(shape, "x"), random_tensor(shape, "residual"),
+                                     random_tensor({6}, "gamma") + 1.5F, random_tensor({6}, "beta")};
+    testing::check_gradients(
+        "batch norm twice",
+        [](const auto& in) {
+          const auto normalised = [&](const Tensor& x) {
+            BatchNormStatistics running{.mean = Tensor::zeros({6}), .variance = Tensor::full({6}, 1.0F)};
+            return batch_norm({.parts = {x}, .gamma = in[2], .beta = in[3], .residual = in[1]}, running, {});
+          };
+          return normalised(normalised(in[0])) + 0.5F * normalised(in[0]);
+        },
+        inputs, {.relative = 5e-3});
+  });
+}
+
 TEST_CASE("batch norm refuses a single value per channel, and shapes that do not fit") {
   BatchNormStatistics running = fresh_statistics(4);
   const BatchNormInputs single = random_inputs({1, 4}, false);
