@@ -20,25 +20,34 @@ std::unique_ptr<Backend>& slot(Device device) {
 }
 
 #ifndef GENEROUS_WITH_CUDA
-std::unique_ptr<Backend> make_cuda_backend() {
+std::unique_ptr<Backend> make_cuda_backend(int /*number*/) {
   fail(
       "no CUDA backend: this build has none (built with GENEROUS_CUDA=OFF, or where nvcc, cuBLAS or cuDNN "
       "was not found); the device cpu is available");
 }
 #endif
 
+std::mutex& cuda_mutex() {
+  static std::mutex mutex;
+  return mutex;
+}
+
 /// The backend of the GPU is made when it is first asked for: it takes seconds and GPU memory.
 Backend& cuda_backend() {
-  static std::mutex mutex;
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(cuda_mutex());
   std::unique_ptr<Backend>& found = slot(Device::cuda);
-  if (found == nullptr) found = make_cuda_backend();
+  if (found == nullptr) found = make_cuda_backend(0);
   return *found;
 }
 
 }  // namespace
 
 Backend& backend(Device device) { return device == Device::cuda ? cuda_backend() : *slot(Device::cpu); }
+
+void use_gpu(int number) {
+  const std::lock_guard lock(cuda_mutex());
+  slot(Device::cuda) = make_cuda_backend(number);
+}
 
 std::unique_ptr<Backend> register_backend(Device device, std::unique_ptr<Backend> backend) {
   return std::exchange(slot(device), std::move(backend));

@@ -124,8 +124,15 @@ class Backend {
   /// own (another backend's is replaced).
   virtual void conv2d_inference(const Conv2dParams& params, const Tensor& x, FrozenFilter& filter,
                                 const Conv2dEpilogue& epilogue, Tensor& y) = 0;
+  /// y = x * weight + residual, the images of either dtype; the sums may be rounded to it before the residual
+  /// is added, and after.
+  virtual void conv2d_add(const Conv2dParams& params, const Tensor& x, const Tensor& weight,
+                          const Tensor& residual, Tensor& y) = 0;
   virtual void conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
                                     Tensor& dx) = 0;
+  /// The same added to what dx holds; likewise rounded.
+  virtual void accumulate_conv2d_backward_data(const Conv2dParams& params, const Tensor& dy,
+                                               const Tensor& weight, Tensor& dx) = 0;
   /// dweight is f32, or of what weight_gradient_dtype says of images like x.
   virtual void conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
                                       Tensor& dweight) = 0;
@@ -139,7 +146,7 @@ class Backend {
   virtual void max_pool(const Pool2dParams& params, const Tensor& x, Tensor& y, Tensor& chosen) = 0;
   virtual void max_pool_backward(const Pool2dParams& params, const Tensor& dy, const Tensor& chosen,
                                  Tensor& dx) = 0;
-  /// Mean over the window, padding counted as zeros.
+  /// Mean over the window, padding counted as zeros. y and dy are of the dtype of x and dx, or f32.
   virtual void avg_pool(const Pool2dParams& params, const Tensor& x, Tensor& y) = 0;
   virtual void avg_pool_backward(const Pool2dParams& params, const Tensor& dy, Tensor& dx) = 0;
 
@@ -199,13 +206,17 @@ class Backend {
 
   // Images
 
-  /// y {N, H, W, C} of f32: the images that the placements name, moved and normalised as they say. With a
-  /// placement's sample outside [0, M), an error on the CPU, black on a GPU.
+  /// y {N, H, W, C} of either dtype: the images that the placements name, moved and normalised as they say.
+  /// With a placement's sample outside [0, M), an error on the CPU, black on a GPU.
   virtual void augment(const AugmentInputs& in, Tensor& y) = 0;
 };
 
 /// The backend of a device. Throws Error that says what is missing when there is none.
 Backend& backend(Device device);
+/// Makes the device cuda the GPU of this number, from 0, of those that are visible; it is the first one
+/// otherwise. For a program that has nothing on a GPU yet. Throws Error that says which there are if this one
+/// is not, and like `backend`.
+void use_gpu(int number);
 /// Replaces the backend of a device; returns the previous one (possibly null).
 std::unique_ptr<Backend> register_backend(Device device, std::unique_ptr<Backend> backend);
 /// Whether `backend(device)` would succeed.

@@ -115,6 +115,8 @@ Tensor draw_negatives(const Tensor& labels, const NegativeDraws& draws);
 /// x {N, H, W, C}, weight {K, R, S, C/groups}, bias {K} or undefined -> {N, P, Q, K} with
 /// P = (H + 2 padding - R) / stride + 1.
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dParams& params);
+/// conv2d without bias + residual {N, P, Q, K}, in one pass where the device has one.
+Tensor conv2d_add(const Tensor& x, const Tensor& weight, const Tensor& residual, const Conv2dParams& params);
 /// The transpose of a convolution, the gradient of its input: x {N, P, Q, K}, weight {K, R, S, C/groups},
 /// bias {C} or undefined -> {N, H, W, C} with H = (P - 1) stride - 2 padding + R.
 Tensor conv2d_transpose(const Tensor& x, const Tensor& weight, const Tensor& bias,
@@ -128,7 +130,7 @@ Tensor conv2d_inference(const Tensor& x, FrozenFilter& filter, const Conv2dParam
 Tensor max_pool2d(const Tensor& x, const Pool2dParams& params);
 /// The mean of each window, padding counted as zeros.
 Tensor avg_pool2d(const Tensor& x, const Pool2dParams& params);
-/// x {N, H, W, C} -> {N, C}, any H and W.
+/// x {N, H, W, C} of either dtype -> f32 {N, C}, any H and W.
 Tensor global_avg_pool(const Tensor& x);
 /// x {N, H, W, C} -> {N, height, width, C}: the means of windows that cover x, of nearly equal size: of n
 /// pixels along an axis, the i-th of m windows has those from floor(i n / m) to ceil((i + 1) n / m).

@@ -125,10 +125,22 @@ class ProfileScope::Recorder final : public Backend {
     call.activation = epilogue.activation;
     convolve(call, params, x, filter.weight, y, &Backend::conv2d_inference, params, x, filter, epilogue, y);
   }
+  void conv2d_add(const Conv2dParams& params, const Tensor& x, const Tensor& weight, const Tensor& residual,
+                  Tensor& y) override {
+    ConvolutionCall call = call_of(Direction::forward, {});
+    call.residual = true;
+    convolve(call, params, x, weight, y, &Backend::conv2d_add, params, x, weight, residual, y);
+  }
   void conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
                             Tensor& dx) override {
     convolve(call_of(Direction::backward_data, {}), params, dx, weight, dy, &Backend::conv2d_backward_data,
              params, dy, weight, dx);
+  }
+  void accumulate_conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
+                                       Tensor& dx) override {
+    ConvolutionCall call = call_of(Direction::backward_data, {});
+    call.residual = true;
+    convolve(call, params, dx, weight, dy, &Backend::accumulate_conv2d_backward_data, params, dy, weight, dx);
   }
   void conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
                               Tensor& dweight) override {

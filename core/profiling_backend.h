@@ -27,7 +27,7 @@ struct ConvolutionCall {
   Shape y;
   DType dtype = DType::f32;  ///< of x and y
   bool bias = false;
-  bool residual = false;
+  bool residual = false;  ///< something of the result's shape is added
   Activation activation = Activation::none;
 
   /// Equal for calls that do the same work.

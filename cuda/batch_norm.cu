@@ -350,18 +350,6 @@ Channels channels_of(const Tensor& gamma, const Tensor& beta, const Tensor& mean
           channel_data(inverse_std, first)};
 }
 
-/// Room for the sums of a Tiling's parts {parts, C}.
-template <class Sums>
-Tensor room_for_parts(const Tiling& tiling) {
-  const auto bytes = static_cast<std::int64_t>(sizeof(Sums));
-  return Tensor::empty({tiling.parts, tiling.channels, bytes}, DType::u8, Device::cuda);
-}
-
-template <class Sums>
-Sums* parts_in(const Tensor& room) {
-  return reinterpret_cast<Sums*>(data_of<std::uint8_t>(room));
-}
-
 /// Calls f(i, T{}, Width<w>{}, whole) for each part i of rows of `channels` channels of the floating `dtype`.
 template <class F>
 void for_each_part(const std::vector<BatchNormPart>& parts, DType dtype, std::int64_t channels, F&& f) {
@@ -401,9 +389,9 @@ void CudaBackend::batch_norm_train(const BatchNormParams& params, const BatchNor
           using Sums = MomentSums<SumOver<T>>;
           const auto kernel = statistics_kernel<width, T>;
           const Tiling summing = tiling_of(rows, channels, width, columns_of_sums, blocks_at_once(kernel));
-          const Tensor room = room_for_parts<Sums>(summing);
-          run("batch_norm", summing.shape(), kernel, summing, part,
-              Meeting<Sums>{parts_in<Sums>(room), tickets()}, Moments(*known, channels), statistics);
+          const MeetingRoom<Sums> room(summing, tickets());
+          run("batch_norm", summing.shape(), kernel, summing, part, room.meeting(), Moments(*known, channels),
+              statistics);
         }
         const auto kernel = normalise_kernel<width, T>;
         const Tiling mapping = tiling_of(rows, channels, width, columns_of_maps, blocks_at_once(kernel));
@@ -451,9 +439,9 @@ void CudaBackend::batch_norm_backward(const BatchNormParams& params, const Batch
     using Sums = GradientSums<SumOver<T>>;
     const auto summing_kernel = gradient_sums_kernel<gate, width, T>;
     const Tiling summing = tiling_of(rows, channels, width, columns_of_sums, blocks_at_once(summing_kernel));
-    const Tensor room = room_for_parts<Sums>(summing);
-    run("batch_norm backward", summing.shape(), summing_kernel, summing, forward, dy,
-        Meeting<Sums>{parts_in<Sums>(room), tickets()}, dgamma, dbeta);
+    const MeetingRoom<Sums> room(summing, tickets());
+    run("batch_norm backward", summing.shape(), summing_kernel, summing, forward, dy, room.meeting(), dgamma,
+        dbeta);
     const auto kernel = differentiate_kernel<gate, width, T>;
     const Tiling mapping = tiling_of(rows, channels, width, columns_of_maps, blocks_at_once(kernel));
     run("batch_norm backward", mapping.shape(), kernel, mapping, forward, 1.0F / static_cast<float>(rows),

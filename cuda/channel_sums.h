@@ -1,7 +1,7 @@
-// Sums per channel over the rows of {M, C}, in one kernel: the threads of a block add up its rows, the block
-// hands in what it found, and the last block of a tile to do so adds up what all of them handed in. The order
-// of the additions depends on the shape and the number of blocks alone. Which block comes last does not
-// matter to it.
+// Sums per channel over the rows of {M, C}, or of each matrix of {outer, M, C}, in one kernel: the threads of
+// a block add up its rows, the block hands in what it found, and the last block of a tile to do so adds up
+// what all of them handed in. The order of the additions depends on the shape and the number of blocks alone.
+// Which block comes last does not matter to it.
 #pragma once
 
 #include <algorithm>
@@ -14,20 +14,22 @@ namespace generous::cuda {
 
 constexpr int block_threads = 256;
 
-/// How the blocks of a kernel share the rows of {M, C}. The threads of a block lie `columns` side by side,
-/// each with its own group of channels, and `lines` below one another, each on its own row at a time: so
-/// neighbouring threads read neighbouring memory, and a thread keeps to its channels. A few threads may be
+/// How the blocks of a kernel share the rows of {outer, M, C}. The threads of a block lie `columns` side by
+/// side, each with its own group of channels, and `lines` below one another, each on its own row at a time:
+/// so neighbouring threads read neighbouring memory, and a thread keeps to its channels. A few threads may be
 /// left over; they idle.
 struct Tiling {
+  std::int64_t outer = 1;
   std::int64_t rows = 0;
   std::int64_t channels = 0;
+  int threads = block_threads;  ///< of a block, at most so many
   int columns = 0;
   int lines = 0;
   std::int64_t tiles = 0;           ///< blocks side by side that cover the channels
   std::int64_t parts = 0;           ///< blocks below one another that cover the rows
   std::int64_t rows_of_a_part = 0;  ///< fewer in the last one
 
-  LaunchShape shape() const { return {.blocks = tiles * parts, .threads = block_threads}; }
+  LaunchShape shape() const { return {.blocks = outer * tiles * parts, .threads = threads}; }
 };
 
 /// Sums want narrow tiles, 64 bytes a row: the last block of each has less to add up. For a map of all
@@ -36,18 +38,22 @@ constexpr std::int64_t columns_of_sums = 4;
 constexpr std::int64_t columns_of_maps = 32;
 
 /// Threads of at least four rows each (so that loading the coefficients of a channel pays), at most
-/// `most_blocks` blocks unless the channels alone take more.
+/// `most_blocks` blocks unless the channels or matrices alone take more. Small matrices get small blocks.
 inline Tiling tiling_of(std::int64_t rows, std::int64_t channels, int width, std::int64_t most_columns,
-                        std::int64_t most_blocks) {
+                        std::int64_t most_blocks, std::int64_t outer = 1) {
   constexpr std::int64_t fewest_rows = 4;
+  constexpr int fewest_threads = 32;
   const auto quotient_up = [](std::int64_t a, std::int64_t b) { return (a + b - 1) / b; };
   const std::int64_t groups = channels / width;
-  Tiling tiling{.rows = rows, .channels = channels};
-  tiling.tiles = quotient_up(groups, std::max(most_columns, quotient_up(groups, most_tickets)));
+  Tiling tiling{.outer = outer, .rows = rows, .channels = channels};
+  tiling.tiles = quotient_up(groups, most_columns);
   tiling.columns = static_cast<int>(quotient_up(groups, tiling.tiles));
-  tiling.lines = block_threads / tiling.columns;
+  while (tiling.threads > fewest_threads && tiling.threads / 2 >= tiling.columns * rows) tiling.threads /= 2;
+  tiling.lines = tiling.threads / tiling.columns;
+  const std::int64_t tiles_of_all = outer * tiling.tiles;
+  const std::int64_t most_parts = tiles_of_all > most_tickets ? 1 : most_blocks / tiles_of_all;
   const std::int64_t parts = std::clamp<std::int64_t>(quotient_up(rows, fewest_rows * tiling.lines), 1,
-                                                      std::max<std::int64_t>(1, most_blocks / tiling.tiles));
+                                                      std::max<std::int64_t>(1, most_parts));
   tiling.rows_of_a_part = std::max<std::int64_t>(1, quotient_up(rows, parts));
   tiling.parts = std::max<std::int64_t>(1, quotient_up(rows, tiling.rows_of_a_part));
   return tiling;
@@ -57,7 +63,8 @@ inline Tiling tiling_of(std::int64_t rows, std::int64_t channels, int width, std
 struct Share {
   std::int64_t channel;   ///< the first of its channels
   std::int64_t row, end;  ///< its rows: from `row`, every `lines`-th, up to `end`
-  std::int64_t part;      ///< of its block,
+  std::int64_t outer;     ///< of its block,
+  std::int64_t part;      ///< likewise,
   std::int64_t tile;      ///< likewise
   int line;
   bool idle;  ///< no channels, so no rows either
@@ -66,8 +73,9 @@ struct Share {
 template <int width>
 __device__ Share share_of(const Tiling& tiling) {
   Share share;
-  share.part = blockIdx.x / tiling.tiles;
   share.tile = blockIdx.x % tiling.tiles;
+  share.part = blockIdx.x / tiling.tiles % tiling.parts;
+  share.outer = blockIdx.x / tiling.tiles / tiling.parts;
   share.line = static_cast<int>(threadIdx.x) / tiling.columns;
   const int column = static_cast<int>(threadIdx.x) % tiling.columns;
   share.channel = (share.tile * tiling.columns + column) * width;
@@ -112,8 +120,8 @@ __device__ inline void for_each_row(const Tiling& tiling, const Share& share, co
   for (; place.here < end; place = after(1)) use(place, load(place));
 }
 
-/// Merges the sums {count, block_threads} of the threads in the same column: afterwards line 0 has those of
-/// its column. To be called by all threads of the block; those beyond `lines` lines take no part.
+/// Merges the sums {count, threads of the block} of the threads in the same column: afterwards line 0 has
+/// those of its column. To be called by all threads of the block; those beyond `lines` lines take no part.
 template <int count, class Sums>
 __device__ void merge_lines(Sums (*sums)[block_threads], int columns, int lines) {
   const int line = static_cast<int>(threadIdx.x) / columns;
@@ -126,12 +134,29 @@ __device__ void merge_lines(Sums (*sums)[block_threads], int columns, int lines)
   }
 }
 
-/// Where the blocks of a kernel meet: sums of each part {parts, C}, and a counter for each tile, which is 0
-/// before and after.
+/// Where the blocks of a kernel meet: sums of each part {outer, parts, C}, and a counter for each tile of
+/// each matrix, which is 0 before and after; with one part a tile, none of them counts.
 template <class Sums>
 struct Meeting {
   Sums* parts;
   unsigned* tickets;
+};
+
+/// The memory for one.
+template <class Sums>
+class MeetingRoom {
+ public:
+  MeetingRoom(const Tiling& tiling, unsigned* tickets)
+      : sums_(Tensor::empty({tiling.outer * tiling.parts, tiling.channels, sizeof(Sums)}, DType::u8,
+                            Device::cuda)),
+        tickets_(tickets) {}
+  Meeting<Sums> meeting() const {
+    return {.parts = reinterpret_cast<Sums*>(data_of<std::uint8_t>(sums_)), .tickets = tickets_};
+  }
+
+ private:
+  Tensor sums_;
+  unsigned* tickets_;
 };
 
 /// Merges the sums that each thread brings for its `width` channels over all rows, and calls finish(channel,
@@ -144,20 +169,21 @@ __device__ void sum_up(const Tiling& tiling, const Share& share, const Sums (&ow
   const int thread = static_cast<int>(threadIdx.x);
   for (int i = 0; i < width; ++i) sums[i][thread] = own[i];
   merge_lines<width>(sums, tiling.columns, tiling.lines);
+  Sums* const parts = meeting.parts + share.outer * tiling.parts * tiling.channels;
   if (share.line == 0 && !share.idle)
-    for (int i = 0; i < width; ++i)
-      meeting.parts[share.part * tiling.channels + share.channel + i] = sums[i][thread];
-  if (!is_last_block(meeting.tickets + share.tile, tiling.parts)) return;
+    for (int i = 0; i < width; ++i) parts[share.part * tiling.channels + share.channel + i] = sums[i][thread];
+  unsigned* const ticket = meeting.tickets + (share.outer * tiling.tiles + share.tile) % most_tickets;
+  if (!is_last_block(ticket, tiling.parts)) return;
 
   const int columns = tiling.columns * width;  // from here on a column is a channel
-  const int lines = block_threads / columns;
+  const int lines = tiling.threads / columns;
   const int line = thread / columns;
   const std::int64_t channel = share.tile * columns + thread % columns;
   const bool idle = line >= lines || channel >= tiling.channels;
   Sums total{};
   if (!idle)
     for (std::int64_t part = line; part < tiling.parts; part += lines)
-      total.merge(meeting.parts[part * tiling.channels + channel]);
+      total.merge(parts[part * tiling.channels + channel]);
   sums[0][thread] = total;
   merge_lines<1>(sums, columns, lines);
   if (line == 0 && !idle) finish(channel, sums[0][thread]);

@@ -28,6 +28,29 @@ void CudaBackend::convolve(const ConvolutionProblem& problem, const ConvolutionO
   launched(name_of(problem.direction));
 }
 
+// With a bias the library has kernels for what follows the sums; without, it would have to compile others.
+bool CudaBackend::convolve_at_once(const Conv2dParams& params, const Tensor& x, const Tensor& filter,
+                                   const Tensor& bias, const Conv2dEpilogue& epilogue, Tensor& y) {
+  const ConvolutionProblem problem{
+      .direction = Direction::forward,
+      .dtype = x.dtype(),
+      .params = params,
+      .x = x.shape(),
+      .weight = filter.shape(),
+      .y = y.shape(),
+      .epilogue = {.bias = true, .residual = epilogue.residual.defined(), .activation = epilogue.activation}};
+  const bool enough_zeros = static_cast<std::size_t>(y.size(3)) * size_of(x.dtype()) <= bytes_of_zeros;
+  if (!bias.defined() && (!enough_zeros || is_depthwise(problem))) return false;
+  const ConvolutionOperands operands{.x = x.raw(),
+                                     .weight = filter.raw(),
+                                     .y = y.raw(),
+                                     .bias = bias.defined() ? bias.raw() : parts_->zeros.block(),
+                                     .residual = epilogue.residual.raw()};
+  if (!parts_->convolutions.run(problem, operands, parts_->recording())) return false;
+  launched(name_of(problem.direction));
+  return true;
+}
+
 void CudaBackend::conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight,
                          const Tensor& bias, Tensor& y) {
   if (y.numel() == 0) return;
@@ -59,31 +82,24 @@ void CudaBackend::conv2d_inference(const Conv2dParams& params, const Tensor& x, 
     weight = prepared->weight;
     bias = prepared->bias;
   }
-  // All at once where there is a bias: the library has kernels for that, and would have to compile others.
-  if (bias.defined()) {
-    const ConvolutionProblem problem{
-        .direction = Direction::forward,
-        .dtype = x.dtype(),
-        .params = params,
-        .x = x.shape(),
-        .weight = weight.shape(),
-        .y = y.shape(),
-        .epilogue = {
-            .bias = true, .residual = epilogue.residual.defined(), .activation = epilogue.activation}};
-    const ConvolutionOperands operands{.x = x.raw(),
-                                       .weight = weight.raw(),
-                                       .y = y.raw(),
-                                       .bias = bias.raw(),
-                                       .residual = epilogue.residual.raw()};
-    if (parts_->convolutions.run(problem, operands, parts_->recording())) return launched("conv2d");
-  }
+  const bool plain =
+      !bias.defined() && epilogue.activation == Activation::none && !epilogue.residual.defined();
+  if (!plain && convolve_at_once(params, x, weight, bias, epilogue, y)) return;
   conv2d(params, x, weight, {}, y);
-  if (filter.bias.defined() || epilogue.activation != Activation::none || epilogue.residual.defined())
-    apply_epilogue(filter.bias, epilogue, y);
+  if (!plain) apply_epilogue(filter.bias, epilogue, y);
 }
 
-void CudaBackend::conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
-                                       Tensor& dx) {
+void CudaBackend::conv2d_add(const Conv2dParams& params, const Tensor& x, const Tensor& weight,
+                             const Tensor& residual, Tensor& y) {
+  if (y.numel() == 0) return;
+  const Conv2dEpilogue epilogue{.residual = residual, .activation = Activation::none};
+  if (convolve_at_once(params, x, rounded(weight, x.dtype()), {}, epilogue, y)) return;
+  conv2d(params, x, weight, {}, y);
+  apply_epilogue({}, epilogue, y);
+}
+
+void CudaBackend::backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight, bool adds,
+                                Tensor& dx) {
   if (dx.numel() == 0) return;
   const Tensor filter = rounded(weight, dy.dtype());
   convolve({.direction = Direction::backward_data,
@@ -91,8 +107,19 @@ void CudaBackend::conv2d_backward_data(const Conv2dParams& params, const Tensor&
             .params = params,
             .x = dx.shape(),
             .weight = weight.shape(),
-            .y = dy.shape()},
+            .y = dy.shape(),
+            .adds = adds},
            {.x = dx.raw(), .weight = filter.raw(), .y = dy.raw()});
+}
+
+void CudaBackend::conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
+                                       Tensor& dx) {
+  backward_data(params, dy, weight, false, dx);
+}
+
+void CudaBackend::accumulate_conv2d_backward_data(const Conv2dParams& params, const Tensor& dy,
+                                                  const Tensor& weight, Tensor& dx) {
+  backward_data(params, dy, weight, true, dx);
 }
 
 void CudaBackend::conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,

@@ -5,6 +5,7 @@
 #include "cuda/block_reduce.h"
 #include "cuda/conv_direct.h"
 #include "cuda/launch.h"
+#include "cuda/place.h"
 
 namespace generous::cuda {
 namespace {
@@ -34,27 +35,6 @@ Extents extents_of(const ConvolutionProblem& problem) {
           .group_k = weight[0] / problem.params.groups};
 }
 
-/// A number of {images, height, width, channels}.
-struct Place {
-  std::int64_t image, row, column, channel;
-};
-
-__device__ Place place_of(std::int64_t index, std::int64_t height, std::int64_t width,
-                          std::int64_t channels) {
-  const std::int64_t pixel = index / channels;
-  const std::int64_t line = pixel / width;
-  return {.image = line / height, .row = line % height, .column = pixel % width, .channel = index % channels};
-}
-
-/// Calls f(index) for each of `count` results, once among all threads of the grid.
-template <class F>
-__device__ void for_each_result(std::int64_t count, F&& f) {
-  const std::int64_t threads = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count;
-       i += threads)
-    f(i);
-}
-
 /// The sum over i of a[i * step_a] * b[i * step_b].
 template <class T>
 __device__ float dot(const T* a, std::int64_t step_a, const T* b, std::int64_t step_b, std::int64_t count) {
@@ -68,17 +48,17 @@ __device__ float dot(const T* a, std::int64_t step_a, const T* b, std::int64_t s
 // r, s, c]
 template <class T>
 __global__ void forward_kernel(Extents e, const T* x, const T* weight, T* y) {
-  for_each_result(e.n * e.p * e.q * e.k, [&](std::int64_t index) {
+  for_each_index(e.n * e.p * e.q * e.k, [&](std::int64_t index) {
     const Place at = place_of(index, e.p, e.q, e.k);
-    const std::int64_t first_channel = at.channel / e.group_k * e.group_c;
+    const std::int64_t first_channel = at.c / e.group_k * e.group_c;
     float sum = 0.0F;
     for (std::int64_t r = 0; r < e.r; ++r)
       for (std::int64_t s = 0; s < e.s; ++s) {
-        const std::int64_t h = at.row * e.stride + r - e.padding;
-        const std::int64_t w = at.column * e.stride + s - e.padding;
+        const std::int64_t h = at.h * e.stride + r - e.padding;
+        const std::int64_t w = at.w * e.stride + s - e.padding;
         if (h < 0 || h >= e.h || w < 0 || w >= e.w) continue;
-        const T* pixel = x + ((at.image * e.h + h) * e.w + w) * e.c + first_channel;
-        const T* tap = weight + ((at.channel * e.r + r) * e.s + s) * e.group_c;
+        const T* pixel = x + ((at.n * e.h + h) * e.w + w) * e.c + first_channel;
+        const T* tap = weight + ((at.c * e.r + r) * e.s + s) * e.group_c;
         sum += dot(pixel, 1, tap, 1, e.group_c);
       }
     y[index] = T(sum);
@@ -86,26 +66,26 @@ __global__ void forward_kernel(Extents e, const T* x, const T* weight, T* y) {
 }
 
 // dx[n, h, w, c] = sum over the r, s for which a window (p, q) has its tap there, and over k, of dy[n, p, q,
-// k] * weight[k, r, s, c]
+// k] * weight[k, r, s, c], and what dx holds if `adds`
 template <class T>
-__global__ void backward_data_kernel(Extents e, const T* dy, const T* weight, T* dx) {
-  for_each_result(e.n * e.h * e.w * e.c, [&](std::int64_t index) {
+__global__ void backward_data_kernel(Extents e, bool adds, const T* dy, const T* weight, T* dx) {
+  for_each_index(e.n * e.h * e.w * e.c, [&](std::int64_t index) {
     const Place at = place_of(index, e.h, e.w, e.c);
-    const std::int64_t first_k = at.channel / e.group_c * e.group_k;
+    const std::int64_t first_k = at.c / e.group_c * e.group_k;
     float sum = 0.0F;
     for (std::int64_t r = 0; r < e.r; ++r)
       for (std::int64_t s = 0; s < e.s; ++s) {
-        const std::int64_t down = at.row + e.padding - r;
-        const std::int64_t right = at.column + e.padding - s;
+        const std::int64_t down = at.h + e.padding - r;
+        const std::int64_t right = at.w + e.padding - s;
         if (down < 0 || right < 0 || down % e.stride != 0 || right % e.stride != 0) continue;
         const std::int64_t p = down / e.stride;
         const std::int64_t q = right / e.stride;
         if (p >= e.p || q >= e.q) continue;
-        const T* gradient = dy + ((at.image * e.p + p) * e.q + q) * e.k + first_k;
-        const T* tap = weight + ((first_k * e.r + r) * e.s + s) * e.group_c + at.channel % e.group_c;
+        const T* gradient = dy + ((at.n * e.p + p) * e.q + q) * e.k + first_k;
+        const T* tap = weight + ((first_k * e.r + r) * e.s + s) * e.group_c + at.c % e.group_c;
         sum += dot(gradient, 1, tap, e.r * e.s * e.group_c, e.group_k);
       }
-    dx[index] = T(sum);
+    dx[index] = T(adds ? static_cast<float>(dx[index]) + sum : sum);
   });
 }
 
@@ -116,15 +96,15 @@ __global__ void backward_weight_kernel(Extents e, const T* x, const T* dy, T* dw
   const std::int64_t count = e.k * e.r * e.s * e.group_c;
   for (std::int64_t index = blockIdx.x; index < count; index += gridDim.x) {
     const Place at = place_of(index, e.r, e.s, e.group_c);  // an "image" of weights is a filter
-    const std::int64_t channel = at.image / e.group_k * e.group_c + at.channel;
+    const std::int64_t channel = at.n / e.group_k * e.group_c + at.c;
     float sum = 0.0F;
     for (std::int64_t window = threadIdx.x; window < e.n * e.p * e.q; window += blockDim.x) {
       const Place of = place_of(window, e.p, e.q, 1);
-      const std::int64_t h = of.row * e.stride + at.row - e.padding;
-      const std::int64_t w = of.column * e.stride + at.column - e.padding;
+      const std::int64_t h = of.h * e.stride + at.h - e.padding;
+      const std::int64_t w = of.w * e.stride + at.w - e.padding;
       if (h < 0 || h >= e.h || w < 0 || w >= e.w) continue;
-      sum += static_cast<float>(x[((of.image * e.h + h) * e.w + w) * e.c + channel]) *
-             static_cast<float>(dy[window * e.k + at.image]);
+      sum += static_cast<float>(x[((of.n * e.h + h) * e.w + w) * e.c + channel]) *
+             static_cast<float>(dy[window * e.k + at.n]);
     }
     sum = block_sum(sum);
     if (threadIdx.x == 0) dweight[index] = T(sum);
@@ -145,7 +125,8 @@ void convolve_directly(const ConvolutionProblem& problem, const ConvolutionOpera
       case Direction::forward:
         return launch(op, stream, grid_of(problem.y.numel()), forward_kernel<T>, extents, x, weight, y);
       case Direction::backward_data:
-        return launch(op, stream, grid_of(problem.x.numel()), backward_data_kernel<T>, extents, y, weight, x);
+        return launch(op, stream, grid_of(problem.x.numel()), backward_data_kernel<T>, extents, problem.adds,
+                      y, weight, x);
       case Direction::backward_weight:
         return launch(op, stream, {.blocks = grid_of(problem.weight.numel(), 1).blocks, .threads = 256},
                       backward_weight_kernel<T>, extents, x, y, weight);

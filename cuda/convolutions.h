@@ -36,6 +36,7 @@ struct ConvolutionProblem {
   Shape weight;  ///< {K, R, S, C/groups}
   Shape y;       ///< {N, P, Q, K}
   ConvolutionEpilogue epilogue{};
+  bool adds = false;  ///< to what the output holds, instead of replacing it
 };
 
 /// Bytes of workspace that a plan may use. Fixed: what is taken must not depend on what else is in memory.

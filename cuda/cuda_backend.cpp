@@ -8,7 +8,7 @@
 
 namespace generous {
 
-std::unique_ptr<Backend> make_cuda_backend() { return std::make_unique<cuda::CudaBackend>(); }
+std::unique_ptr<Backend> make_cuda_backend(int number) { return std::make_unique<cuda::CudaBackend>(number); }
 
 namespace cuda {
 namespace {
@@ -20,13 +20,16 @@ void require_outside_recording(bool recording, std::string_view op) {
 
 }  // namespace
 
-CudaBackend::Parts::Parts(CudaBackend& backend)
-    : shadows([&backend](const Tensor& x, Tensor& y) { backend.cast(x, y); }) {
-  check(cudaMemsetAsync(tickets.block(), 0, most_tickets * sizeof(unsigned), stream.get()), "CUDA",
-        "cudaMemsetAsync");
+CudaBackend::Parts::Parts(CudaBackend& backend, int number)
+    : gpu(choose_gpu(number)), shadows([&backend](const Tensor& x, Tensor& y) { backend.cast(x, y); }) {
+  const auto clear = [this](const Storage& storage, std::size_t bytes) {
+    check(cudaMemsetAsync(storage.block(), 0, bytes, stream.get()), "CUDA", "cudaMemsetAsync");
+  };
+  clear(tickets, most_tickets * sizeof(unsigned));
+  clear(zeros, bytes_of_zeros);
 }
 
-CudaBackend::CudaBackend() : parts_(std::make_unique<Parts>(*this)) {}
+CudaBackend::CudaBackend(int number) : parts_(std::make_unique<Parts>(*this, number)) {}
 
 CudaBackend::~CudaBackend() = default;
 

@@ -17,9 +17,9 @@ struct ConvolutionOperands;
 
 class CudaBackend final : public Backend {
  public:
-  /// Throws Error that says what is missing when there is no GPU, or none that this build or its libraries
-  /// fit.
-  CudaBackend();
+  /// Of the visible GPU of this number, from 0. Throws Error that says what is missing when there is none, or
+  /// none that this build or its libraries fit.
+  explicit CudaBackend(int number);
   ~CudaBackend() override;
 
   // cuda_backend.cpp, memory.cpp, graph.cpp
@@ -70,8 +70,12 @@ class CudaBackend final : public Backend {
               Tensor& y) override;
   void conv2d_inference(const Conv2dParams& params, const Tensor& x, FrozenFilter& filter,
                         const Conv2dEpilogue& epilogue, Tensor& y) override;
+  void conv2d_add(const Conv2dParams& params, const Tensor& x, const Tensor& weight, const Tensor& residual,
+                  Tensor& y) override;
   void conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
                             Tensor& dx) override;
+  void accumulate_conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
+                                       Tensor& dx) override;
   void conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
                               Tensor& dweight) override;
   DType weight_gradient_dtype(DType images) const override { return images; }
@@ -136,6 +140,12 @@ class CudaBackend final : public Backend {
   Shadows& shadows();
   /// By the library, or directly where it can't; without what follows the sums.
   void convolve(const ConvolutionProblem& problem, const ConvolutionOperands& operands);
+  /// y = activation(x * filter + bias [+ residual]) by the library in one go, all of x's type; without bias
+  /// it adds zeros. False where it has no kernel for that.
+  bool convolve_at_once(const Conv2dParams& params, const Tensor& x, const Tensor& filter, const Tensor& bias,
+                        const Conv2dEpilogue& epilogue, Tensor& y);
+  void backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight, bool adds,
+                     Tensor& dx);
   /// For which is_depthwise (depthwise.cu).
   void convolve_depthwise(const ConvolutionProblem& problem, const ConvolutionOperands& operands);
   /// y += bias {K} (if defined) and activation(y [+ residual]), in one pass (epilogue.cu).

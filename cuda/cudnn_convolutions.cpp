@@ -35,6 +35,7 @@ Key key_of(const ConvolutionProblem& problem) {
           problem.params.groups,
           std::int64_t{epilogue.bias},
           std::int64_t{epilogue.residual},
+          std::int64_t{problem.adds},
           static_cast<std::int64_t>(epilogue.activation)};
   for (const Shape* shape : {&problem.x, &problem.weight, &problem.y})
     key.insert(key.end(), shape->dims().begin(), shape->dims().end());

@@ -103,7 +103,7 @@ std::vector<Descriptor> operations(const ConvolutionProblem& problem) {
       .set(names.weight, tensor(id_weight, type, problem.weight))
       .set(names.y, values)
       .set(names.alpha, 1.0F)
-      .set(names.beta, 0.0F)
+      .set(names.beta, problem.adds ? 1.0F : 0.0F)
       .finalize();
 
   const auto pointwise = [&](cudnnPointwiseMode_t mode, const Descriptor* other) {

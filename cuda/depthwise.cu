@@ -4,6 +4,7 @@
 #include "cuda/channel_sums.h"
 #include "cuda/cuda_backend.h"
 #include "cuda/depthwise.h"
+#include "cuda/place.h"
 #include "cuda/vector_access.h"
 
 namespace generous::cuda {
@@ -66,8 +67,8 @@ __device__ std::int64_t pixel_at(std::int64_t at, int tap, const Extents& e, std
 /// y of x or, backward, dx of dy: `to` {N, rows, columns, C} of `from` {N, height, width, C}. Threads take
 /// pixels that are neighbours in a column of blocks, so that they share their rows' cache lines.
 template <bool backward, class T>
-__global__ void depthwise_kernel(Extents e, const T* __restrict__ from, const T* __restrict__ weight,
-                                 T* __restrict__ to) {
+__global__ void depthwise_kernel(Extents e, bool adds, const T* __restrict__ from,
+                                 const T* __restrict__ weight, T* __restrict__ to) {
   constexpr int strip = 4;  // pixels of a row, for one load of the weights
   const std::int64_t rows = backward ? e.h : e.p;
   const std::int64_t columns = backward ? e.w : e.q;
@@ -75,30 +76,27 @@ __global__ void depthwise_kernel(Extents e, const T* __restrict__ from, const T*
   const std::int64_t line = backward ? e.q : e.w;
   const std::int64_t groups = e.c / width;
   const std::int64_t strips = (columns + strip - 1) / strip;
-  const std::int64_t count = e.n * rows * strips * groups;
-  const std::int64_t threads = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count;
-       i += threads) {
-    const std::int64_t channel = i % groups * width;
-    const std::int64_t place = i / groups;
-    const std::int64_t first = place % strips * strip;
-    const std::int64_t row = place / strips % rows;
-    const std::int64_t image = place / strips / rows;
+  for_each_index(e.n * rows * strips * groups, [&](std::int64_t i) {
+    const Place at = place_of(i, rows, strips, groups);
+    const std::int64_t channel = at.c * width;
+    const std::int64_t first = at.w * strip;
     const Filter filter(weight, channel);
     for (std::int64_t column = first; column < first + strip && column < columns; ++column) {
       Floats<width> sum{};
       for (int r = 0; r < 3; ++r) {
-        const std::int64_t h = pixel_at<backward>(row, r, e, height);
+        const std::int64_t h = pixel_at<backward>(at.h, r, e, height);
         if (h < 0) continue;
         for (int s = 0; s < 3; ++s) {
           const std::int64_t w = pixel_at<backward>(column, s, e, line);
           if (w < 0) continue;
-          filter.add(3 * r + s, load<width>(from + ((image * height + h) * line + w) * e.c + channel), sum);
+          filter.add(3 * r + s, load<width>(from + ((at.n * height + h) * line + w) * e.c + channel), sum);
         }
       }
-      store(to + ((image * rows + row) * columns + column) * e.c + channel, sum);
+      T* const result = to + ((at.n * rows + at.h) * columns + column) * e.c + channel;
+      if (adds) sum += load<width>(result);
+      store(result, sum);
     }
-  }
+  });
 }
 
 /// Of some pixels of dy, for a channel: the sums of their products with x.
@@ -150,16 +148,14 @@ void CudaBackend::convolve_depthwise(const ConvolutionProblem& problem, const Co
     const auto strips = [&](const Shape& of) { return grid_of(of.numel() / width / 4 + 1); };
     switch (problem.direction) {
       case Direction::forward:
-        return run(op, strips(problem.y), depthwise_kernel<false, T>, e, x, weight, y);
+        return run(op, strips(problem.y), depthwise_kernel<false, T>, e, false, x, weight, y);
       case Direction::backward_data:
-        return run(op, strips(problem.x), depthwise_kernel<true, T>, e, y, weight, x);
+        return run(op, strips(problem.x), depthwise_kernel<true, T>, e, problem.adds, y, weight, x);
       case Direction::backward_weight: {
         const auto kernel = depthwise_weight_kernel<T>;
         const Tiling tiling = tiling_of(e.n * e.p * e.q, e.c, width, columns_of_sums, blocks_at_once(kernel));
-        const auto bytes = static_cast<std::int64_t>(sizeof(TapSums));
-        const Tensor room = Tensor::empty({tiling.parts, tiling.channels, bytes}, DType::u8, Device::cuda);
-        auto* parts = reinterpret_cast<TapSums*>(data_of<std::uint8_t>(room));
-        return run(op, tiling.shape(), kernel, tiling, e, x, y, Meeting<TapSums>{parts, tickets()}, weight);
+        const MeetingRoom<TapSums> room(tiling, tickets());
+        return run(op, tiling.shape(), kernel, tiling, e, x, y, room.meeting(), weight);
       }
     }
   });

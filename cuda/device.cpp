@@ -13,9 +13,23 @@ constexpr int oldest_major = 8;  // bf16 and TF32 on tensor cores
 /// CUDA numbers its versions 1000 * major + 10 * minor.
 std::string version(int number) { return fmt::format("{}.{}", number / 1000, number % 1000 / 10); }
 
+cudaDeviceProp properties_of(int number) {
+  cudaDeviceProp properties{};
+  check(cudaGetDeviceProperties(&properties, number), "no CUDA backend", "cudaGetDeviceProperties");
+  return properties;
+}
+
+/// "cuda:0 (NVIDIA H100), cuda:1 (NVIDIA H100)"
+std::string list_of_gpus(int count) {
+  std::string list;
+  for (int number = 0; number < count; ++number)
+    list += fmt::format("{}cuda:{} ({})", number == 0 ? "" : ", ", number, properties_of(number).name);
+  return list;
+}
+
 }  // namespace
 
-Gpu choose_gpu() {
+Gpu choose_gpu(int number) {
   int driver = 0;  // the newest CUDA that it knows; stays 0 without a driver
   int runtime = 0;
   check(cudaDriverGetVersion(&driver), "no CUDA backend", "cudaDriverGetVersion");
@@ -43,9 +57,13 @@ Gpu choose_gpu() {
         "hidden by CUDA_VISIBLE_DEVICES? the device cpu is available",
         cudaGetErrorString(status == cudaSuccess ? cudaErrorNoDevice : status), known, built_for);
   }
-  check(cudaSetDevice(0), "no CUDA backend", "cudaSetDevice");
-  cudaDeviceProp properties{};
-  check(cudaGetDeviceProperties(&properties, 0), "no CUDA backend", "cudaGetDeviceProperties");
+  if (number >= count)
+    fail(
+        "no CUDA backend: there is no cuda:{}; there {} {} (is one hidden by CUDA_VISIBLE_DEVICES?), and the "
+        "device cpu is available",
+        number, count == 1 ? "is" : "are", list_of_gpus(count));
+  check(cudaSetDevice(number), "no CUDA backend", "cudaSetDevice");
+  const cudaDeviceProp properties = properties_of(number);
   const std::string name = properties.name;
   if (properties.major < oldest_major)
     fail(

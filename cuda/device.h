@@ -13,8 +13,9 @@ struct Gpu {
   std::string runtime;  ///< of CUDA, "13.0"
 };
 
-/// Makes the first visible GPU current (CUDA_VISIBLE_DEVICES changes which that is). Throws Error that says
-/// what is missing: a driver, one that is new enough, a GPU, or one of compute capability 8.0 or more.
-Gpu choose_gpu();
+/// Makes the visible GPU of this number, from 0, the current one (CUDA_VISIBLE_DEVICES changes which are
+/// visible). Throws Error that says what is missing: a driver, one that is new enough, a GPU, that one, or
+/// compute capability 8.0 or more.
+Gpu choose_gpu(int number);
 
 }  // namespace generous::cuda

@@ -4,6 +4,7 @@
 
 #include "cuda/channel_groups.h"
 #include "cuda/cuda_backend.h"
+#include "cuda/place.h"
 
 namespace generous::cuda {
 namespace {
@@ -12,9 +13,7 @@ namespace {
 template <int width, class T>
 __global__ void epilogue_kernel(std::int64_t groups, std::int64_t channels, const float* bias,
                                 const T* residual, bool activated, float ceiling, T* y) {
-  const std::int64_t threads = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-  for (std::int64_t group = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; group < groups;
-       group += threads) {
+  for_each_index(groups, [&](std::int64_t group) {
     const std::int64_t first = group * width;
     Floats<width> values = load<width>(y + first);
     if (bias != nullptr) values += load<width>(bias + first % channels);
@@ -25,7 +24,7 @@ __global__ void epilogue_kernel(std::int64_t groups, std::int64_t channels, cons
         values[i] = positive > ceiling ? ceiling : positive;
       }
     store(y + first, values);
-  }
+  });
 }
 
 }  // namespace

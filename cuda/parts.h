@@ -13,20 +13,24 @@
 
 namespace generous::cuda {
 
+/// Of 16 bits for 2048 channels.
+constexpr std::size_t bytes_of_zeros = std::size_t{1} << 12U;
+
 struct CudaBackend::Parts {
-  Gpu gpu = choose_gpu();
+  Gpu gpu;
   std::shared_ptr<CachingAllocator> memory = make_device_allocator();
   std::shared_ptr<CachingAllocator> pool;  ///< of the work that is being recorded; null: none is
   Stream stream = make_stream();
   Staging staging{stream.get()};
   Storage tickets{memory, most_tickets * sizeof(unsigned)};  ///< zeros: see CudaBackend::tickets
-  std::map<const void*, std::int64_t> blocks_at_once{};      ///< by kernel, of this GPU
+  Storage zeros{memory, bytes_of_zeros};                 ///< for the library to add where there is no bias
+  std::map<const void*, std::int64_t> blocks_at_once{};  ///< by kernel, of this GPU
   Shadows shadows;
   AlgorithmChoice choice;
   Blas blas{stream.get(), memory};
   Convolutions convolutions{stream.get()};
 
-  explicit Parts(CudaBackend& backend);
+  Parts(CudaBackend& backend, int number);
   bool recording() const { return pool != nullptr; }
 };
 

@@ -8,6 +8,7 @@
 
 #include "cuda/channel_groups.h"
 #include "cuda/cuda_backend.h"
+#include "cuda/place.h"
 
 namespace generous::cuda {
 namespace {
@@ -56,30 +57,17 @@ __device__ Range windows_over(std::int64_t index, std::int64_t taps, const Pool2
   return {begin, last < windows ? last + 1 : windows};
 }
 
-/// Where a thread works: pixel (n, h, w) of images {N, H, W, C} and the first of its channels.
-struct Place {
-  std::int64_t n, h, w, channel;
-
-  __device__ std::int64_t index_in(std::int64_t height, std::int64_t width, std::int64_t channels) const {
-    return ((n * height + h) * width + w) * channels + channel;
-  }
-};
-
-/// Calls f(place) for every group of `group` channels of images {N, height, width, channels}, each group once
-/// among all threads of the grid.
+/// Calls f(place of its first channel) for every group of `group` channels of images {N, height, width,
+/// channels}, each group once among all threads of the grid.
 template <int group, class F>
 __device__ void for_each_place(std::int64_t images, std::int64_t height, std::int64_t width,
                                std::int64_t channels, F&& f) {
   const std::int64_t groups = channels / group;
-  const std::int64_t count = images * height * width * groups;
-  const std::int64_t threads = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count;
-       i += threads) {
-    const std::int64_t pixel = i / groups;
-    const std::int64_t row = pixel / width;
-    f(Place{
-        .n = row / height, .h = row % height, .w = pixel % width, .channel = (i - pixel * groups) * group});
-  }
+  for_each_index(images * height * width * groups, [&](std::int64_t i) {
+    Place at = place_of(i, height, width, groups);
+    at.c *= group;
+    f(at);
+  });
 }
 
 /// Calls f(tap, index in {N, H, W, C}) for the taps of window `at` that lie inside the image, row by row.
@@ -93,7 +81,7 @@ __device__ void for_each_tap(const Pooling& pooling, const Place& at, F&& f) {
     const std::int64_t row = (at.n * pooling.height + h) * pooling.width;
     for (std::int64_t s = horizontal.begin; s < horizontal.end; ++s) {
       const std::int64_t w = at.w * window.stride - window.padding + s;
-      f(r * window.kernel_w + s, (row + w) * pooling.channels + at.channel);
+      f(r * window.kernel_w + s, (row + w) * pooling.channels + at.c);
     }
   }
 }
@@ -110,7 +98,7 @@ __device__ void for_each_window(const Pooling& pooling, const Place& at, F&& f) 
     const std::int64_t row = (at.n * pooling.rows + p) * pooling.columns;
     for (std::int64_t q = horizontal.begin; q < horizontal.end; ++q) {
       const std::int64_t s = at.w + window.padding - q * window.stride;
-      f(r * window.kernel_w + s, (row + q) * pooling.channels + at.channel);
+      f(r * window.kernel_w + s, (row + q) * pooling.channels + at.c);
     }
   }
 }
@@ -136,7 +124,7 @@ __global__ void max_pool_kernel(Pooling pooling, const T* __restrict__ x, T* __r
               taps.values[i] = static_cast<std::uint8_t>(tap);
             }
         });
-        const std::int64_t to = at.index_in(pooling.rows, pooling.columns, pooling.channels);
+        const std::int64_t to = index_of(at, pooling.rows, pooling.columns, pooling.channels);
         store(y + to, largest);
         *reinterpret_cast<Elements<std::uint8_t, width>*>(chosen + to) = taps;
       });
@@ -153,28 +141,29 @@ __global__ void max_pool_backward_kernel(Pooling pooling, const T* __restrict__ 
           const auto gradients = load<width>(dy + from);
           for (int i = 0; i < width; ++i) sum[i] += taps.values[i] == tap ? gradients[i] : 0.0F;
         });
-        store(dx + at.index_in(pooling.height, pooling.width, pooling.channels), sum);
+        store(dx + index_of(at, pooling.height, pooling.width, pooling.channels), sum);
       });
 }
 
-template <int width, class T>
-__global__ void avg_pool_kernel(Pooling pooling, float share, const T* __restrict__ x, T* __restrict__ y) {
+/// Y is T or float.
+template <int width, class T, class Y>
+__global__ void avg_pool_kernel(Pooling pooling, float share, const T* __restrict__ x, Y* __restrict__ y) {
   for_each_place<width>(
       pooling.images, pooling.rows, pooling.columns, pooling.channels, [&](const Place& at) {
         Floats<width> sum{};
         for_each_tap(pooling, at, [&](std::int64_t, std::int64_t from) { sum += load<width>(x + from); });
-        store(y + at.index_in(pooling.rows, pooling.columns, pooling.channels), share * sum);
+        store(y + index_of(at, pooling.rows, pooling.columns, pooling.channels), share * sum);
       });
 }
 
-template <int width, class T>
-__global__ void avg_pool_backward_kernel(Pooling pooling, float share, const T* __restrict__ dy,
+template <int width, class T, class Y>
+__global__ void avg_pool_backward_kernel(Pooling pooling, float share, const Y* __restrict__ dy,
                                          T* __restrict__ dx) {
   for_each_place<width>(
       pooling.images, pooling.height, pooling.width, pooling.channels, [&](const Place& at) {
         Floats<width> sum{};
         for_each_window(pooling, at, [&](std::int64_t, std::int64_t from) { sum += load<width>(dy + from); });
-        store(dx + at.index_in(pooling.height, pooling.width, pooling.channels), share * sum);
+        store(dx + index_of(at, pooling.height, pooling.width, pooling.channels), share * sum);
       });
 }
 
@@ -202,15 +191,21 @@ void CudaBackend::max_pool_backward(const Pool2dParams& params, const Tensor& dy
 void CudaBackend::avg_pool(const Pool2dParams& params, const Tensor& x, Tensor& y) {
   const Pooling pooling = pooling_of(params, x.shape(), y.shape());
   visit_groups(x.dtype(), x.size(3), [&]<class T, int width>(T, Width<width>) {
-    run("avg_pool", shape_for(y, width), avg_pool_kernel<width, T>, pooling, share_of(params), x, y);
+    const auto pool = [&](auto kernel) {
+      run("avg_pool", shape_for(y, width), kernel, pooling, share_of(params), x, y);
+    };
+    y.dtype() == DType::f32 ? pool(avg_pool_kernel<width, T, float>) : pool(avg_pool_kernel<width, T, T>);
   });
 }
 
 void CudaBackend::avg_pool_backward(const Pool2dParams& params, const Tensor& dy, Tensor& dx) {
   const Pooling pooling = pooling_of(params, dx.shape(), dy.shape());
-  visit_groups(dy.dtype(), dy.size(3), [&]<class T, int width>(T, Width<width>) {
-    run("avg_pool backward", shape_for(dx, width), avg_pool_backward_kernel<width, T>, pooling,
-        share_of(params), dy, dx);
+  visit_groups(dx.dtype(), dy.size(3), [&]<class T, int width>(T, Width<width>) {
+    const auto pool = [&](auto kernel) {
+      run("avg_pool backward", shape_for(dx, width), kernel, pooling, share_of(params), dy, dx);
+    };
+    dy.dtype() == DType::f32 ? pool(avg_pool_backward_kernel<width, T, float>)
+                             : pool(avg_pool_backward_kernel<width, T, T>);
   });
 }
 

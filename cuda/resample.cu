@@ -4,18 +4,10 @@
 #include "core/nearest_pixel.h"
 #include "core/pool_bins.h"
 #include "cuda/cuda_backend.h"
+#include "cuda/place.h"
 
 namespace generous::cuda {
 namespace {
-
-/// f(i) for every i in [0, count), each once among all threads of the grid.
-template <class F>
-__device__ void for_each_element(std::int64_t count, F&& f) {
-  const std::int64_t threads = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count;
-       i += threads)
-    f(i);
-}
 
 /// Images {N, height, width, C}.
 struct Extents {
@@ -26,23 +18,14 @@ struct Extents {
   __device__ std::int64_t count() const { return images * height * width * channels; }
 };
 
-struct Place {
-  std::int64_t n, h, w, c;
-
-  __device__ Place(const Extents& in, std::int64_t i) {
-    c = i % in.channels;
-    i /= in.channels;
-    w = i % in.width;
-    i /= in.width;
-    h = i % in.height;
-    n = i / in.height;
-  }
-};
+__device__ Place place_in(const Extents& in, std::int64_t i) {
+  return place_of(i, in.height, in.width, in.channels);
+}
 
 template <class T>
 __global__ void resample_kernel(Extents from, const T* __restrict__ x, Extents to, T* __restrict__ y) {
-  for_each_element(to.count(), [&](std::int64_t i) {
-    const Place at(to, i);
+  for_each_index(to.count(), [&](std::int64_t i) {
+    const Place at = place_in(to, i);
     const std::int64_t h = nearest_source(at.h, from.height, to.height);
     const std::int64_t w = nearest_source(at.w, from.width, to.width);
     y[i] = x[((at.n * from.height + h) * from.width + w) * from.channels + at.c];
@@ -52,8 +35,8 @@ __global__ void resample_kernel(Extents from, const T* __restrict__ x, Extents t
 template <class T>
 __global__ void resample_backward_kernel(Extents from, Extents to, const T* __restrict__ dy,
                                          T* __restrict__ dx) {
-  for_each_element(from.count(), [&](std::int64_t i) {
-    const Place at(from, i);
+  for_each_index(from.count(), [&](std::int64_t i) {
+    const Place at = place_in(from, i);
     const std::int64_t last_p = first_nearest_target(at.h + 1, from.height, to.height);
     const std::int64_t last_q = first_nearest_target(at.w + 1, from.width, to.width);
     float sum = 0.0F;
@@ -66,8 +49,8 @@ __global__ void resample_backward_kernel(Extents from, Extents to, const T* __re
 
 template <class T>
 __global__ void adaptive_pool_kernel(Extents from, const T* __restrict__ x, Extents to, T* __restrict__ y) {
-  for_each_element(to.count(), [&](std::int64_t i) {
-    const Place at(to, i);
+  for_each_index(to.count(), [&](std::int64_t i) {
+    const Place at = place_in(to, i);
     const PoolBin rows = pool_bin(at.h, from.height, to.height);
     const PoolBin columns = pool_bin(at.w, from.width, to.width);
     float sum = 0.0F;
@@ -81,8 +64,8 @@ __global__ void adaptive_pool_kernel(Extents from, const T* __restrict__ x, Exte
 template <class T>
 __global__ void adaptive_pool_backward_kernel(Extents from, Extents to, const T* __restrict__ dy,
                                               T* __restrict__ dx) {
-  for_each_element(from.count(), [&](std::int64_t i) {
-    const Place at(from, i);
+  for_each_index(from.count(), [&](std::int64_t i) {
+    const Place at = place_in(from, i);
     const PoolBin ps = pool_bin(at.h, to.height, from.height);
     const PoolBin qs = pool_bin(at.w, to.width, from.width);
     float sum = 0.0F;
@@ -101,7 +84,7 @@ __global__ void adaptive_pool_backward_kernel(Extents from, Extents to, const T*
 __global__ void gather_rows_kernel(std::int64_t count, std::int64_t rows, std::int64_t columns,
                                    const float* __restrict__ x, const std::int64_t* __restrict__ indices,
                                    float* __restrict__ y) {
-  for_each_element(count * columns, [&](std::int64_t i) {
+  for_each_index(count * columns, [&](std::int64_t i) {
     const std::int64_t row = indices[i / columns];
     y[i] = row >= 0 && row < rows ? x[row * columns + i % columns] : 0.0F;
   });
@@ -112,7 +95,7 @@ __global__ void gather_rows_kernel(std::int64_t count, std::int64_t rows, std::i
 __global__ void gather_rows_backward_kernel(std::int64_t count, std::int64_t rows, std::int64_t columns,
                                             const std::int64_t* __restrict__ indices,
                                             const float* __restrict__ dy, float* __restrict__ dx) {
-  for_each_element(rows * columns, [&](std::int64_t i) {
+  for_each_index(rows * columns, [&](std::int64_t i) {
     const std::int64_t row = i / columns;
     const std::int64_t column = i - row * columns;
     float sum = 0.0F;

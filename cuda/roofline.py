@@ -74,6 +74,8 @@ def convolution(detail: str) -> tuple[Op, int]:
     stride, padding = int(found.group(4)), int(found.group(5))
     p, q = (h + 2 * padding - r) // stride + 1, (w + 2 * padding - s) // stride + 1
     elements = n * h * w * c + k * r * s * of_group + n * p * q * k
+    if " + residual" in detail:  # read beside the sums, of the result's shape
+        elements += n * h * w * c if found.group(1) == "backward data" else n * p * q * k
     flops = 2.0 * n * p * q * k * r * s * of_group
     size = 2 if found.group(7) == "bf16" else 4
     return Op(f"convolutions {found.group(1)}", 1, flops, size * elements), k * r * s * of_group

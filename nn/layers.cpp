@@ -70,6 +70,11 @@ Tensor Conv2d::forward(const Tensor& x) {
   return frozen() ? forward_frozen(x, nullptr, {}) : conv2d(x, weight_, bias_, params_);
 }
 
+Tensor Conv2d::forward_add(const Tensor& x, const Tensor& residual) {
+  return bias_.defined() ? conv2d(x, weight_, bias_, params_) + residual
+                         : conv2d_add(x, weight_, residual, params_);
+}
+
 Tensor Conv2d::forward_frozen(const Tensor& x, const BatchNorm* bn, const Conv2dEpilogue& epilogue) {
   if (!filter_.has_value() || folded_ != bn) {
     filter_ = fold(bn);
@@ -149,8 +154,12 @@ ChannelMap BatchNorm::evaluation_map() const {
 }
 
 Tensor conv_then(Conv2d& conv, BatchNorm* bn, const Tensor& x, const Ending& ending) {
-  if (!conv.frozen() || (bn != nullptr && !bn->frozen()))
-    return bn != nullptr ? bn->forward(conv(x), ending) : finish(conv(x), ending);
+  if (!conv.frozen() || (bn != nullptr && !bn->frozen())) {
+    if (bn != nullptr) return bn->forward(conv(x), ending);
+    if (!ending.residual.defined()) return finish(conv(x), ending);
+    return finish(conv.forward_add(x, ending.residual),
+                  {.activation = ending.activation, .before_activation = ending.before_activation});
+  }
   if (ending.before_activation == nullptr)
     return conv.forward_frozen(x, bn, {.residual = ending.residual, .activation = ending.activation});
   const Tensor sums = conv.forward_frozen(x, bn, {.residual = ending.residual});

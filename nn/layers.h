@@ -36,6 +36,8 @@ class Conv2d : public Module {
  public:
   explicit Conv2d(const Conv2dOptions& options);
   Tensor forward(const Tensor& x) override;
+  /// forward(x) + residual, unless the module is frozen.
+  Tensor forward_add(const Tensor& x, const Tensor& residual);
   /// For a frozen module: activation(bn(forward(x)) [+ residual]) in one op, bn folded into the filter;
   /// nullptr for none.
   Tensor forward_frozen(const Tensor& x, const BatchNorm* bn, const Conv2dEpilogue& epilogue);

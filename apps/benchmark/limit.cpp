@@ -57,11 +57,14 @@ class Replay {
     Backend& device = backend(x_.device());
     switch (call_.direction) {
       case Direction::forward:
+        if (call_.residual) return device.conv2d_add(call_.params, x_, filter_.weight, residual_, y_);
         return device.conv2d(call_.params, x_, filter_.weight, filter_.bias, y_);
       case Direction::inference:
         return device.conv2d_inference(call_.params, x_, filter_,
                                        {.residual = residual_, .activation = call_.activation}, y_);
       case Direction::backward_data:
+        if (call_.residual)
+          return device.accumulate_conv2d_backward_data(call_.params, y_, filter_.weight, x_);
         return device.conv2d_backward_data(call_.params, y_, filter_.weight, x_);
       case Direction::backward_weight:
         return device.conv2d_backward_weight(call_.params, x_, y_, gradient_);

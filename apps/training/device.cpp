@@ -1,13 +1,41 @@
 #include "apps/training/device.h"
 
+#include <charconv>
+#include <optional>
+#include <string_view>
+
 #include "core/threads.h"
 
 namespace generous {
 
+namespace {
+
+constexpr std::string_view numbered = "cuda:";
+
+/// The GPU that a text such as cuda:1 names.
+std::optional<int> gpu_number(std::string_view choice) {
+  if (!choice.starts_with(numbered)) return std::nullopt;
+  const std::string_view digits = choice.substr(numbered.size());
+  const bool plain = digits == "0" || (!digits.empty() && digits[0] >= '1' && digits[0] <= '9');
+  int number = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  if (!plain || error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
+  return number;
+}
+
+bool is_device(const std::string& choice) {
+  return choice == "auto" || choice == "cpu" || choice == "cuda" || gpu_number(choice);
+}
+
+}  // namespace
+
 void DeviceSettings::declare(Options& options) {
   options.group("device");
   options.add("device", device,
-              {.help = "where to compute", .choices = {"auto", "cpu", "cuda"}, .role = Role::flexible});
+              {.help = "where to compute",
+               .form = "one of auto, cpu, cuda, cuda:N (the GPU of number N, from 0)",
+               .fits = is_device,
+               .role = Role::flexible});
   options.add(
       "winograd", winograd,
       {.help = "cpu: fast convolutions with a rounding error some times larger; 0: direct ones alone"});
@@ -27,6 +55,10 @@ void DTypeSettings::declare(Options& options) {
 }
 
 Device choose_device(const std::string& choice) {
+  if (const std::optional<int> number = gpu_number(choice)) {
+    use_gpu(*number);
+    return Device::cuda;
+  }
   const bool cuda = choice == "cuda" || (choice == "auto" && has_backend(Device::cuda));
   const Device device = cuda ? Device::cuda : Device::cpu;
   backend(device);  // throws if it is not there

@@ -28,8 +28,8 @@ struct DTypeSettings {
   void declare(Options& options);
 };
 
-/// `choice` is auto (a GPU if built for one and one is there, else the CPU), cpu or cuda. Throws Error that
-/// says what is missing if the choice is not there.
+/// `choice` is auto (a GPU if built for one and one is there, else the CPU), cpu, cuda, or cuda:N for the
+/// visible GPU of number N, from 0. Throws Error that says what is missing if the choice is not there.
 Device choose_device(const std::string& choice);
 
 /// `choice` is f32 or bf16: the dtype of a model's input, which decides that of its activations. Throws Error

@@ -103,6 +103,11 @@ void place_image(const Placement& placement, const ImageShape& shape, std::span<
 }
 
 void EigenBackend::augment(const AugmentInputs& in, Tensor& y) {
+  if (y.dtype() == DType::bf16) {
+    Tensor in_f32 = Tensor::empty(y.shape());
+    EigenBackend::augment(in, in_f32);
+    return cast(in_f32, y);
+  }
   const ImageShape shape{y.size(1), y.size(2), y.size(3)};
   const auto numel = static_cast<std::size_t>(shape.numel());
   const std::span<const std::uint8_t> images = in.images.data<std::uint8_t>();

@@ -109,6 +109,20 @@ void EigenBackend::conv2d_inference(const Conv2dParams& params, const Tensor& x,
   apply(epilogue, y);
 }
 
+// The convolutions of the two that follow are whichever this CPU's backend has.
+void EigenBackend::conv2d_add(const Conv2dParams& params, const Tensor& x, const Tensor& weight,
+                              const Tensor& residual, Tensor& y) {
+  conv2d(params, x, weight, {}, y);
+  accumulate(residual, y);
+}
+
+void EigenBackend::accumulate_conv2d_backward_data(const Conv2dParams& params, const Tensor& dy,
+                                                   const Tensor& weight, Tensor& dx) {
+  Tensor added = Tensor::empty(dx.shape(), dx.dtype());
+  conv2d_backward_data(params, dy, weight, added);
+  accumulate(added, dx);
+}
+
 void EigenBackend::apply(const Conv2dEpilogue& epilogue, Tensor& y) {
   const bool activated = epilogue.activation != Activation::none;
   if (!activated && !epilogue.residual.defined()) return;

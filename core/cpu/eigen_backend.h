@@ -51,8 +51,12 @@ class EigenBackend : public Backend {
               Tensor& y) override;
   void conv2d_inference(const Conv2dParams& params, const Tensor& x, FrozenFilter& filter,
                         const Conv2dEpilogue& epilogue, Tensor& y) override;
+  void conv2d_add(const Conv2dParams& params, const Tensor& x, const Tensor& weight, const Tensor& residual,
+                  Tensor& y) override;
   void conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
                             Tensor& dx) override;
+  void accumulate_conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
+                                       Tensor& dx) override;
   void conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
                               Tensor& dweight) override;
   DType weight_gradient_dtype(DType) const override { return DType::f32; }

@@ -82,6 +82,7 @@ void OneDnnBackend::max_pool_backward(const Pool2dParams& params, const Tensor& 
 }
 
 void OneDnnBackend::avg_pool(const Pool2dParams& params, const Tensor& x, Tensor& y) {
+  if (x.dtype() != y.dtype()) return EigenBackend::avg_pool(params, x, y);
   onednn::Pooling& planned = pooling(onednn::avg_forward, params, x, y);
   planned.primitive.execute(stream(),
                             {{DNNL_ARG_SRC, wrap(image_desc(x), x)}, {DNNL_ARG_DST, wrap(image_desc(y), y)}});
@@ -89,6 +90,7 @@ void OneDnnBackend::avg_pool(const Pool2dParams& params, const Tensor& x, Tensor
 }
 
 void OneDnnBackend::avg_pool_backward(const Pool2dParams& params, const Tensor& dy, Tensor& dx) {
+  if (dy.dtype() != dx.dtype()) return EigenBackend::avg_pool_backward(params, dy, dx);
   onednn::Pooling& planned = pooling(onednn::avg_backward, params, dx, dy);
   planned.primitive.execute(stream(), {{DNNL_ARG_DIFF_DST, wrap(image_desc(dy), dy)},
                                        {DNNL_ARG_DIFF_SRC, wrap(image_desc(dx), dx)}});

@@ -68,25 +68,28 @@ void EigenBackend::max_pool_backward(const Pool2dParams& params, const Tensor& d
 }
 
 void EigenBackend::avg_pool(const Pool2dParams& params, const Tensor& x, Tensor& y) {
-  if (x.dtype() == DType::bf16) {
+  if (y.dtype() == DType::bf16) {
     Tensor in_f32 = Tensor::empty(y.shape());
-    EigenBackend::avg_pool(params, to_f32(x), in_f32);
+    EigenBackend::avg_pool(params, x, in_f32);
     return cast(in_f32, y);
   }
-  const float* in = x.data<float>().data();
   float* out = y.data<float>().data();
   const float share = 1.0F / static_cast<float>(params.kernel_h * params.kernel_w);
   fill(y, 0.0);
-  for_each_tap(params, x.shape(), y.shape(),
-               [=, channels = x.size(3)](std::int64_t to, std::int64_t from, std::int64_t) {
-                 for (std::int64_t c = 0; c < channels; ++c) out[to + c] += share * in[from + c];
-               });
+  visit_floating(x.dtype(), [&]<class T>(T) {
+    const T* in = x.data<T>().data();
+    for_each_tap(params, x.shape(), y.shape(),
+                 [=, channels = x.size(3)](std::int64_t to, std::int64_t from, std::int64_t) {
+                   for (std::int64_t c = 0; c < channels; ++c)
+                     out[to + c] += share * static_cast<float>(in[from + c]);
+                 });
+  });
 }
 
 void EigenBackend::avg_pool_backward(const Pool2dParams& params, const Tensor& dy, Tensor& dx) {
-  if (dy.dtype() == DType::bf16) {
+  if (dx.dtype() == DType::bf16) {
     Tensor in_f32 = Tensor::empty(dx.shape());
-    EigenBackend::avg_pool_backward(params, to_f32(dy), in_f32);
+    EigenBackend::avg_pool_backward(params, dy.dtype() == DType::bf16 ? to_f32(dy) : dy, in_f32);
     return cast(in_f32, dx);
   }
   const float* dout = dy.data<float>().data();

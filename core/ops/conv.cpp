@@ -29,9 +29,46 @@ DType gradient_dtype(const Tensor& weight, const Tensor& x) {
   return leaf ? backend_of(x).weight_gradient_dtype(x.dtype()) : DType::f32;
 }
 
+/// dx = dy *' W (transposed), with what x's gradient has so far (if defined), and dW = x correlated with dy;
+/// undefined where not needed.
+class ConvolutionGradients {
+ public:
+  ConvolutionGradients(const Tensor& x, const Tensor& weight, const Conv2dParams& params)
+      : params_(params),
+        x_(x.detach()),
+        weight_(weight.detach()),
+        need_x_(needs_gradient(x)),
+        need_weight_(needs_gradient(weight)),
+        dweight_dtype_(gradient_dtype(weight, x)) {}
+
+  Tensor of_x(const Tensor& dy, const Tensor& so_far) const {
+    if (!need_x_) return {};
+    Tensor dx = so_far.defined() ? so_far : empty_like(x_);
+    if (so_far.defined())
+      backend_of(x_).accumulate_conv2d_backward_data(params_, dy, weight_, dx);
+    else
+      backend_of(x_).conv2d_backward_data(params_, dy, weight_, dx);
+    return dx;
+  }
+  Tensor of_weight(const Tensor& dy) const {
+    if (!need_weight_) return {};
+    Tensor dweight = Tensor::empty(weight_.shape(), dweight_dtype_, x_.device());
+    backend_of(x_).conv2d_backward_weight(params_, x_, dy, dweight);
+    return dweight;
+  }
+
+ private:
+  Conv2dParams params_;
+  Tensor x_;
+  Tensor weight_;
+  bool need_x_;
+  bool need_weight_;
+  DType dweight_dtype_;
+};
+
 }  // namespace
 
-// y = x * W + b;  dx = dy *' W (transposed),  dW = x correlated with dy,  db = sum of dy over N, P, Q
+// y = x * W + b;  db = sum of dy over N, P, Q
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dParams& params) {
   check_device("conv2d", {&x, &weight});
   check_floating("conv2d", {&x});
@@ -39,21 +76,33 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
   if (bias.defined()) check_f32("conv2d", {&weight, &bias});
   Tensor y = empty_beside(x, output_shape(x, weight, bias, params));
   backend_of(x).conv2d(params, x, weight, bias, y);
-  const bool need_x = needs_gradient(x);
-  const bool need_weight = needs_gradient(weight);
-  const bool need_bias = needs_gradient(bias);
-  const DType dweight_dtype = gradient_dtype(weight, x);
-  return record("conv2d", y, {x, weight, bias},
-                [=, x = x.detach(), weight = weight.detach()](const Tensor& dy) -> Gradients {
-                  Tensor dx = need_x ? empty_like(x) : Tensor();
-                  Tensor dweight =
-                      need_weight ? Tensor::empty(weight.shape(), dweight_dtype, x.device()) : Tensor();
-                  if (need_x) backend_of(x).conv2d_backward_data(params, dy, weight, dx);
-                  if (need_weight) backend_of(x).conv2d_backward_weight(params, x, dy, dweight);
-                  Tensor dbias = need_bias ? empty_beside(weight, {dy.size(3)}) : Tensor();
-                  if (need_bias) backend_of(x).sum_to(dy, dbias);
-                  return {dx, dweight, dbias};
-                });
+  return record_adding("conv2d", y, {x, weight, bias}, 1,
+                       [of = ConvolutionGradients(x, weight, params), need_bias = needs_gradient(bias)](
+                           const Tensor& dy, const Gradients& so_far) -> Gradients {
+                         Tensor dx = of.of_x(dy, so_far[0]);
+                         Tensor dweight = of.of_weight(dy);
+                         Tensor dbias =
+                             need_bias ? Tensor::empty({dy.size(3)}, DType::f32, dy.device()) : Tensor();
+                         if (need_bias) backend_of(dy).sum_to(dy, dbias);
+                         return {dx, dweight, dbias};
+                       });
+}
+
+// y = x * W + r;  dr = dy
+Tensor conv2d_add(const Tensor& x, const Tensor& weight, const Tensor& residual, const Conv2dParams& params) {
+  check_device("conv2d_add", {&x, &weight});
+  check_floating("conv2d_add", {&x, &residual});
+  check_f32("conv2d_add", {&weight});
+  const Shape shape = output_shape(x, weight, {}, params);
+  require(residual.shape() == shape, "conv2d_add: the residual {} does not fit the output {}",
+          residual.shape().str(), shape.str());
+  Tensor y = empty_beside(x, shape);
+  backend_of(x).conv2d_add(params, x, weight, residual, y);
+  return record_adding(
+      "conv2d_add", y, {x, weight, residual}, 1,
+      [of = ConvolutionGradients(x, weight, params)](const Tensor& dy, const Gradients& so_far) -> Gradients {
+        return {of.of_x(dy, so_far[0]), of.of_weight(dy), dy};
+      });
 }
 
 // y = x *' W + b, x as the gradient of a convolution's output;  dx = dy * W,  dW = dy correlated with x

@@ -23,6 +23,17 @@ Shape output_shape(std::string_view name, const Tensor& x, const Pool2dParams& p
   return {x.size(0), height / p.stride + 1, width / p.stride + 1, x.size(3)};
 }
 
+// y = mean over the window;  dx = dy / window size, spread over it
+Tensor avg_pool(std::string_view name, const Tensor& x, const Pool2dParams& params, DType dtype) {
+  Tensor y = Tensor::empty(output_shape(name, x, params), dtype, x.device());
+  backend_of(x).avg_pool(params, x, y);
+  return record(name, y, {x}, [params, from = x.shape(), of = x.dtype()](const Tensor& dy) -> Gradients {
+    Tensor dx = Tensor::empty(from, of, dy.device());
+    backend_of(dy).avg_pool_backward(params, dy, dx);
+    return {dx};
+  });
+}
+
 }  // namespace
 
 // y = max over the window;  dx receives dy where the maximum was
@@ -39,21 +50,14 @@ Tensor max_pool2d(const Tensor& x, const Pool2dParams& params) {
   });
 }
 
-// y = mean over the window;  dx = dy / window size, spread over it
 Tensor avg_pool2d(const Tensor& x, const Pool2dParams& params) {
-  Tensor y = empty_beside(x, output_shape("avg_pool2d", x, params));
-  backend_of(x).avg_pool(params, x, y);
-  return record("avg_pool2d", y, {x}, [params, from = x.shape()](const Tensor& dy) -> Gradients {
-    Tensor dx = empty_beside(dy, from);
-    backend_of(dy).avg_pool_backward(params, dy, dx);
-    return {dx};
-  });
+  return avg_pool("avg_pool2d", x, params, x.dtype());
 }
 
 Tensor global_avg_pool(const Tensor& x) {
   require(x.shape().rank() == 4, "global_avg_pool: x needs four axes, not shape {}", x.shape().str());
   const Pool2dParams whole{.kernel_h = x.size(1), .kernel_w = x.size(2), .stride = 1, .padding = 0};
-  return reshape(avg_pool2d(x, whole), {x.size(0), x.size(3)});
+  return reshape(avg_pool("global_avg_pool", x, whole, DType::f32), {x.size(0), x.size(3)});
 }
 
 }  // namespace generous

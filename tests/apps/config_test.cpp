@@ -270,7 +270,12 @@ TEST_CASE("what is wrong with a flag is a usage error that names it and what wou
       {{"--shuffel", "1"}, {"unknown flag --shuffel", "did you mean --shuffle?"}},
       {{"--shuffel=1"}, {"unknown flag --shuffel", "did you mean --shuffle?"}},
       {{"--teacher_model", "resnet18"}, {"--teacher_model", "not one of train_standard", "train_kd"}},
-      {{"--device", "gpu"}, {"--device must be one of auto, cpu, cuda"}},
+      {{"--device", "gpu"},
+       {"--device must be one of auto, cpu, cuda, cuda:N (the GPU of number N, from 0), not 'gpu'"}},
+      {{"--device", "cuda:"}, {"--device must be one of auto, cpu, cuda, cuda:N"}},
+      {{"--device", "cuda:-1"}, {"not 'cuda:-1'"}},
+      {{"--device", "cuda:01"}, {"not 'cuda:01'"}},
+      {{"--device", "cuda:99999999999"}, {"not 'cuda:99999999999'"}},
       {{"stray"}, {"'stray'"}},
       {{"--seed", "9007199254740992"}, {"--seed"}},
   };

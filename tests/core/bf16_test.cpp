@@ -237,7 +237,10 @@ TEST_CASE("pooling") {
   on_every_bf16_implementation([&] {
     check({"max", {x}, [&](const auto& in) { return max_pool2d(in[0], halving); }});
     check({"average", {x}, [&](const auto& in) { return avg_pool2d(in[0], halving); }});
-    check({"global average", {x}, [&](const auto& in) { return global_avg_pool(in[0]); }});
+    check({.name = "global average",
+           .operands = {x},
+           .op = [&](const auto& in) { return global_avg_pool(in[0]); },
+           .output_dtype = DType::f32});
     check({"overlapping max",
            {x},
            [&](const auto& in) { return max_pool2d(in[0], overlapping); },

@@ -40,6 +40,28 @@ inline std::vector<OpCase> image_cases() {
                        return std::vector{conv2d(in[0], in[1], in.size() > 2 ? in[2] : Tensor(), params)};
                      },
                      true, 1, 0.1});
+    if (!test.bias) {
+      const Tensor residual =
+          random_tensor(conv2d(inputs[0], inputs[1], {}, test.params).shape(), "r" + name);
+      cases.push_back({"conv2d_add " + name,
+                       {inputs[0], residual, inputs[1]},
+                       [params = test.params](const auto& in) {
+                         return std::vector{conv2d_add(in[0], in[2], in[1], params)};
+                       },
+                       true,
+                       2,
+                       0.1});
+      // The second convolution to be differentiated adds to the gradient that the first one left.
+      cases.push_back({"used twice " + name,
+                       {inputs[0], inputs[1]},
+                       [params = test.params](const auto& in) {
+                         const Tensor y = conv2d(in[0], in[1], {}, params);
+                         return std::vector{conv2d_add(in[0], in[1], y, params)};
+                       },
+                       true,
+                       1,
+                       0.1});
+    }
     for (const Activation activation : {Activation::none, Activation::relu, Activation::relu6})
       cases.push_back(
           {"frozen " + name + " activation " + std::to_string(static_cast<int>(activation)), inputs,

@@ -130,3 +130,18 @@ TEST_CASE("evaluate on the GPU prints and reports what it does on the CPU") {
   CHECK(csv_rows(folder / "cuda" / "features.csv").size() == 5);
   CHECK(csv_rows(folder / "cuda" / "features.csv")[1] != csv_rows(folder / "cuda" / "features.csv")[2]);
 }
+
+TEST_CASE("a GPU is asked for by its number, and one that is not there is refused with those that are") {
+  const TemporaryFolder folder;
+  make_images(folder / "images");
+  const Arguments run = small_run(folder / "images", folder / "run");
+  const Finished refused = run_app("train_standard", run + Arguments{"--device", "cuda:97"});
+  CHECK(refused.exit_code == 1);
+  CHECK(contains(refused.err, "there is no cuda:97; there "));
+  CHECK(contains(refused.err, "cuda:0 ("));
+  check_completes("train_standard", run + Arguments{"--num_epochs", "1", "--device", "cuda:0"});
+  check_completes(
+      "evaluate",
+      {"--model_name", "resnet8", "--weights", (folder / "run" / "last_model.safetensors").string(),
+       "--dataset", "class_folders", "--data_dir", (folder / "images").string(), "--device", "cuda:0"});
+}

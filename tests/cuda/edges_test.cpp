@@ -159,7 +159,9 @@ TEST_CASE("sums and broadcasts of every kind of shape pair") {
                         {{9000, 4}, {9000, 1}},
                         {{2, 3}, {2, 3}},
                         {{30000, 2}, {2}},
-                        {{9000, 2, 64}, {9000, 1, 64}}};
+                        {{9000, 2, 64}, {9000, 1, 64}},
+                        {{600, 4099}, {4099}},
+                        {{3, 4099}, {4099}}};
   for (const auto& [large, small] : pairs) {
     CAPTURE(large.str());
     CAPTURE(small.str());
@@ -324,6 +326,8 @@ TEST_CASE("augmentation, with a sample that does not exist") {
     const auto f = [&](Backend& on, auto& in, Tensor& y) { on.augment({in[0], in[1], in[2]}, y); };
     CHECK(same_bits(result_of(Device::cuda, {3, 7, 9, channels}, DType::f32, {images, good, normalise}, f),
                     result_of(Device::cpu, {3, 7, 9, channels}, DType::f32, {images, good, normalise}, f)));
+    CHECK(same_bits(result_of(Device::cuda, {3, 7, 9, channels}, DType::bf16, {images, good, normalise}, f),
+                    result_of(Device::cpu, {3, 7, 9, channels}, DType::bf16, {images, good, normalise}, f)));
     add({.sample = 4});
     add({.sample = -1});
     const Tensor bad = Tensor::from(rows, {5, placement_size});

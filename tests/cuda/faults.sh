@@ -125,7 +125,16 @@ fault "a failed recording leaves its shadows fresh" shadows.cpp \
   'for (const auto& shadow : recording_->shadows) shadow->fresh = false;' ''
 fault "an optimiser does not write the shadow" optimizer.cu 'if (shadow != nullptr) store(shadow + i, values);' ''
 
+# What is added to a convolution, and what one is added to
+fault "the library replaces what it is to add to" cudnn_graph.cpp 'problem.adds ? 1.0F : 0.0F' '0.0F'
+fault "one plan for adding and replacing" cudnn_convolutions.cpp 'std::int64_t{problem.adds},' ''
+fault "the own kernel replaces what it is to add to" conv_direct.cu \
+  'adds ? static_cast<float>(dx[index]) + sum : sum' 'sum'
+fault "the depthwise kernel replaces what it is to add to" depthwise.cu 'if (adds) sum += load<width>(result);' ''
+fault "zeros that are none" cuda_backend.cpp 'clear(zeros, bytes_of_zeros);' ''
+
 # The host and the GPU
+fault "another GPU than the one that was asked for" device.cpp 'cudaSetDevice(number)' 'cudaSetDevice(0)'
 fault "the host does not wait for a copy to it" memory.cpp \
   'check(cudaStreamSynchronize(stream_), op, "cudaStreamSynchronize");' ''
 fault "the host does not wait for a staging buffer to be free" memory.cpp \

@@ -92,6 +92,48 @@ TEST_CASE("what the library has no algorithm for is convolved directly") {
   CHECK(emulation::runs("cuDNN forward") == 0);
 }
 
+TEST_CASE("what is added to a convolution, and what one is added to, is so by the library and directly") {
+  const std::vector<ConvCase> cases{
+      strided,
+      {{3, 5, 4, 8}, {12, 3, 3, 2}, {3, 5, 4, 12}, {.stride = 1, .padding = 1, .groups = 4}},
+      {{2, 4, 5, 6}, {6, 3, 3, 1}, {2, 2, 3, 6}, {.stride = 2, .padding = 1, .groups = 6}},
+      {{2, 5, 7, 12}, {12, 3, 3, 1}, {2, 5, 7, 12}, {.stride = 1, .padding = 1, .groups = 12}}};
+  /// y, dx
+  const auto add = [](const ConvCase& test, Device device, DType dtype) {
+    const auto images = [&](const Shape& shape, const char* name) {
+      return cast(random_tensor(shape, name), dtype).to(device);
+    };
+    const Tensor weight = random_tensor(test.weight, "weight").to(device);
+    std::vector<Tensor> out{Tensor::empty(test.y, dtype, device), images(test.x, "so far").clone()};
+    backend(device).conv2d_add(test.params, images(test.x, "x"), weight, images(test.y, "residual"), out[0]);
+    backend(device).accumulate_conv2d_backward_data(test.params, images(test.y, "dy"), weight, out[1]);
+    for (Tensor& result : out) result = cast(result, DType::f32).to(Device::cpu);
+    return out;
+  };
+  const FreshMachine machine;
+  for (const bool library : {true, false}) {
+    backend(Device::cuda).choose_algorithms({});
+    emulation::libraries().convolutions = library;
+    for (const ConvCase& test : cases)
+      for (const DType dtype : {DType::f32, DType::bf16}) {
+        CAPTURE(library);
+        CAPTURE(test.weight.str());
+        CAPTURE(name_of(dtype));
+        const std::vector<Tensor> wanted = [&] {
+          const UseCpuBackend readable(make_eigen_backend());
+          return add(test, Device::cpu, dtype);
+        }();
+        const bool own = !library || test.x[3] == 12;  // depthwise
+        const std::int64_t runs = emulation::runs("cuDNN forward") + emulation::runs("cuDNN backward data");
+        const std::int64_t kernels = emulation::runs("kernel");
+        check_against(wanted, add(test, Device::cuda, dtype), dtype);
+        CHECK(emulation::runs("cuDNN forward") + emulation::runs("cuDNN backward data") ==
+              runs + (own ? 0 : 2));
+        if (!own && dtype == DType::f32) CHECK(emulation::runs("kernel") == kernels);
+      }
+  }
+}
+
 TEST_CASE("a plan is made once for a problem, and again after the choice has changed") {
   const FreshMachine machine;
   check_against_cpu(strided, DType::f32);
@@ -230,7 +272,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "a frozen convolution with a bias is one call of the library, and two without or where it refuses") {
+    "a frozen convolution is one call of the library, with a bias or without, and two where it refuses") {
   const FreshMachine machine;
   const Tensor x = cast(random_tensor(strided.x, "x"), DType::bf16).to(Device::cuda);
   const Tensor residual = cast(random_tensor(strided.y, "r"), DType::bf16).to(Device::cuda);
@@ -248,10 +290,11 @@ TEST_CASE(
   };
   const Tensor bias = random_tensor({4}, "bias").to(Device::cuda);
   const std::int64_t fused = kernels(bias);
-  CHECK(kernels({}) == fused + 1);  // the epilogue
+  CHECK(fused == 0);
+  CHECK(kernels({}) == 0);
   emulation::libraries().convolutions = false;
   gpu().choose_algorithms({});
-  CHECK(kernels(bias) > fused);
+  CHECK(kernels(bias) == 2);  // the epilogue
 }
 
 TEST_CASE("where TF32 is not wanted, no engine is taken that rounds") {

@@ -22,6 +22,11 @@ constexpr int blocks_in_y = 65535;
 constexpr int threads_in_z = 64;
 constexpr std::size_t shared_bytes = 48 * 1024;
 
+/// Every thread has its own.
+thread_local int current_device = 0;
+
+bool is_device(int number) { return number >= 0 && number < runtime().machine.devices; }
+
 bool fits(const dim3& grid, const dim3& block) {
   const auto in_range = [](unsigned extent, int most) {
     return extent >= 1 && extent <= static_cast<unsigned>(most);
@@ -102,20 +107,24 @@ cudaError_t cudaGetDeviceCount(int* count) {
 
 cudaError_t cudaGetDevice(int* device) {
   return call("cudaGetDevice", plain, [&] {
-    *device = 0;
+    *device = current_device;
     return cudaSuccess;
   });
 }
 
 cudaError_t cudaSetDevice(int device) {
-  return call("cudaSetDevice", plain, [&] { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; });
+  return call("cudaSetDevice", plain, [&] {
+    if (!is_device(device)) return cudaErrorInvalidDevice;
+    current_device = device;
+    return cudaSuccess;
+  });
 }
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   return call("cudaGetDeviceProperties", plain, [&] {
-    if (device != 0) return cudaErrorInvalidDevice;
+    if (!is_device(device)) return cudaErrorInvalidDevice;
     const Machine& machine = runtime().machine;
-    *properties = {.name = "CPU in the place of a GPU",
+    *properties = {.name = {},
                    .totalGlobalMem = machine.memory,
                    .sharedMemPerBlock = shared_bytes,
                    .regsPerBlock = 65536,
@@ -135,13 +144,15 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
                    .l2CacheSize = 50 << 20,
                    .memoryBusWidth = 5120,
                    .memoryPoolsSupported = 1};
+    const std::string name = device == 0 ? "CPU in the place of a GPU" : fmt::format("GPU number {}", device);
+    name.copy(properties->name, sizeof(properties->name) - 1);
     return cudaSuccess;
   });
 }
 
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
   return call("cudaDeviceGetAttribute", plain, [&] {
-    if (device != 0) return cudaErrorInvalidDevice;
+    if (!is_device(device)) return cudaErrorInvalidDevice;
     switch (attribute) {
       case cudaDevAttrMaxThreadsPerBlock:
       case cudaDevAttrMaxBlockDimX:

@@ -14,7 +14,7 @@ namespace generous::emulation {
 
 /// What the emulated machine has. Changes hold from the next call on.
 struct Machine {
-  int devices = 1;  ///< 0 or 1; with 0 calls return cudaErrorNoDevice
+  int devices = 1;  ///< alike, and of one memory; with 0 calls return cudaErrorNoDevice
   int driver_version =
       13000;                 ///< before the runtime's major version calls return cudaErrorInsufficientDriver
   int major = 9, minor = 0;  ///< the compute capability

@@ -90,6 +90,28 @@ TEST_CASE("without a GPU that fits, the error says what is missing, and the next
   }
 }
 
+TEST_CASE("the device cuda is the first GPU, or the one that is asked for by its number") {
+  const FreshMachine machine;
+  emulation::machine().devices = 3;
+  CHECK(contains(gpu().description(), "CPU in the place of a GPU"));
+  register_backend(Device::cuda, nullptr);
+  use_gpu(2);
+  CHECK(contains(gpu().description(), "GPU number 2"));
+  int current = -1;
+  CHECK(cudaGetDevice(&current) == cudaSuccess);
+  CHECK(current == 2);
+  CHECK(works());
+  register_backend(Device::cuda, nullptr);
+  CHECK(
+      message_of([] { use_gpu(3); }) ==
+      "no CUDA backend: there is no cuda:3; there are cuda:0 (CPU in the place of a GPU), cuda:1 (GPU number "
+      "1), cuda:2 (GPU number 2) (is one hidden by CUDA_VISIBLE_DEVICES?), and the device cpu is available");
+  emulation::machine().devices = 1;
+  CHECK(contains(message_of([] { use_gpu(1); }), "there is no cuda:1; there is cuda:0 (CPU in"));
+  use_gpu(0);
+  CHECK(works());
+}
+
 TEST_CASE("an older driver of the same major version will do") {
   const FreshMachine machine;
   emulation::machine().driver_version = 13000;
@@ -145,8 +167,9 @@ TEST_CASE("a backend that goes gives back all that it took") {
 
 TEST_CASE("out of memory: what was cached is given back first; then requested, free, used and cached bytes") {
   const FreshMachine machine;
-  emulation::machine().memory = std::size_t{100} << 20U;  // of which cuBLAS's workspace takes 32 MiB
-  constexpr std::int64_t mebi = 1 << 18;                  // floats
+  // Of which cuBLAS's workspace takes 32 MiB, and the backend 8 KiB for counters and zeros.
+  emulation::machine().memory = std::size_t{100} << 20U;
+  constexpr std::int64_t mebi = 1 << 18;  // floats
   CHECK(works());
   const Tensor kept = on_gpu({16 * mebi}, 1.0F);
   on_gpu({24 * mebi}, 1.0F);
@@ -155,7 +178,7 @@ TEST_CASE("out of memory: what was cached is given back first; then requested, f
   CHECK(gpu().allocator()->statistics().cached_bytes < 1U << 20U);
   const std::string message = message_of([] { on_gpu({40 * mebi}, 1.0F); });
   CAPTURE(message);
-  CHECK(contains(message, "out of memory of the GPU: 40.00 MiB requested, 20.00 MiB free, 80.00 MiB in use"));
+  CHECK(contains(message, "out of memory of the GPU: 40.00 MiB requested, 19.99 MiB free, 80.01 MiB in use"));
   CHECK(contains(message, "were cached"));
   CHECK(works());
 }

@@ -315,6 +315,13 @@ TEST_CASE("a machine without a GPU, and one with an old driver") {
   CHECK(minor == 5);
   CHECK(cudaSetDevice(1) == cudaErrorInvalidDevice);
   CHECK(cudaGetDeviceProperties(&properties, 1) == cudaErrorInvalidDevice);
+  machine().devices = 2;
+  CHECK(cudaSetDevice(1) == cudaSuccess);
+  int current = 0;
+  CHECK(cudaGetDevice(&current) == cudaSuccess);
+  CHECK(current == 1);
+  CHECK(cudaGetDeviceProperties(&properties, 1) == cudaSuccess);
+  CHECK(cudaSetDevice(0) == cudaSuccess);
 }
 
 TEST_CASE("errors have the names and explanations of the real ones") {

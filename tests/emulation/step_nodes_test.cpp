@@ -57,14 +57,14 @@ Counts nodes_of_step(const std::string& name) {
 
 TEST_CASE("the nodes of a recorded step of preresnet20 in bf16") {
   Counts counts = nodes_of_step("preresnet20");
-  CHECK(counts["all"] <= 161);
-  CHECK(counts["cast"] <= 2);  // of the pooled features to f32, and of their gradient back
+  CHECK(counts["all"] <= 150);
+  CHECK(counts["cast"] == 0);
 }
 
 TEST_CASE("the nodes of a recorded step of resnet18 in bf16") {
   Counts counts = nodes_of_step("resnet18");
-  CHECK(counts["all"] <= 161);
-  CHECK(counts["cast"] <= 2);  // of the pooled features to f32, and of their gradient back
+  CHECK(counts["all"] <= 151);
+  CHECK(counts["cast"] == 0);
 }
 
 }  // namespace

@@ -29,13 +29,19 @@ std::vector<std::string> all_models() {
 Shape of_batch(const Shape& one) { return {batch, one[1], one[2], one[3]}; }
 
 /// x, weight, y, stride, padding, groups, bias, residual, activation (0, 1: ReLU, 2: ReLU6), as plain
-/// numbers.
-std::string line_of(const ConvolutionCall& call) {
+/// numbers. A line for the convolution by itself, unless it is frozen, and one with what follows it, which
+/// the backend asks for with a bias always.
+std::vector<std::string> lines_of(const ConvolutionCall& call) {
   const bool frozen = call.direction == ConvolutionCall::Direction::inference;
-  return fmt::format("{} {} {} {} {} {} {} {} {}", fmt::join(of_batch(call.x).dims(), " "),
-                     fmt::join(call.weight.dims(), " "), fmt::join(of_batch(call.y).dims(), " "),
-                     call.params.stride, call.params.padding, call.params.groups, int{frozen && call.bias},
-                     int{frozen && call.residual}, frozen ? static_cast<int>(call.activation) : 0);
+  const std::string plain = fmt::format(
+      "{} {} {} {} {} {}", fmt::join(of_batch(call.x).dims(), " "), fmt::join(call.weight.dims(), " "),
+      fmt::join(of_batch(call.y).dims(), " "), call.params.stride, call.params.padding, call.params.groups);
+  const bool ends = call.residual || (frozen && (call.bias || call.activation != Activation::none));
+  std::vector<std::string> lines;
+  if (!frozen || !ends) lines.push_back(plain + " 0 0 0");
+  if (ends)
+    lines.push_back(fmt::format("{} 1 {} {}", plain, int{call.residual}, static_cast<int>(call.activation)));
+  return lines;
 }
 
 /// What a model's forward pass convolves, as it is and frozen.
@@ -56,7 +62,8 @@ void run(const std::vector<std::string>& names) {
   for (const std::string& name : names)
     for (const Shape& image : {Shape{32, 32, 3}, Shape{28, 28, 1}}) {
       try {
-        for (const ConvolutionCall& call : convolutions_of(name, image)) users.emplace(line_of(call), name);
+        for (const ConvolutionCall& call : convolutions_of(name, image))
+          for (const std::string& line : lines_of(call)) users.emplace(line, name);
       } catch (const Error&) {
         if (image[0] == 32) throw;  // smaller images are too small for some
       }

@@ -62,7 +62,7 @@ constexpr std::array direction_names{"forward", "backward data", "backward weigh
 
 std::string describe(const ConvolutionProblem& p) {
   const ConvolutionEpilogue& e = p.epilogue;
-  return fmt::format("{} x {} weight {} stride {} padding {} groups {}{}{}{}",
+  return fmt::format("{}{} x {} weight {} stride {} padding {} groups {}{}{}{}", p.adds ? "added " : "",
                      direction_names[static_cast<std::size_t>(p.direction)], p.x.str(), p.weight.str(),
                      p.params.stride, p.params.padding, p.params.groups, e.bias ? " + bias" : "",
                      e.residual ? " + residual" : "", e.activation == Activation::none ? "" : " + relu");
@@ -137,12 +137,15 @@ class Question {
 int plan_line(const Line& line, const Target& target, bool compile) {
   int missing = 0;
   const bool frozen = line.problem.epilogue != ConvolutionEpilogue{};
-  for (const Direction direction :
-       {Direction::forward, Direction::backward_data, Direction::backward_weight}) {
+  constexpr std::array asked{std::pair{Direction::forward, false}, std::pair{Direction::backward_data, false},
+                             std::pair{Direction::backward_data, true},  // in residual networks
+                             std::pair{Direction::backward_weight, false}};
+  for (const auto& [direction, adds] : asked) {
     if (frozen && direction != Direction::forward) break;
     for (const DType dtype : {DType::f32, DType::bf16}) {
       ConvolutionProblem problem = line.problem;
       problem.direction = direction;
+      problem.adds = adds;
       problem.dtype = dtype;
       const Question question(problem, target);
       for (const Arithmetic& arithmetic : arithmetics) {
