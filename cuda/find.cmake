@@ -39,15 +39,17 @@ elseif(NOT GENEROUS_CUDA STREQUAL OFF)
   if(NOT CUDA_MISSING)
     set(WITH_CUDA REAL)
     set(CMAKE_CUDA_COMPILER "${CUDA_NVCC}" CACHE FILEPATH "nvcc")
-    # Code for the GPUs with bf16 on tensor cores that data centres have, and PTX from which a driver makes code for
-    # those that came later.
-    set(CMAKE_CUDA_ARCHITECTURES 80-real 90 CACHE STRING "The GPUs to build for")
+    include(${CMAKE_CURRENT_LIST_DIR}/architectures.cmake)
+    execute_process(COMMAND "${CUDA_NVCC}" --list-gpu-code OUTPUT_VARIABLE CUDA_GPU_CODE COMMAND_ERROR_IS_FATAL ANY)
+    choose_architectures("${CUDA_GPU_CODE}" CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES ${CUDA_ARCHITECTURES} CACHE STRING "The GPUs to build for")
     enable_language(CUDA)
     if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know that nvcc can do C++20
       set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
     endif()
     find_package(CUDAToolkit REQUIRED)
-    message(STATUS "CUDA: nvcc ${CMAKE_CUDA_COMPILER_VERSION}, ${CUBLAS_LIBRARY}, ${CUDNN_LIBRARY}")
+    message(STATUS "CUDA: nvcc ${CMAKE_CUDA_COMPILER_VERSION}, ${CUBLAS_LIBRARY}, ${CUDNN_LIBRARY}, "
+                   "for sm_${CMAKE_CUDA_ARCHITECTURES}")
   else()
     list(JOIN CUDA_MISSING ", no " CUDA_MISSING)
     if(GENEROUS_CUDA STREQUAL ON)
