@@ -92,7 +92,7 @@ Evaluation measure(const Subject& subject, const Settings& settings, const SeeLo
     bar.update(static_cast<double>(images) / static_cast<double>(subject.dataset.size()), "evaluating");
     return true;
   };
-  const auto result = evaluate(*subject.trained.network, loader, subject.dtype, go_on, see);
+  const auto result = evaluate(*subject.trained.network, loader, {.dtype = subject.dtype}, go_on, see);
   bar.clear();
   display.flush();
   if (!result->not_finite.empty())

@@ -6,7 +6,9 @@
 #include <utility>
 #include <vector>
 
+#include "core/backend.h"
 #include "core/error.h"
+#include "core/ops.h"
 #include "core/random.h"
 #include "data/prefetcher.h"
 #include "data/views.h"
@@ -101,10 +103,17 @@ struct Loader::State {
   }
 
   Batch finish(const Prepared& prepared) const {
-    return {.images = views.finish(prepared.view),
-            .labels = prepared.labels.to(options.device),
-            .indices = prepared.indices.to(options.device),
-            .second_view = views.finish(prepared.second_view)};
+    Batch batch{.images = {},
+                .labels = prepared.labels.to(options.device),
+                .indices = prepared.indices.to(options.device)};
+    if (options.unmade && options.device != Device::cpu) {
+      batch.unmade.push_back(views.unmade(prepared.view));
+      if (options.second_view) batch.unmade.push_back(views.unmade(prepared.second_view));
+    } else {
+      batch.images = views.finish(prepared.view);
+      if (options.second_view) batch.second_view = views.finish(prepared.second_view);
+    }
+    return batch;
   }
 
   const Dataset& dataset;
@@ -113,6 +122,23 @@ struct Loader::State {
   const Random shuffle_random;
   Prefetcher prefetcher;  // last: its threads use the rest
 };
+
+Shape Batch::shape() const {
+  if (unmade.empty()) return images.shape();
+  const AugmentInputs& in = unmade[0].of;
+  return {in.placements.size(0), in.images.size(1), in.images.size(2), in.images.size(3)};
+}
+
+Tensor Batch::view(std::size_t number, DType dtype) const {
+  if (unmade.empty()) {
+    const Tensor& found = number == 0 ? images : second_view;
+    return found.dtype() == dtype ? found : cast(found, dtype);
+  }
+  const AugmentInputs& in = unmade.at(number).of;
+  Tensor made = Tensor::empty(shape(), dtype, in.images.device());
+  backend(made.device()).augment(in, made);
+  return made;
+}
 
 Loader::Loader(const Dataset& dataset, const DatasetInfo& info, const LoaderOptions& options) {
   check(dataset, info, options);

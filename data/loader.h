@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <vector>
 
+#include "core/params.h"
 #include "data/dataset.h"
 #include "data/rand_augment.h"
 
@@ -25,13 +27,26 @@ struct LoaderOptions {
   bool second_view = false;       ///< also a strong one, by draws of its own (data/rand_augment.h)
   bool drop_last = false;         ///< leave out the last batch where it is smaller
   Device device = Device::cpu;    ///< on a GPU the dataset's images are kept there, and augmented there
+  bool unmade = false;            ///< on a GPU: whoever gets a batch makes its images
+};
+
+/// Images that are still to be made, on a GPU.
+struct UnmadeImages {
+  AugmentInputs of;
+  bool of_dataset = true;  ///< of.images are those of the whole dataset, the same for every batch
 };
 
 struct Batch {
-  Tensor images;         ///< f32 {B, H, W, C}, normalised, on the loader's device
-  Tensor labels;         ///< i64 {B}, likewise
-  Tensor indices{};      ///< i64 {B}, likewise: which images of the dataset these are
-  Tensor second_view{};  ///< like `images`, strongly augmented; undefined unless asked for
+  Tensor images;                       ///< f32 {B, H, W, C}, normalised, on the loader's device
+  Tensor labels;                       ///< i64 {B}, likewise
+  Tensor indices{};                    ///< i64 {B}, likewise: which images of the dataset these are
+  Tensor second_view{};                ///< like `images`, strongly augmented; undefined unless asked for
+  std::vector<UnmadeImages> unmade{};  ///< in place of these two, where the loader's options ask for it
+
+  /// {B, H, W, C}
+  Shape shape() const;
+  /// The first or second view's images in f32 or bf16, made if need be.
+  Tensor view(std::size_t number, DType dtype) const;
 };
 
 class Loader {

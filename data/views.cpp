@@ -97,12 +97,16 @@ Tensor ViewMaker::finish(const PreparedView& prepared) const {
   const std::int64_t count = prepared.placements.size(0);
   Tensor images =
       Tensor::empty({count, shape_.height, shape_.width, shape_.channels}, DType::f32, options_.device);
-  backend(options_.device)
-      .augment({.images = prepared.images.defined() ? prepared.images.to(options_.device) : images_on_gpu_,
-                .placements = prepared.placements.to(options_.device),
-                .normalise = table_on_gpu_},
-               images);
+  backend(options_.device).augment(unmade(prepared).of, images);
   return images;
+}
+
+UnmadeImages ViewMaker::unmade(const PreparedView& prepared) const {
+  const bool of_dataset = !prepared.images.defined();
+  return {.of = {.images = of_dataset ? images_on_gpu_ : prepared.images.to(options_.device),
+                 .placements = prepared.placements.to(options_.device),
+                 .normalise = table_on_gpu_},
+          .of_dataset = of_dataset};
 }
 
 }  // namespace generous

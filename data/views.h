@@ -21,8 +21,10 @@ class ViewMaker {
 
   /// Of these images of the dataset, in `epoch`. From any thread.
   PreparedView prepare(ViewKind kind, std::span<const std::uint32_t> samples, std::uint32_t epoch) const;
-  /// f32 {B, H, W, C} on the loader's device; undefined if that of `prepared` is.
+  /// f32 {B, H, W, C} on the loader's device.
   Tensor finish(const PreparedView& prepared) const;
+  /// What `finish` makes them of, on a GPU.
+  UnmadeImages unmade(const PreparedView& prepared) const;
 
  private:
   Augmentation draw(ViewKind kind, std::uint32_t epoch, std::uint32_t sample) const;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "apps/training/evaluation_pass.h"
 #include "core/finite.h"
 
 namespace generous {
@@ -52,30 +53,28 @@ double PaperAccuracy::percent() const {
   return (sum_ + (begun ? percent_of(correct_, images_) : 0.0)) / static_cast<double>(batches);
 }
 
-std::optional<Evaluation> evaluate(Module& model, Loader& loader, DType dtype,
+std::optional<Evaluation> evaluate(Module& model, Loader& loader, const EvaluationOptions& options,
                                    const std::function<bool(std::int64_t images)>& go_on,
                                    const SeeLogits& see) {
   const NoGrad no_grad;
   model.eval();
+  EvaluationPass pass(model, options.dtype, loader.images_in(1), options.record);
   Evaluation result;
   PaperAccuracy paper_accuracy;
   loader.start_epoch(0);
   while (const auto batch = loader.next()) {
-    const Tensor logits = model(cast(batch->images, dtype));
-    const Tensor on_host = logits.to(Device::cpu);
-    if (const auto bad = first_not_finite(on_host)) {
+    const EvaluationPass::Answer answer = pass.run(*batch);
+    if (const auto bad = first_not_finite(answer.logits)) {
       result.not_finite = fmt::format("{} for class {} of image {}", bad->value, bad->index[1],
                                       result.images + bad->index[0]);
       return result;
     }
-    add_rows(paper_accuracy, on_host, batch->labels.to(Device::cpu));
-    if (see) see(*batch, on_host);
+    add_rows(paper_accuracy, answer.logits, batch->labels.to(Device::cpu));
+    if (see) see(*batch, answer.logits);
     const std::int64_t count = batch->labels.numel();
-    result.loss +=
-        static_cast<double>(cross_entropy(logits, batch->labels).item()) * static_cast<double>(count);
-    result.correct += static_cast<std::int64_t>(count_top_k(logits, batch->labels, 1).item());
-    result.correct5 += static_cast<std::int64_t>(
-        count_top_k(logits, batch->labels, std::min<std::int64_t>(5, logits.size(1))).item());
+    result.loss += static_cast<double>(answer.loss) * static_cast<double>(count);
+    result.correct += static_cast<std::int64_t>(answer.correct);
+    result.correct5 += static_cast<std::int64_t>(answer.correct5);
     result.images += count;
     if (!go_on(result.images)) return std::nullopt;
   }

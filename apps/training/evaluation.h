@@ -53,9 +53,14 @@ void declare_paper_metrics(Options& options, bool& paper_metrics);
 /// Shown a batch and its logits {B, C}, which are finite and on the host.
 using SeeLogits = std::function<void(const Batch& batch, const Tensor& logits)>;
 
-/// Stops at the first logit that is not finite. Computes in `dtype`. Leaves the model in evaluation mode.
-/// `go_on` is asked after every batch, with the number of images done; nothing is returned if it said no.
-std::optional<Evaluation> evaluate(Module& model, Loader& loader, DType dtype,
+struct EvaluationOptions {
+  DType dtype = DType::f32;  ///< what the model computes in
+  bool record = true;        ///< on a GPU: record what is done to a batch, and replay it
+};
+
+/// Stops at the first logit that is not finite. Leaves the model in evaluation mode. `go_on` is asked after
+/// every batch, with the number of images done; nothing is returned if it said no.
+std::optional<Evaluation> evaluate(Module& model, Loader& loader, const EvaluationOptions& options,
                                    const std::function<bool(std::int64_t images)>& go_on,
                                    const SeeLogits& see = {});
 

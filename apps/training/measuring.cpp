@@ -49,25 +49,25 @@ std::string fault_of(const EpochMeasures& measures) {
   return fault.empty() ? fault : fault + " by the averaged weights";
 }
 
-Measuring::Measuring(const Data& data, const LoaderOptions& training, DType dtype)
+Measuring::Measuring(const Data& data, const LoaderOptions& training, const EvaluationOptions& options)
     : test_(data.test, data.info, in_order(training)),
       test_images_(data.test.size()),
       validation_images_(data.validation ? data.validation->size() : 0),
-      dtype_(dtype) {
+      options_(options) {
   if (data.validation) validation_.emplace(*data.validation, data.info, in_order(training));
 }
 
 std::optional<Evaluation> Measuring::test(Module& model, const GoOn& go_on) {
-  return evaluate(model, test_, dtype_, [&](std::int64_t images) { return go_on(images, test_images_); });
+  return evaluate(model, test_, options_, [&](std::int64_t images) { return go_on(images, test_images_); });
 }
 
 std::optional<Measured> Measuring::measure(Module& model, const GoOn& go_on) {
   const std::int64_t all = test_images_ + validation_images_;
-  const auto test = evaluate(model, test_, dtype_, [&](std::int64_t images) { return go_on(images, all); });
+  const auto test = evaluate(model, test_, options_, [&](std::int64_t images) { return go_on(images, all); });
   if (!test) return std::nullopt;
   Measured measured{.test = *test, .validation = {}};
   if (!validation_ || !fault_of(measured).empty()) return measured;
-  measured.validation = evaluate(model, *validation_, dtype_,
+  measured.validation = evaluate(model, *validation_, options_,
                                  [&](std::int64_t images) { return go_on(test_images_ + images, all); });
   return measured.validation ? std::optional(measured) : std::nullopt;
 }

@@ -35,7 +35,7 @@ class Measuring {
   using GoOn = std::function<bool(std::int64_t images, std::int64_t all)>;
 
   /// `data` must outlive it; `training` are the options of the training's batches.
-  Measuring(const Data& data, const LoaderOptions& training, DType dtype);
+  Measuring(const Data& data, const LoaderOptions& training, const EvaluationOptions& options);
 
   /// Of the model and of the average of its weights, which may be null. Leaves the model in evaluation mode.
   /// Nothing is returned if `go_on` said no.
@@ -50,7 +50,7 @@ class Measuring {
   std::optional<Loader> validation_;
   std::int64_t test_images_;
   std::int64_t validation_images_;
-  DType dtype_;
+  EvaluationOptions options_;
 };
 
 }  // namespace generous

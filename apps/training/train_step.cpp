@@ -149,7 +149,7 @@ bool TrainStep::runs_recorded(const Batch& batch) const {
 /// On the device; empty where nothing is mixed.
 Mixture TrainStep::mixture_of(const Batch& batch, std::int64_t step) const {
   if (!options_.mixing.on()) return {};
-  Mixture mixture = draw_mixture(options_.mixing, mixing_random_, step, batch.images.shape());
+  Mixture mixture = draw_mixture(options_.mixing, mixing_random_, step, batch.shape());
   return {.mask = mixture.mask.to(options_.device), .others = mixture.others.to(options_.device)};
 }
 
@@ -168,6 +168,17 @@ void TrainStep::keep(const Batch& batch, const Mixture& mixture) {
     keep_in(batch.*images, inputs_.*images, dtype);
   for (Tensor Batch::*part : {&Batch::labels, &Batch::indices})
     keep_in(batch.*part, inputs_.*part, (batch.*part).dtype());
+  inputs_.unmade.resize(batch.unmade.size());
+  for (std::size_t i = 0; i < batch.unmade.size(); ++i) {
+    const AugmentInputs& from = batch.unmade[i].of;
+    AugmentInputs& to = inputs_.unmade[i].of;
+    if (batch.unmade[i].of_dataset)
+      to.images = from.images;
+    else
+      keep_in(from.images, to.images, DType::u8);
+    keep_in(from.placements, to.placements, DType::i64);
+    to.normalise = from.normalise;
+  }
   for (Tensor Mixture::*part : {&Mixture::mask, &Mixture::others})
     keep_in(mixture.*part, mixture_.*part, (mixture.*part).dtype());
 }
@@ -181,11 +192,10 @@ void TrainStep::compute(const Batch& batch, const Mixture& mixture) {
                     .indices = batch.indices,
                     .step = step_,
                     .epoch = epoch_};
-  for (const Tensor& view : {batch.images, batch.second_view}) {
-    if (static_cast<int>(seen.student.size()) == needs_.views) break;
-    const Tensor mixed = mixture.mask.defined() ? mix_images(view, mixture) : view;
-    // What the networks compute in; recorded work finds them so.
-    const Tensor images = mixed.dtype() == options_.dtype ? mixed : cast(mixed, options_.dtype);
+  for (int view = 0; view < needs_.views; ++view) {
+    const bool mixed = mixture.mask.defined();
+    Tensor images = batch.view(static_cast<std::size_t>(view), mixed ? DType::f32 : options_.dtype);
+    if (mixed) images = cast(mix_images(images, mixture), options_.dtype);
     seen.student.push_back(outputs_of(student_, images, needs_));
     if (teacher_ == nullptr) continue;
     const NoGrad no_grad;

@@ -109,6 +109,7 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
   settings.report.average = average != nullptr;
   LoaderOptions batches = settings.batches.loader_options(seed, device);
   batches.second_view = method.needs().views == 2;
+  batches.unmade = true;  // a training step makes them, as its networks take them
   TrainingLoop loop({.loop = settings.loop,
                      .batches = batches,
                      .step = settings.step,

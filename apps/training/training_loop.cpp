@@ -60,7 +60,8 @@ TrainingLoop::TrainingLoop(const Training& training, RunIdentity run, const Repo
     : training_(training),
       run_(std::move(run)),
       train_loader_(training.data.train, training.data.info, training.batches),
-      measuring_(training.data, training.batches, training.step.dtype),
+      measuring_(training.data, training.batches,
+                 {.dtype = training.step.dtype, .record = training.step.record}),
       report_(run_.folder, report, training.method.terms(), training.loop.num_epochs, log),
       step_({training.student, training.teacher.model.get(), training.method}, training.optimizer,
             training.step, training.average) {
@@ -81,7 +82,7 @@ std::string TrainingLoop::examine_teacher() {
 TeacherFault TrainingLoop::teacher_fault(std::int64_t step_in_epoch) {
   if (training_.teacher.model == nullptr) return {};
   train_loader_.start_epoch(position_.epoch, step_in_epoch);
-  return training_.teacher.examine(cast(train_loader_.next()->images, training_.step.dtype));
+  return training_.teacher.examine(train_loader_.next()->view(0, training_.step.dtype));
 }
 
 void TrainingLoop::save_start() const { save_state(run_, position_, report_.metrics_rows(), {}); }

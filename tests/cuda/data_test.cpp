@@ -1,12 +1,16 @@
-// Batches that are augmented on the device from images that stay there: the same bits as the host's.
+// Batches that are augmented on the device from images that stay there, by the loader or by a training step:
+// the same bits as the host's.
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
 
+#include "apps/training/train_step.h"
 #include "core/backend.h"
 #include "core/placement.h"
 #include "data/loader.h"
+#include "nn/distill/none.h"
+#include "nn/models/registry.h"
 
 namespace generous {
 namespace {
@@ -76,6 +80,55 @@ TEST_CASE("a loader on the device delivers the host's batches: placed, by RandAu
       strong.erasing = 0.5;
       check_same_batches(dataset, info, strong);
     }
+}
+
+/// Losses of seven training steps, and the weights after them. Batches are whole but for the last of each
+/// epoch.
+std::vector<float> trained(const LoaderOptions& options, DType dtype, bool record) {
+  const Dataset dataset = make_dataset(23, 3);
+  const DatasetInfo info{.name = "test",
+                         .normalisation = {.mean = {0.5F, 0.25F, 0.125F}, .std = {0.5F, 0.25F, 0.2F}},
+                         .crop_padding = 2,
+                         .flip = true,
+                         .default_folder = {}};
+  Loader loader(dataset, info, options);
+  const auto model = make_model("resnet8", {.classes = 3, .image = {6, 5, 3}, .device = Device::cuda});
+  const auto optimizer = make_sgd(*model, {.momentum = 0.9F});
+  const auto method = make_none();
+  TrainStep step({*model, nullptr, *method}, *optimizer,
+                 {.dtype = dtype, .device = Device::cuda, .record = record, .batch_size = 5});
+  optimizer->set_learning_rate(0.01F);
+  step.start_epoch(0);
+  std::vector<float> found;
+  for (std::int64_t i = 0; i < 7; ++i) {
+    if (i % loader.batches() == 0) loader.start_epoch(i / loader.batches());
+    found.push_back(step.run(*loader.next(), i).read().loss);
+  }
+  for (const StateEntry& entry : model->parameters()) {
+    const Tensor weights = entry.tensor.to(Device::cpu);
+    found.insert(found.end(), weights.data<float>().begin(), weights.data<float>().end());
+  }
+  return found;
+}
+
+TEST_CASE("a training step makes its images, recorded or not, as the loader does") {
+  backend(Device::cuda).choose_algorithms({.deterministic = true});
+  for (const std::int64_t operations : {0, 2})
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      CAPTURE(operations);
+      CAPTURE(name_of(dtype));
+      LoaderOptions options{.batch_size = 5,
+                            .workers = 1,
+                            .seed = 3,
+                            .rand_augment = {.operations = operations, .magnitude = 9},
+                            .erasing = 0.5,
+                            .device = Device::cuda};
+      const std::vector<float> wanted = trained(options, dtype, false);
+      options.unmade = true;
+      CHECK(trained(options, dtype, false) == wanted);
+      CHECK(trained(options, dtype, true) == wanted);
+    }
+  backend(Device::cuda).choose_algorithms({});
 }
 
 TEST_CASE("a placement outside the dataset shows black, and reads nothing") {

@@ -5,6 +5,7 @@
 
 #include <map>
 
+#include "apps/training/evaluation.h"
 #include "apps/training/train_step.h"
 #include "core/ops.h"
 #include "nn/distill/method.h"
@@ -92,6 +93,53 @@ TEST_CASE("a kernel first met in a later epoch is not loaded while a step is rec
     CHECK(calls("cudaGraphLaunch") > graphs);
   }
   emulation::machine().lazy_loading = false;
+}
+
+/// `images` noisy ones of 32x32 pixels in three colours, of five classes in turn.
+Dataset noise(std::int64_t images) {
+  Dataset dataset{.images = Tensor::empty({images, 32, 32, 3}, DType::u8), .labels = {}, .classes = {}};
+  std::uint32_t state = 7;
+  for (std::uint8_t& byte : dataset.images.data<std::uint8_t>()) {
+    state = state * 1664525U + 1013904223U;
+    byte = static_cast<std::uint8_t>(state >> 24U);
+  }
+  for (std::int64_t i = 0; i < images; ++i) dataset.labels.push_back(i % 5);
+  for (const char* name : {"a", "b", "c", "d", "e"}) dataset.classes.emplace_back(name);
+  return dataset;
+}
+
+TEST_CASE("an evaluation is recorded, and gives the bits of one that is not") {
+  const Dataset dataset = noise(22);  // five whole batches, and one of two images
+  Loader loader(dataset,
+                {.name = "noise",
+                 .normalisation = {.mean = {0.5F, 0.4F, 0.3F}, .std = {0.2F, 0.3F, 0.25F}},
+                 .default_folder = {}},
+                {.batch_size = 4, .workers = 0, .shuffle = false, .augment = false, .device = Device::cuda});
+  for (const bool frozen : {false, true})
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      CAPTURE(frozen);
+      CAPTURE(name_of(dtype));
+      const auto model = make_model("preresnet20", {.classes = 5, .device = Device::cuda});
+      if (frozen) model->freeze();
+      std::vector<float> logits;
+      const SeeLogits see = [&](const Batch&, const Tensor& shown) {
+        logits.insert(logits.end(), shown.data<float>().begin(), shown.data<float>().end());
+      };
+      const auto go_on = [](std::int64_t) { return true; };
+      const std::int64_t graphs = calls("cudaGraphLaunch");
+      const auto plain = evaluate(*model, loader, {.dtype = dtype, .record = false}, go_on, see);
+      CHECK(calls("cudaGraphLaunch") == graphs);
+      const std::vector<float> wanted = std::exchange(logits, {});
+      const auto recorded = evaluate(*model, loader, {.dtype = dtype}, go_on, see);
+      CHECK(calls("cudaGraphLaunch") == graphs + 3);
+      CHECK(wanted.size() == 22 * 5);
+      CHECK(logits == wanted);
+      CHECK(recorded->loss == plain->loss);
+      CHECK(recorded->correct == plain->correct);
+      CHECK(recorded->correct5 == plain->correct5);
+      CHECK(recorded->images == 22);
+      CHECK(plain->correct5 == 22);
+    }
 }
 
 TEST_CASE("what a recording may not do is an error that says so, and leaves the backend as it was") {
