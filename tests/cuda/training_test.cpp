@@ -1,5 +1,7 @@
 // Whole models and whole training steps on the CUDA backend against the CPU's.
 
+#include <map>
+
 #include "apps/training/train_step.h"
 #include "nn/distill/methods.h"
 #include "nn/models/registry.h"
@@ -29,55 +31,80 @@ std::unique_ptr<Network> model_on(Device device, const std::string& name, std::u
        .device = device});
 }
 
-/// A ReLU whose input is near zero may open in one and stay shut in the other. How far that moves each
-/// gradient of the CPU's, at most, when noises of a few rounding errors are added to the images.
-std::vector<double> gradient_jumps(const std::string& name, const Batch& batch,
-                                   const std::vector<StateEntry>& exact) {
-  std::vector<double> jumps(exact.size(), 0.0);
-  for (const char* noise : {"one", "two", "three", "four"}) {
-    const auto model = model_on(Device::cpu, name);
-    const Tensor images = batch.images + 1e-6F * testing::random_tensor(batch.images.shape(), noise);
-    backward(cross_entropy((*model)(images), batch.labels));
-    const std::vector<StateEntry> moved = model->parameters();
-    for (std::size_t i = 0; i < exact.size(); ++i)
-      jumps[i] = std::max(jumps[i], relative_error(moved[i].tensor.grad(), exact[i].tensor.grad()));
+/// Moves the output of every batch norm to 2, give or take a few quarters: far from where a ReLU opens or
+/// reaches its ceiling. The gradient is a smooth function of images and weights then, and rounding errors
+/// move it by as little as the loss. With usual weights some input of a ReLU among hundreds of thousands lies
+/// so near zero that it may open in one implementation and stay shut in the other.
+void open_every_relu(const Network& model) {
+  const std::string statistic = ".running_mean";
+  std::map<std::string, float> values;
+  for (const StateEntry& entry : model.state()) {
+    if (!entry.name.ends_with(statistic)) continue;
+    const std::string norm = entry.name.substr(0, entry.name.size() - statistic.size());
+    values[norm + ".weight"] = 0.25F;
+    values[norm + ".bias"] = 2.0F;
   }
-  return jumps;
+  REQUIRE(!values.empty());
+  for (const StateEntry& entry : model.parameters()) {
+    const auto found = values.find(entry.name);
+    if (found == values.end()) continue;
+    Tensor parameter = entry.tensor.detach();
+    backend(parameter.device()).fill(parameter, found->second);
+  }
+}
+
+/// How far the gradients of one model are from another's at most, each beside its largest element; or beside
+/// a hundredth of the largest of all, where it is smaller than that: those are sums that cancel, such as that
+/// of a bias in front of a batch norm.
+double largest_gradient_error(const Network& found, const Network& wanted) {
+  const std::vector<StateEntry> ours = found.parameters();
+  const std::vector<StateEntry> theirs = wanted.parameters();
+  REQUIRE(ours.size() == theirs.size());
+  double largest = 0.0;
+  for (const StateEntry& entry : theirs) largest = std::max(largest, largest_of(entry.tensor.grad()));
+  double error = 0.0;
+  for (std::size_t i = 0; i < ours.size(); ++i) {
+    const Tensor gradient = theirs[i].tensor.grad();
+    const Tensor difference = ours[i].tensor.grad().to(Device::cpu) - gradient;
+    error = std::max(error, largest_of(difference) / std::max(largest_of(gradient), 0.01 * largest));
+  }
+  return error;
 }
 
 TEST_CASE("whole models: logits, loss and every gradient are the CPU's") {
   for (const std::string name : {"net", "resnet20", "wrn_16_2", "vgg8_bn", "mobile_half", "mobilenetv2",
-                                 "shufflev1", "shufflev2", "shufflenetv2", "resnext29", "densenet121"}) {
-    CAPTURE(name);
-    const auto reference = model_on(Device::cpu, name);
-    const auto model = model_on(Device::cuda, name);
-    const Batch batch = random_batch(3, name);
-    const Tensor wanted = (*reference)(batch.images);
-    const Tensor found = (*model)(batch.images.to(Device::cuda));
-    CHECK(relative_error(found.detach(), wanted.detach()) < 1e-4);
-    backward(cross_entropy(wanted, batch.labels));
-    backward(cross_entropy(found, batch.labels.to(Device::cuda)));
-    const std::vector<StateEntry> theirs = reference->parameters();
-    const std::vector<StateEntry> ours = model->parameters();
-    REQUIRE(ours.size() == theirs.size());
-    const std::vector<double> jumps = gradient_jumps(name, batch, theirs);
-    for (std::size_t i = 0; i < ours.size(); ++i) {
-      CAPTURE(ours[i].name);
-      const Tensor gradient = theirs[i].tensor.grad();
-      // The gradient of a bias in front of a batch norm is zero but for rounding errors.
-      if (largest_of(gradient) > 1e-5)
-        CHECK(relative_error(ours[i].tensor.grad(), gradient) < 2e-3 + 2.0 * jumps[i]);
+                                 "shufflev1", "shufflev2", "shufflenetv2", "resnext29", "densenet121"})
+    for (const bool all_open : {true, false}) {
+      CAPTURE(name);
+      CAPTURE(all_open);
+      const auto reference = model_on(Device::cpu, name);
+      const auto model = model_on(Device::cuda, name);
+      if (all_open) {
+        open_every_relu(*reference);
+        open_every_relu(*model);
+      }
+      const Batch batch = random_batch(3, name);
+      const Tensor wanted = (*reference)(batch.images);
+      const Tensor found = (*model)(batch.images.to(Device::cuda));
+      CHECK(relative_error(found.detach(), wanted.detach()) < 1e-4);
+      backward(cross_entropy(wanted, batch.labels));
+      backward(cross_entropy(found, batch.labels.to(Device::cuda)));
+      // One ReLU that is open in one and shut in the other moves some gradient by up to a quarter, a wrong
+      // mask all.
+      // The last batch norm of net has three rows, nearly equal here: few of their differences' digits are
+      // right.
+      const double smooth = name == "net" ? 2e-2 : 1e-3;
+      CHECK(largest_gradient_error(*model, *reference) < (all_open ? smooth : 0.5));
+      const std::vector<StateEntry> wanted_state = reference->state();
+      const std::vector<StateEntry> state = model->state();
+      for (std::size_t i = 0; i < state.size(); ++i) {
+        CAPTURE(state[i].name);
+        if (state[i].trainable || state[i].tensor.dtype() != DType::f32) continue;
+        // So is the mean of a linear map of what a batch norm without ReLU has just centred.
+        if (largest_of(wanted_state[i].tensor) > 1e-5)
+          CHECK(relative_error(state[i].tensor, wanted_state[i].tensor) < 1e-4);
+      }
     }
-    const std::vector<StateEntry> wanted_state = reference->state();
-    const std::vector<StateEntry> state = model->state();
-    for (std::size_t i = 0; i < state.size(); ++i) {
-      CAPTURE(state[i].name);
-      if (state[i].trainable || state[i].tensor.dtype() != DType::f32) continue;
-      // So is the mean of a linear map of what a batch norm without ReLU has just centred.
-      if (largest_of(wanted_state[i].tensor) > 1e-5)
-        CHECK(relative_error(state[i].tensor, wanted_state[i].tensor) < 1e-4);
-    }
-  }
 }
 
 TEST_CASE("a frozen model gives the CPU's logits, in f32 and bf16") {
