@@ -10,6 +10,7 @@
 #include "core/files.h"
 #include "core/finite.h"
 #include "core/hash.h"
+#include "core/io/torch_checkpoint.h"
 #include "core/json.h"
 #include "data/dataset.h"
 #include "nn/state_dict.h"
@@ -102,13 +103,17 @@ void check_class_numbering(const std::string& dataset, bool has_class_names, con
 
 fs::path WeightFinder::find(const std::string& key, const std::string& path) const {
   fs::path wanted = path;
-  if (wanted.extension() == ".tar") wanted.replace_extension(".safetensors");
+  const bool archive = wanted.extension() == ".tar";
+  if (archive) wanted.replace_extension(".safetensors");
   std::vector<fs::path> places = {wanted};
   if (wanted.is_relative())
     if (const fs::path base = folder_with_experiments(save_path); !base.empty())
       places.push_back(base / wanted);
-  for (const fs::path& place : places)
+  for (const fs::path& place : places) {
+    if (archive)
+      if (const fs::path tar = fs::path(place).replace_extension(".tar"); file_exists(tar)) return tar;
     if (file_exists(place)) return place;
+  }
 
   std::string message = fmt::format("{}: there is no file {}", key, places[0].string());
   if (places.size() > 1) message += fmt::format(" and no {}", places[1].string());
@@ -129,7 +134,12 @@ void write_weights(const fs::path& path, const NamedTensors& weights, const Weig
 }
 
 WeightsFile read_weights(const fs::path& path) {
-  WeightsFile file{.source = path.string(), .content = read_safetensors(path), .head = {}};
+  const std::string content = read_file(path);
+  WeightsFile file{.source = path.string(), .content = {}, .head = {}};
+  if (is_torch_checkpoint(content))
+    file.content.tensors = parse_torch_checkpoint(content, file.source);
+  else
+    file.content = parse_safetensors(content, file.source);
   if (const auto head = file.content.metadata.find(head_key); head != file.content.metadata.end())
     file.head = head->second;
   return file;

@@ -27,9 +27,9 @@ struct WeightFinder {
   /// The program that trains the run in a folder, for the message when its weights are not there.
   std::function<std::string(const std::filesystem::path& run)> program_of_run;
 
-  /// .tar stands for the .safetensors beside it; a relative path is looked up from the current folder, then
-  /// from the folder that contains the `experiments/` in `save_path`. Throws Error that names the key, every
-  /// place tried and, for a run's checkpoint, the program that makes it.
+  /// .tar, where there is none, stands for the .safetensors beside it; a relative path is looked up from the
+  /// current folder, then from the folder that contains the `experiments/` in `save_path`. Throws Error that
+  /// names the key, every place tried and, for a run's checkpoint, the program that makes it.
   std::filesystem::path find(const std::string& key, const std::string& path) const;
 };
 
@@ -58,7 +58,8 @@ struct WeightsFile {
   SafetensorsFile content;
   std::string head;  ///< WeightsOrigin::head
 };
-/// Throws Error for a file that is missing or damaged.
+/// Reads safetensors and what torch.save wrote, whatever the file's name. Throws Error for a file that is
+/// missing or damaged.
 WeightsFile read_weights(const std::filesystem::path& path);
 /// WeightsOrigin::normalisation, of images of so many channels. A file from before there was a choice has its
 /// dataset's own.
