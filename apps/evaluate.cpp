@@ -35,7 +35,8 @@ struct Settings {
   void declare(Options& options) {
     options.group("model");
     model.declare(options, "model_name", "the network");
-    options.add("weights", weights, {.help = "the network's weights (.safetensors)", .required = true});
+    options.add("weights", weights,
+                {.help = "the network's weights (.safetensors, or what PyTorch saved)", .required = true});
     images.declare(options);
     options.add("split", split, {.help = "which images", .choices = {"test", "train"}});
     batches.declare(options, "images at a time");

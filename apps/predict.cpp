@@ -43,14 +43,6 @@ Tensor slice(const Tensor& images, std::int64_t first, std::int64_t count) {
       {count, images.size(1), images.size(2), images.size(3)});
 }
 
-/// Throws UsageError if `output` is the same file as the one that `key` reads, by whatever path or link.
-void require_other_file(const std::string& output, std::string_view key, const std::string& input) {
-  std::error_code not_there;
-  if (std::filesystem::equivalent(output, input, not_there))
-    throw UsageError(
-        fmt::format("--output {} is the file that --{} reads ({}): give another one", output, key, input));
-}
-
 struct Settings {
   ModelSettings model;
   PaperModelSettings paper_model;
@@ -66,7 +58,8 @@ struct Settings {
     model.declare(options, "model_name", "the network");
     options.add("classes", classes,
                 {.help = "how many classes there are", .min = 2, .max = 1e6, .required = true});
-    options.add("weights", weights, {.help = "the network's weights (.safetensors)", .required = true});
+    options.add("weights", weights,
+                {.help = "the network's weights (.safetensors, or what PyTorch saved)", .required = true});
     paper_model.declare(options);
     options.group("data");
     options.add("input", input,

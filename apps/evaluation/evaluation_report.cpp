@@ -32,7 +32,8 @@ void EvaluationReportSettings::declare(Options& options) {
       "report_worst", worst,
       {.help = "with the pictures of so many images of the largest loss; 0: without", .min = 0, .max = 1e9});
   teacher.model.declare(options, "teacher_model", "compare with a teacher: its network", {}, false);
-  options.add("teacher_resume", teacher.weights, {.help = "the teacher's weights (.safetensors)"});
+  options.add("teacher_resume", teacher.weights,
+              {.help = "the teacher's weights (.safetensors, or what PyTorch saved)"});
 }
 
 void EvaluationReportSettings::check(const Options& options) const {

@@ -23,6 +23,13 @@ int report(const std::string& program, std::string_view message, int exit_code) 
 
 }  // namespace
 
+void require_other_file(const std::string& output, std::string_view key, const std::string& input) {
+  std::error_code not_there;
+  if (std::filesystem::equivalent(output, input, not_there))
+    throw UsageError(
+        fmt::format("--output {} is the file that --{} reads ({}): give another one", output, key, input));
+}
+
 int run_program(const std::string& program, int argc, char** argv, const std::function<int(Options&)>& body) {
   const PoliteWaiting waiting;
   prepare_standard_streams();

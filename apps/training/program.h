@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 
 #include "core/options.h"
 
@@ -12,5 +13,8 @@ namespace generous {
 /// an exception prints one line "program: what was wrong" on standard error and returns 1, or 2 if the
 /// command line was wrong.
 int run_program(const std::string& program, int argc, char** argv, const std::function<int(Options&)>& body);
+
+/// Throws UsageError if `output` is the file that --`key` reads, `input`, by this or another name.
+void require_other_file(const std::string& output, std::string_view key, const std::string& input);
 
 }  // namespace generous

@@ -32,7 +32,9 @@ void TrainingSettings::declare(Options& options, const TrainingStage& stage) {
               {.help = "of all that is random: initial weights, order, augmentation, mixing, dropout",
                .min = 0,
                .max = largest_seed});
-  options.add("init", init, {.help = "weights to start from (.safetensors)", .role = Role::flexible});
+  options.add(
+      "init", init,
+      {.help = "weights to start from (.safetensors, or what PyTorch saved)", .role = Role::flexible});
   loop.declare(options);
 
   options.group("method");

@@ -15,7 +15,7 @@ void TeacherSettings::declare(Options& options, const TrainingStage& stage) {
   if (stage.teacher_model.empty()) return;
   model.declare(options, stage.teacher_model, "the teacher's network", stage.teacher_model_alias);
   options.add(stage.teacher_weights, weights,
-              {.help = "the teacher's weights (.safetensors)",
+              {.help = "the teacher's weights (.safetensors, or what PyTorch saved)",
                .alias = stage.teacher_weights_alias,
                .required = true});
   options.add("teacher_accuracy", accuracy,

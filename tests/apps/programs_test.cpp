@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -12,6 +13,7 @@
 #include "nn/models/registry.h"
 #include "nn/state_dict.h"
 #include "tests/apps/program_runs.h"
+#include "tests/torch_stream.h"
 
 using namespace generous;
 namespace fs = std::filesystem;
@@ -238,6 +240,34 @@ TEST_CASE("evaluate agrees with the run, and predict with the model") {
     check_error("evaluate", changed, 1,
                 {"weights: there is no file " + (folder / "nowhere" / "best_model.safetensors").string(),
                  "train it first: train_standard --save_path " + (folder / "nowhere").string()});
+  }
+  SUBCASE("what PyTorch saved is read everywhere, and converted") {
+    const std::string tar = (folder / "theirs.tar").string();
+    write_file_atomically(tar, torch_stream(read_safetensors(weights).tensors, "module."));
+    Arguments changed = evaluate;
+    const auto result = [&] {  // without the file's name and the time
+      const std::string printed = completed("evaluate", changed);
+      return printed.substr(printed.find("loss"), printed.find("speed") - printed.find("loss"));
+    };
+    const std::string ours = result();
+    changed[3] = tar;
+    CHECK(result() == ours);
+    const std::string converted = (folder / "converted.safetensors").string();
+    CHECK(contains(completed("convert", {"--input", tar, "--output", converted}),
+                   converted + ": 56 tensors, "));
+    const NamedTensors before = read_safetensors(weights).tensors;
+    const NamedTensors after = read_safetensors(converted).tensors;
+    REQUIRE(before.size() == after.size());
+    for (std::size_t i = 0; i < before.size(); ++i) {
+      CHECK(before[i].first == after[i].first);
+      CHECK(before[i].second.shape() == after[i].second.shape());
+      CHECK(std::memcmp(before[i].second.raw(), after[i].second.raw(), before[i].second.bytes()) == 0);
+    }
+    check_error("convert", {"--input", tar, "--output", tar}, 2, {"is the file that --input reads"});
+    check_error("convert", {"--input", input.string() + "x", "--output", converted}, 1,
+                {input.string() + "x"});
+    completed("train_standard",
+              small_run(folder / "images", folder / "new") + Arguments{"--init", tar, "--max_steps", "1"});
   }
   SUBCASE("--init starts from given weights") {
     completed("train_standard",
