@@ -42,13 +42,12 @@ Tensor in_dtype(const Tensor& x, DType dtype) {
   return y;
 }
 
-/// A leaf's gradient may come in bf16; sums are in the leaf's dtype.
+/// A leaf's gradient may come in bf16; its sums are f32, as it is.
 void accumulate(Node& node, Tensor gradient) {
-  if (!node.backward && node.gradient.defined()) {
-    node.gradient = in_dtype(node.gradient, node.dtype);
-    gradient = in_dtype(gradient, node.dtype);
-  }
-  accumulate(node.gradient, std::move(gradient));
+  if (node.backward)
+    accumulate(node.gradient, std::move(gradient));
+  else
+    add_gradient(node.gradient, std::move(gradient));
 }
 
 std::shared_ptr<Node> make_node(std::string_view op, const std::vector<Tensor>& inputs) {
@@ -185,6 +184,14 @@ void backward(const Tensor& y, const Tensor& dy, Graph graph) {
     node->consumed = true;
     node.reset();
   }
+}
+
+void add_gradient(Tensor& sum, Tensor gradient) {
+  if (sum.defined()) {
+    sum = in_dtype(sum, DType::f32);
+    gradient = in_dtype(gradient, DType::f32);
+  }
+  accumulate(sum, std::move(gradient));
 }
 
 NoGrad::NoGrad() : previous_(std::exchange(gradients_enabled(), false)) {}

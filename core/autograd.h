@@ -65,6 +65,10 @@ void backward(const Tensor& loss, Graph graph = Graph::freed);
 /// The same from any output `y` with its gradient `dy` of the same shape and dtype.
 void backward(const Tensor& y, const Tensor& dy, Graph graph = Graph::freed);
 
+/// sum += gradient, of a leaf; both in f32, whatever the gradient came in, unless it is the first one, which
+/// the sum then is. In place only in storage that nobody else can see.
+void add_gradient(Tensor& sum, Tensor gradient);
+
 /// While one lives, ops of this thread record nothing: for teachers and evaluation.
 class NoGrad {
  public:

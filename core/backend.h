@@ -71,7 +71,7 @@ class Backend {
   virtual void affine(const Tensor& x, float scale, float shift, Tensor& y) = 0;
   /// y += x
   virtual void accumulate(const Tensor& x, Tensor& y) = 0;
-  /// y = mask * x / (1 - p), where mask[i] = uniform(key, i) >= p; its own backward.
+  /// y = mask * x / (1 - p), where mask[i] = uniform(key, first + i) >= p; its own backward.
   virtual void dropout(const Tensor& x, const DropoutParams& params, Tensor& y) = 0;
 
   // Broadcast and reduction: the smaller shape, right-aligned, has extent 1 (or no axis) where the larger

@@ -81,9 +81,10 @@ struct ChannelPart {
 };
 
 struct DropoutParams {
-  float p = 0.5F;         ///< probability of a zero, in [0, 1)
-  std::uint64_t key = 0;  ///< of the random stream (core/random.h)
-  Tensor step{};          ///< {} of i64 on the device of x: a fresh mask every step; undefined: step 0
+  float p = 0.5F;          ///< probability of a zero, in [0, 1)
+  std::uint64_t key = 0;   ///< of the random stream (core/random.h)
+  Tensor step{};           ///< {} of i64 on the device of x: a fresh mask every step; undefined: step 0
+  std::int64_t first = 0;  ///< x is a piece of a larger tensor, of which this many elements come before it
 };
 
 /// How many images of other classes are drawn for each image of a batch, from N images of known classes.

@@ -107,6 +107,13 @@ const Tensor& Tensor::grad_as_kept() const {
   return node_->gradient;
 }
 
+void Tensor::set_grad(Tensor gradient) {
+  require(node_ != nullptr, "set_grad(): this tensor does not require a gradient");
+  if (gradient.defined() && gradient.shape() != shape_)
+    fail("set_grad(): a tensor of shape {} was given a gradient of {}", shape_.str(), gradient.shape().str());
+  node_->gradient = std::move(gradient);
+}
+
 void Tensor::clear_grad() {
   if (node_ != nullptr) node_->gradient = Tensor();
 }

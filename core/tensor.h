@@ -80,6 +80,8 @@ class Tensor {
   const Tensor& grad_as_kept() const;
   /// Forgets the accumulated gradient of a leaf.
   void clear_grad();
+  /// Gives a leaf this gradient of its shape, in f32 or bf16, or, undefined, none.
+  void set_grad(Tensor gradient);
   const std::shared_ptr<Node>& node() const { return node_; }
   void set_node(std::shared_ptr<Node> node) { node_ = std::move(node); }
 

@@ -100,21 +100,24 @@ __global__ void accumulate_kernel(std::int64_t count, const T* x, T* y) {
 /// One block of random bits serves four elements, as on the CPU. `step` may be null: 0.
 template <class T>
 __global__ void dropout_kernel(std::int64_t count, float p, std::uint64_t key, const std::int64_t* step,
-                               const T* x, T* y) {
+                               std::int64_t first, const T* x, T* y) {
   const float scale = 1.0F / (1.0F - p);
   const std::uint32_t now = step == nullptr ? 0U : static_cast<std::uint32_t>(*step);
   for_each_vector<vector_width<T>>(count, [&]<int width>(Width<width>, std::int64_t i) {
     Floats<width> values = load<width>(x + i);
     PhiloxBlock bits{};
     for (int k = 0; k < width; ++k) {
-      if (k % 4 == 0) {
-        const std::int64_t block = (i + k) / 4;
+      const std::int64_t place = first + i + k;
+      const int word = static_cast<int>(place % 4);
+      if (k == 0 || word == 0) {
+        const std::int64_t block = place / 4;
         bits =
             philox(key, {static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32), now, 0});
       }
-      // Whole vectors start at a multiple of four, and single elements anywhere.
-      const auto word = static_cast<std::size_t>(width == 1 ? i % 4 : k % 4);
-      values[k] = uniform01(bits[word]) >= p ? values[k] * scale : 0.0F;
+      // By comparison: registers have no index.
+      const std::uint32_t drawn =
+          word < 2 ? (word == 0 ? bits[0] : bits[1]) : (word == 2 ? bits[2] : bits[3]);
+      values[k] = uniform01(drawn) >= p ? values[k] * scale : 0.0F;
     }
     store(y + i, values);
   });
@@ -196,7 +199,8 @@ void CudaBackend::accumulate(const Tensor& x, Tensor& y) {
 
 void CudaBackend::dropout(const Tensor& x, const DropoutParams& params, Tensor& y) {
   visit_floating(x.dtype(), [&]<class T>(T) {
-    run("dropout", vectors_of<T>(x), dropout_kernel<T>, x.numel(), params.p, params.key, params.step, x, y);
+    run("dropout", vectors_of<T>(x), dropout_kernel<T>, x.numel(), params.p, params.key, params.step,
+        params.first, x, y);
   });
 }
 

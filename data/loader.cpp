@@ -64,6 +64,12 @@ void check(const Dataset& dataset, const DatasetInfo& info, const LoaderOptions&
   require(!options.drop_last || images.size(0) >= options.batch_size,
           "loader: {} images make no batch of {}, and smaller ones are dropped", images.size(0),
           options.batch_size);
+  const std::int64_t last = options.drop_last ? 0 : images.size(0) % options.batch_size;
+  require(options.slices >= 1 && options.slices <= (last > 0 ? last : options.batch_size),
+          "loader: {} slices of batches of {} images, the last one of {}", options.slices, options.batch_size,
+          last > 0 ? last : options.batch_size);
+  require(options.share.index >= 0 && options.share.index < options.share.of, "loader: share {} of {}",
+          options.share.index, options.share.of);
   require(info.crop_padding >= 0 && info.crop_padding <= std::max(images.size(1), images.size(2)),
           "loader: crop padding {} for images {}", info.crop_padding, images.shape().str());
 }
@@ -82,16 +88,28 @@ struct Loader::State {
     return (dataset.size() + (options.drop_last ? 0 : options.batch_size - 1)) / options.batch_size;
   }
 
-  // What a worker prepares of batch `index` of the epoch that visits the samples in `order`.
+  // How many slices of the first `batches` batches of an epoch are of this share.
+  std::int64_t own_slices(std::int64_t batches) const {
+    const Share& share = options.share;
+    return (batches * options.slices + share.of - 1 - share.index) / share.of;
+  }
+
+  // What a worker prepares of own slice `index` of the epoch that visits the samples in `order`.
   Prepared assemble(const Order& order, std::uint32_t epoch, std::int64_t index) const {
-    const std::int64_t begin = index * options.batch_size;
-    const std::int64_t count = std::min(options.batch_size, dataset.size() - begin);
-    const auto samples =
-        std::span(order).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count));
+    const std::int64_t of_all = index * options.share.of + options.share.index;
+    const std::int64_t batch_begin = of_all / options.slices * options.batch_size;
+    const std::int64_t whole = std::min(options.batch_size, dataset.size() - batch_begin);
+    const std::int64_t slice = of_all % options.slices;
+    const std::int64_t first_row = whole * slice / options.slices;
+    const std::int64_t count = whole * (slice + 1) / options.slices - first_row;
+    const auto samples = std::span(order).subspan(static_cast<std::size_t>(batch_begin + first_row),
+                                                  static_cast<std::size_t>(count));
     Prepared batch{.view = views.prepare(ViewKind::ordinary, samples, epoch),
                    .second_view = {},
                    .labels = Tensor::empty({count}, DType::i64),
-                   .indices = Tensor::empty({count}, DType::i64)};
+                   .indices = Tensor::empty({count}, DType::i64),
+                   .first_row = first_row,
+                   .whole = whole};
     if (options.second_view) batch.second_view = views.prepare(ViewKind::strong, samples, epoch);
     const std::span<std::int64_t> labels = batch.labels.data<std::int64_t>();
     const std::span<std::int64_t> indices = batch.indices.data<std::int64_t>();
@@ -105,7 +123,9 @@ struct Loader::State {
   Batch finish(const Prepared& prepared) const {
     Batch batch{.images = {},
                 .labels = prepared.labels.to(options.device),
-                .indices = prepared.indices.to(options.device)};
+                .indices = prepared.indices.to(options.device),
+                .first_row = prepared.first_row,
+                .whole = prepared.whole};
     if (options.unmade && options.device != Device::cpu) {
       batch.unmade.push_back(views.unmade(prepared.view));
       if (options.second_view) batch.unmade.push_back(views.unmade(prepared.second_view));
@@ -159,7 +179,7 @@ void Loader::start_epoch(std::int64_t epoch, std::int64_t first) {
   const auto counter = static_cast<std::uint32_t>(epoch);
   const State& state = *state_;
   state_->prefetcher.start(
-      first, batches(),
+      state.own_slices(first), state.own_slices(batches()),
       [&state, counter,
        order = epoch_order(state.dataset.size(), state.options.shuffle, state.shuffle_random, counter)](
           std::int64_t index) { return state.assemble(order, counter, index); });

@@ -16,8 +16,10 @@ struct PreparedView {
 struct Prepared {
   PreparedView view;
   PreparedView second_view;
-  Tensor labels;   ///< i64 {B}
-  Tensor indices;  ///< i64 {B}
+  Tensor labels;               ///< i64 {B}
+  Tensor indices;              ///< i64 {B}
+  std::int64_t first_row = 0;  ///< Batch::first_row
+  std::int64_t whole = 0;      ///< Batch::whole
 };
 
 }  // namespace generous

@@ -125,11 +125,16 @@ BatchNorm::BatchNorm(std::int64_t channels, float momentum)
 
 Tensor BatchNorm::forward(const Parts& parts, const Ending& ending) {
   const bool fused = ending.before_activation == nullptr;
+  // Of a batch in slices the first one alone moves the running statistics: neither the number of the others
+  // nor which process has them can be told from the weights.
+  const bool moves = first_row() == 0;
+  BatchNormStatistics running = running_;
+  if (!moves) running.batches = {};
   const Tensor y =
-      batch_norm({.parts = parts, .gamma = weight_, .beta = bias_, .residual = ending.residual}, running_,
+      batch_norm({.parts = parts, .gamma = weight_, .beta = bias_, .residual = ending.residual}, running,
                  {.training = training(),
                   .activation = fused ? ending.activation : Activation::none,
-                  .momentum = momentum_});
+                  .momentum = moves ? momentum_ : 0.0F});
   if (fused) return y;
   return finish(y, {.activation = ending.activation, .before_activation = ending.before_activation});
 }
@@ -205,7 +210,7 @@ Dropout::Dropout(float p) : p_(p) {
 
 Tensor Dropout::forward(const Tensor& x) {
   if (!training() || p_ == 0.0F) return x;
-  return dropout(x, {.p = p_, .key = key(), .step = step()});
+  return dropout(x, {.p = p_, .key = key(), .step = step(), .first = first_row() * (x.numel() / x.size(0))});
 }
 
 void Sequential::append_batch_norm(BatchNorm& bn) {

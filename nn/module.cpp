@@ -44,9 +44,10 @@ void Module::to(Device device) {
   for (const auto& [name, child] : children_) child->to(device);
 }
 
-void Module::count_steps_by(const Tensor& step) {
+void Module::count_steps_by(const Tensor& step, std::shared_ptr<const std::int64_t> first_row) {
   step_ = step;
-  for (const auto& [name, child] : children_) child->count_steps_by(step);
+  first_row_ = std::move(first_row);
+  for (const auto& [name, child] : children_) child->count_steps_by(step, first_row_);
 }
 
 std::vector<StateEntry> Module::state() const {

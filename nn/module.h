@@ -81,7 +81,10 @@ class Module {
   /// The tensor that counts training steps, for this module and all below it: {} of i64 on the module's
   /// device, kept up to date by the caller. Random layers draw anew for every step and the same again for the
   /// same step, so a resumed run needs nothing but its step. Without one it is always step 0.
-  void count_steps_by(const Tensor& step);
+  /// A batch may pass in slices: `first_row`, likewise kept up to date, is where the slice at hand begins in
+  /// it. Random layers draw what they would draw for these rows of the whole batch, and running statistics
+  /// follow the slice at row 0 alone. Without one it is always 0.
+  void count_steps_by(const Tensor& step, std::shared_ptr<const std::int64_t> first_row = nullptr);
 
  protected:
   /// Declares a parameter of this module: f32, requires a gradient. Returns a handle to it.
@@ -103,6 +106,7 @@ class Module {
   /// The key of this module's own random numbers (core/random.h), a function of seed and full name.
   std::uint64_t key() const { return key_; }
   const Tensor& step() const { return step_; }
+  std::int64_t first_row() const { return first_row_ == nullptr ? 0 : *first_row_; }
 
  private:
   void collect(const std::string& prefix, std::vector<StateEntry>& out) const;
@@ -114,6 +118,7 @@ class Module {
   bool frozen_ = false;
   std::uint64_t key_ = 0;
   Tensor step_;
+  std::shared_ptr<const std::int64_t> first_row_;
 };
 
 }  // namespace generous

@@ -27,6 +27,14 @@ LoaderOptions BatchSettings::loader_options(Device device) const {
 void TrainingBatchSettings::declare(Options& options) {
   options.group("training");
   BatchSettings::declare(options, "images per step");
+  options.add(
+      "micro_batches", micro_batches,
+      {.help = "slices of each batch that pass one after the other, and whose gradients are added up: "
+               "less memory, but batch norm takes its statistics over a slice",
+       .min = 1,
+       .max = 65536,
+       .role = Role::flexible,
+       .left_out = true});
   options.add("augmentation", augmentation, {.help = "crop, flip or rotate the training images at random"});
   options.add("randaugment", randaugment,
               {.help = "N,M: then N of RandAugment's operations on their pixels, of magnitude M",
@@ -54,6 +62,7 @@ LoaderOptions TrainingBatchSettings::loader_options(std::uint64_t seed, Device d
           .rand_augment = {.operations = randaugment[0], .magnitude = randaugment[1]},
           .erasing = random_erasing,
           .drop_last = drop_last,
+          .slices = micro_batches,
           .device = device};
 }
 
@@ -86,6 +95,24 @@ std::string better_sizes(std::int64_t images, std::int64_t batch_size) {
   return below > 1 ? fmt::format("{} or {}", below, above) : fmt::format("{}", above);
 }
 
+void check_slices(const TrainingBatchSettings& settings, const ModelSettings& model,
+                  const ModelOptions& options, std::int64_t images) {
+  const std::int64_t left = settings.drop_last ? 0 : images % settings.batch_size;
+  const std::int64_t smallest = left > 0 ? left : settings.batch_size;
+  const std::int64_t slices = settings.micro_batches;
+  if (smallest / slices > 1) return;
+  const std::string reason = smallest < slices ? "" : why_not_single(model, options);
+  if (smallest >= slices && reason.empty()) return;
+  const std::string what =
+      reason.empty() ? "there are not so many slices in it"
+                     : fmt::format("{} cannot be trained on a slice of one ({})", model.name, reason);
+  fail(
+      "the smallest batch of {} images in batches of {} has {} and is taken in {} slices: {}; give another "
+      "--batch_size{}, or fewer slices",
+      images, settings.batch_size, smallest, slices, what,
+      left > 0 ? ", --drop_last 1 to leave a smaller last batch out of every epoch" : "");
+}
+
 }  // namespace
 
 void check_batches(const TrainingBatchSettings& settings, const ModelSettings& model,
@@ -95,6 +122,7 @@ void check_batches(const TrainingBatchSettings& settings, const ModelSettings& m
         "{} training images make no batch of {}, and --drop_last 1 drops smaller ones: give --drop_last 0 or "
         "a smaller --batch_size",
         images, settings.batch_size);
+  if (settings.micro_batches > 1) return check_slices(settings, model, options, images);
   if (!has_single(images, settings.batch_size) || (settings.drop_last && settings.batch_size > 1)) return;
   const std::string reason = why_not_single(model, options);
   if (reason.empty()) return;

@@ -26,14 +26,16 @@ struct TrainingBatchSettings : BatchSettings {
   double random_erasing = 0.0;
   bool shuffle = true;
   bool drop_last = false;
+  std::int64_t micro_batches = 1;
 
   void declare(Options& options);
   LoaderOptions loader_options(std::uint64_t seed, Device device) const;
 };
 
 /// For a model built with these options and so many training images. Throws Error, with sizes that would do,
-/// if no batch is whole and smaller ones are dropped, or if there are batches of one image and the model
-/// cannot be trained on one (batch norm takes statistics over a batch).
+/// if no batch is whole and smaller ones are dropped, if there are batches with fewer images than slices, or
+/// if there are batches or slices of one image and the model cannot be trained on one (batch norm takes
+/// statistics over what passes at once).
 void check_batches(const TrainingBatchSettings& settings, const ModelSettings& model,
                    const ModelOptions& options, std::int64_t images);
 

@@ -125,6 +125,7 @@ void write_training_state(const std::filesystem::path& path, const TrainingState
                        {"classes", list_to_json(state.inputs.classes)},
                        {"hashes", nlohmann::json(state.inputs.hashes).dump()},
                        {"threads", fmt::format("{}", state.inputs.threads)},
+                       {"slices", fmt::format("{}", state.inputs.slices)},
                        {"terms", fmt::format("{}", state.position.sums.terms.size())}};
   if (state.metrics) metadata["metrics"] = list_to_json(*state.metrics);
   for_each_number(state.position, [&](const std::string& key, auto value) {
@@ -177,6 +178,7 @@ TrainingState parse_training_state(std::string_view content, const std::filesyst
   if (has("classes")) state.inputs.classes = list("classes");
   if (has("hashes")) state.inputs.hashes = read_hashes(file.metadata.at("hashes"), path);
   if (has("threads")) read_number(file.metadata, "threads", path, state.inputs.threads);
+  if (has("slices")) read_number(file.metadata, "slices", path, state.inputs.slices);
   if (has("metrics")) state.metrics = list("metrics");
   check_possible(state, path);
   return state;
@@ -230,6 +232,12 @@ std::vector<std::string> check_same_inputs(const Inputs& now, const TrainingStat
         "the number of computing threads was {} so far and is {} from here on: sums are taken in another "
         "order, so the last bits differ from those of a run by {} alone",
         state.inputs.threads, now.threads, state.inputs.threads));
+  if (state.inputs.slices != now.slices)
+    notes.push_back(
+        fmt::format("each batch was taken in {} slices so far and is taken in {} from here on "
+                    "(--micro_batches): batch norm takes its "
+                    "statistics over slices, and sums are taken in another order",
+                    state.inputs.slices, now.slices));
   return notes;
 }
 

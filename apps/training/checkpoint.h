@@ -81,6 +81,7 @@ struct Inputs {
   std::vector<std::string> classes;           ///< their names, by index
   std::map<std::string, std::string> hashes;  ///< of "training images", "teacher's weights", ...
   std::int64_t threads = 0;                   ///< that compute; 0: not known
+  std::int64_t slices = 1;                    ///< of each batch
 };
 
 /// Everything an exact resume needs.

@@ -54,6 +54,16 @@ Tensor class_means(Network& teacher, const TrainingImages& images, const TrainSt
   return sums / (counts + step(-counts + 1.0F));  // of no images: 0 / 1
 }
 
+/// x {}, where it is defined, times a share of the batch; itself for the whole of it.
+Tensor weighted(const Tensor& x, float share) {
+  return share == 1.0F || !x.defined() ? x.detach() : x.detach() * share;
+}
+
+Tensor sum_of(const Tensor& a, const Tensor& b) {
+  if (!a.defined() || !b.defined()) return a.defined() ? a : b;
+  return a + b;
+}
+
 }  // namespace
 
 std::unique_ptr<Network> student_for(Method& method, std::unique_ptr<Network> student, Network* teacher,
@@ -108,10 +118,12 @@ TrainStep::TrainStep(const Distillation& distillation, Optimizer& optimizer, con
       options_(options),
       step_(Tensor::zeros({}, DType::i64, options.device)),
       one_(Tensor::full({}, 1.0F, options.device)),
+      first_row_(std::make_shared<std::int64_t>(0)),
+      gradients_(parameters_of(student_, method_), optimizer.losses()),
       metrics_(method_.terms().size(), options.device),
       mixing_random_(options.seed, "mixing") {
-  student_.count_steps_by(step_);
-  method_.count_steps_by(step_);
+  student_.count_steps_by(step_, first_row_);
+  method_.count_steps_by(step_, first_row_);
 }
 
 void TrainStep::start_epoch(std::int64_t epoch) {
@@ -124,16 +136,27 @@ void TrainStep::start_epoch(std::int64_t epoch) {
   whole_batches_ = std::min(whole_batches_, warm_up_steps - 1);
 }
 
-PendingMetrics TrainStep::run(const Batch& batch, std::int64_t step) {
+void TrainStep::check_slices(std::span<const Batch> slices) const {
+  require(!slices.empty(), "a training step has no slice of a batch");
+  if (slices.size() == 1 && slices[0].rows() == slices[0].whole_rows()) return;
+  require(!options_.mixing.on(), "mixed images: expected a whole batch, found a slice of {} of its {} images",
+          slices[0].rows(), slices[0].whole_rows());
+  require(!needs_.relational,
+          "a loss that is no mean over images: expected a whole batch, found a slice of {} of its {} images",
+          slices[0].rows(), slices[0].whole_rows());
+}
+
+PendingMetrics TrainStep::run(std::span<const Batch> slices, std::int64_t step) {
+  check_slices(slices);
   metrics_.begin_step();
   backend(options_.device).copy_from_host(&step, step_);
-  const Mixture mixture = mixture_of(batch, step);
-  if (!runs_recorded(batch)) {
-    compute(batch, mixture);
-    if (batch.labels.size(0) == options_.batch_size) ++whole_batches_;
+  const Mixture mixture = mixture_of(slices[0], step);
+  if (!runs_recorded(slices)) {
+    compute(slices, mixture);
+    if (slices[0].whole_rows() == options_.batch_size) ++whole_batches_;
     return metrics_.end_step();
   }
-  keep(batch, mixture);
+  keep(slices, mixture);
   if (recorded_ == nullptr)
     recorded_ = backend(options_.device).record([this] { compute(inputs_, mixture_); });
   else
@@ -141,9 +164,9 @@ PendingMetrics TrainStep::run(const Batch& batch, std::int64_t step) {
   return metrics_.end_step();
 }
 
-bool TrainStep::runs_recorded(const Batch& batch) const {
+bool TrainStep::runs_recorded(std::span<const Batch> slices) const {
   return options_.record && options_.device != Device::cpu && whole_batches_ >= warm_up_steps &&
-         batch.labels.size(0) == options_.batch_size;
+         slices[0].whole_rows() == options_.batch_size;
 }
 
 /// On the device; empty where nothing is mixed.
@@ -153,8 +176,8 @@ Mixture TrainStep::mixture_of(const Batch& batch, std::int64_t step) const {
   return {.mask = mixture.mask.to(options_.device), .others = mixture.others.to(options_.device)};
 }
 
-/// Copies a batch and its mixture to where recorded work reads them, images as the networks take them.
-void TrainStep::keep(const Batch& batch, const Mixture& mixture) {
+/// Copies slices and their mixture to where recorded work reads them, images as the networks take them.
+void TrainStep::keep(std::span<const Batch> slices, const Mixture& mixture) {
   const auto keep_in = [this](const Tensor& from, Tensor& to, DType dtype) {
     if (!from.defined()) return;
     if (!to.defined()) to = Tensor::empty(from.shape(), dtype, options_.device);
@@ -164,37 +187,67 @@ void TrainStep::keep(const Batch& batch, const Mixture& mixture) {
       backend(options_.device).cast(from, to);
   };
   const DType dtype = options_.mixing.on() ? DType::f32 : options_.dtype;
-  for (Tensor Batch::*images : {&Batch::images, &Batch::second_view})
-    keep_in(batch.*images, inputs_.*images, dtype);
-  for (Tensor Batch::*part : {&Batch::labels, &Batch::indices})
-    keep_in(batch.*part, inputs_.*part, (batch.*part).dtype());
-  inputs_.unmade.resize(batch.unmade.size());
-  for (std::size_t i = 0; i < batch.unmade.size(); ++i) {
-    const AugmentInputs& from = batch.unmade[i].of;
-    AugmentInputs& to = inputs_.unmade[i].of;
-    if (batch.unmade[i].of_dataset)
-      to.images = from.images;
-    else
-      keep_in(from.images, to.images, DType::u8);
-    keep_in(from.placements, to.placements, DType::i64);
-    to.normalise = from.normalise;
+  inputs_.resize(slices.size());
+  for (std::size_t i = 0; i < slices.size(); ++i) {
+    const Batch& slice = slices[i];
+    Batch& kept = inputs_[i];
+    for (Tensor Batch::*images : {&Batch::images, &Batch::second_view})
+      keep_in(slice.*images, kept.*images, dtype);
+    for (Tensor Batch::*part : {&Batch::labels, &Batch::indices})
+      keep_in(slice.*part, kept.*part, (slice.*part).dtype());
+    kept.unmade.resize(slice.unmade.size());
+    for (std::size_t k = 0; k < slice.unmade.size(); ++k) {
+      const AugmentInputs& from = slice.unmade[k].of;
+      AugmentInputs& to = kept.unmade[k].of;
+      if (slice.unmade[k].of_dataset)
+        to.images = from.images;
+      else
+        keep_in(from.images, to.images, DType::u8);
+      keep_in(from.placements, to.placements, DType::i64);
+      to.normalise = from.normalise;
+    }
+    kept.first_row = slice.first_row;
+    kept.whole = slice.whole;
   }
   for (Tensor Mixture::*part : {&Mixture::mask, &Mixture::others})
     keep_in(mixture.*part, mixture_.*part, (mixture.*part).dtype());
 }
 
-void TrainStep::compute(const Batch& batch, const Mixture& mixture) {
+void TrainStep::Measures::add(const Measures& others) {
+  loss = sum_of(loss, others.loss);
+  terms.resize(others.terms.size());
+  for (std::size_t i = 0; i < terms.size(); ++i) terms[i] = sum_of(terms[i], others.terms[i]);
+  correct = sum_of(correct, others.correct);
+  flat_rows = sum_of(flat_rows, others.flat_rows);
+}
+
+void TrainStep::compute(std::span<const Batch> slices, const Mixture& mixture) {
   // What the last step left goes first, so that this one finds its memory.
   optimizer_.zero_grad();
+  Measures measured;
+  for (const Batch& slice : slices) measured.add(learn_from(slice, mixture));
+  const bool apart = optimizer_.losses() > 1;
+  for (std::size_t loss = 0; loss < optimizer_.losses(); ++loss) {
+    gradients_.give(loss);
+    if (apart) optimizer_.take_gradients(loss);
+  }
+  optimizer_.step();
+  if (average_ != nullptr) average_->update();
+  metrics_.store(measured.loss, measured.terms, measured.correct, measured.flat_rows);
+}
+
+/// Adds the gradients of a slice to those of the batch; returns its share of what is measured of the batch.
+TrainStep::Measures TrainStep::learn_from(const Batch& slice, const Mixture& mixture) {
+  *first_row_ = slice.first_row;
   DistillBatch seen{.student = {},
                     .teacher = {},
-                    .labels = batch.labels,
-                    .indices = batch.indices,
+                    .labels = slice.labels,
+                    .indices = slice.indices,
                     .step = step_,
                     .epoch = epoch_};
   for (int view = 0; view < needs_.views; ++view) {
     const bool mixed = mixture.mask.defined();
-    Tensor images = batch.view(static_cast<std::size_t>(view), mixed ? DType::f32 : options_.dtype);
+    Tensor images = slice.view(static_cast<std::size_t>(view), mixed ? DType::f32 : options_.dtype);
     if (mixed) images = cast(mix_images(images, mixture), options_.dtype);
     seen.student.push_back(outputs_of(student_, images, needs_));
     if (teacher_ == nullptr) continue;
@@ -204,25 +257,32 @@ void TrainStep::compute(const Batch& batch, const Mixture& mixture) {
   const Tensor logits = seen.student[0].logits;
   seen.labels.smoothing = static_cast<float>(options_.label_smoothing);
   if (mixture.mask.defined()) {
-    seen.labels.mixed_in = labels_mixed_in(batch.labels, logits.size(1), mixture);
+    seen.labels.mixed_in = labels_mixed_in(slice.labels, logits.size(1), mixture);
     seen.labels.share = mean(mixture.mask);
   }
   const Loss loss = method_.loss(seen);
   const Tensor total = loss.total();
+  const float share = static_cast<float>(slice.rows()) / static_cast<float>(slice.whole_rows());
+  const Tensor dloss = share == 1.0F ? one_ : Tensor::full({}, share, options_.device);
   if (optimizer_.losses() == 1) {
-    backward(total, one_);
+    backward(total, dloss);
+    gradients_.take(0);
   } else {
     // What it keeps apart no further goes with the last one.
     const std::vector<Tensor> parts = loss.parts();
     const std::size_t last = optimizer_.losses() - 1;
     for (std::size_t i = 0; i < parts.size(); ++i) {
-      backward(parts[i], one_, i + 1 < parts.size() ? Graph::kept : Graph::freed);
-      if (i < last || i + 1 == parts.size()) optimizer_.take_gradients(std::min(i, last));
+      backward(parts[i], dloss, i + 1 < parts.size() ? Graph::kept : Graph::freed);
+      if (i < last || i + 1 == parts.size()) gradients_.take(std::min(i, last));
     }
   }
-  optimizer_.step();
-  if (average_ != nullptr) average_->update();
-  metrics_.store(total.detach(), loss.terms, count_correct(logits.detach(), seen.labels), loss.flat_rows);
+  const NoGrad no_grad;
+  Measures measured{.loss = weighted(total, share),
+                    .terms = {},
+                    .correct = count_correct(logits.detach(), seen.labels),
+                    .flat_rows = loss.flat_rows.defined() ? loss.flat_rows.detach() : Tensor()};
+  for (const Tensor& term : loss.terms) measured.terms.push_back(weighted(term, share));
+  return measured;
 }
 
 }  // namespace generous

@@ -1,5 +1,5 @@
-// One step of training: forward, loss, backward, optimiser. On a GPU it is recorded once and then
-// replayed without the host; its metrics stay there until they are read.
+// One step of training: forward, loss, backward for each slice of a batch, then the optimiser. On a GPU it is
+// recorded once and then replayed without the host; its metrics stay there until they are read.
 #pragma once
 
 #include <functional>
@@ -14,6 +14,7 @@
 #include "data/mixing.h"
 #include "nn/distill/method.h"
 #include "nn/optim.h"
+#include "nn/parallel/gradient_sum.h"
 #include "nn/weight_average.h"
 
 namespace generous {
@@ -22,7 +23,7 @@ struct TrainStepOptions {
   DType dtype = DType::f32;       ///< what the networks compute in
   Device device = Device::cpu;    ///< where model, optimiser and batches are
   bool record = true;             ///< on a GPU: record the step and replay it
-  std::int64_t batch_size = 128;  ///< of every batch but an epoch's last
+  std::int64_t batch_size = 128;  ///< of every whole batch but an epoch's last
   double label_smoothing = 0.0;   ///< Labels::smoothing
   MixingOptions mixing = {};      ///< of the images of a batch, for student and teacher alike
   std::uint64_t seed = 0;         ///< of that
@@ -65,15 +66,31 @@ class TrainStep {
 
   /// Begins an epoch, whose loss may differ from the last one's: then the step is recorded anew.
   void start_epoch(std::int64_t epoch);
-  /// Step `step` of the run, counted from 0, with the optimiser's learning rate. The result is of this step
-  /// even after further ones.
-  PendingMetrics run(const Batch& batch, std::int64_t step);
+  /// Step `step` of the run, counted from 0, with the optimiser's learning rate, on the slices of a batch.
+  /// Losses and their gradients are sums over the slices in their order, each weighted by its share of the
+  /// batch's rows: those of the whole batch, where a loss is a mean over rows. Batch norm takes its
+  /// statistics over a slice. The result is of this step even after further ones. Throws Error for more than
+  /// one slice of a batch that is mixed, or with a method that is relational.
+  PendingMetrics run(std::span<const Batch> slices, std::int64_t step);
+  PendingMetrics run(const Batch& batch, std::int64_t step) { return run(std::span(&batch, 1), step); }
 
  private:
+  /// What is measured of a slice, or of several: {} each, as MetricsTable::store takes it.
+  struct Measures {
+    Tensor loss;
+    std::vector<Tensor> terms;
+    Tensor correct;
+    Tensor flat_rows;
+
+    void add(const Measures& others);
+  };
+
+  void check_slices(std::span<const Batch> slices) const;
   Mixture mixture_of(const Batch& batch, std::int64_t step) const;
-  void keep(const Batch& batch, const Mixture& mixture);
-  void compute(const Batch& batch, const Mixture& mixture);
-  bool runs_recorded(const Batch& batch) const;
+  void keep(std::span<const Batch> slices, const Mixture& mixture);
+  void compute(std::span<const Batch> slices, const Mixture& mixture);
+  Measures learn_from(const Batch& slice, const Mixture& mixture);
+  bool runs_recorded(std::span<const Batch> slices) const;
 
   Network& student_;
   Network* teacher_;
@@ -85,12 +102,14 @@ class TrainStep {
   std::int64_t epoch_ = 0;  ///< since which the loss is this
   /// Computed without recording: they prepare what a recording needs, the first two of a run.
   int whole_batches_ = 0;
-  Tensor step_;  ///< {} of i64: for random layers
-  Tensor one_;   ///< {}: the gradient of a loss
+  Tensor step_;                              ///< {} of i64: for random layers
+  Tensor one_;                               ///< {}: the gradient of a loss
+  std::shared_ptr<std::int64_t> first_row_;  ///< likewise: of the slice at hand
+  GradientSum gradients_;
   MetricsTable metrics_;
   Random mixing_random_;
-  Batch inputs_;     ///< what recorded work reads
-  Mixture mixture_;  ///< likewise
+  std::vector<Batch> inputs_;  ///< what recorded work reads
+  Mixture mixture_;            ///< likewise
   std::unique_ptr<RecordedWork> recorded_;
 };
 

@@ -13,8 +13,11 @@ namespace generous {
 
 namespace {
 
-Inputs inputs_of(const Data& data, const Teacher& teacher) {
-  Inputs inputs{.classes = data.train.classes, .hashes = hashes_of(data), .threads = settle_threads()};
+Inputs inputs_of(const Data& data, const Teacher& teacher, std::int64_t slices) {
+  Inputs inputs{.classes = data.train.classes,
+                .hashes = hashes_of(data),
+                .threads = settle_threads(),
+                .slices = slices};
   if (!teacher.weights.hash.empty()) inputs.hashes["teacher's weights"] = teacher.weights.hash;
   return inputs;
 }
@@ -43,6 +46,20 @@ void check_mixing(const TrainingSettings& settings) {
       settings.method_name);
 }
 
+/// Throws Error for what needs the whole of a batch at once.
+void check_slices(const TrainingSettings& settings) {
+  const std::int64_t slices = settings.batches.micro_batches;
+  require(slices == 1 || !settings.step.mixing.on(),
+          "mixup, cutmix: images are mixed with others of the whole batch, which is taken in {} slices: give "
+          "--micro_batches 1, or --mixup 0 --cutmix 0",
+          slices);
+  require(slices == 1 || !settings.method->needs().relational,
+          "method {} needs the whole of a batch, for its loss is no mean over images, and each batch is "
+          "taken in {} slices: "
+          "give --micro_batches 1, or another method",
+          settings.method_name, slices);
+}
+
 int train_shown(TrainingSettings& settings, const Options& options, const TrainingStage& stage,
                 std::span<const TrainingStage> stages, Display& display) {
   const RunFolder folder{settings.run.save_path};
@@ -52,6 +69,7 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
   settings.step.batch_size = settings.batches.batch_size;
   settings.step.seed = static_cast<std::uint64_t>(settings.seed);
   check_mixing(settings);
+  check_slices(settings);
   create_writable_folder(folder.path);
   const RunLock lock(folder.path);
   remove_abandoned_files(folder.path);
@@ -124,7 +142,7 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
                      .origin = origin,
                      .config = options.to_json(),
                      .train_images = data.train.size(),
-                     .inputs = inputs_of(data, teacher)},
+                     .inputs = inputs_of(data, teacher, batches.slices)},
                     settings.report, log);
   if (state) {
     log.keep_earlier_lines();

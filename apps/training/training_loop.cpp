@@ -149,7 +149,7 @@ bool TrainingLoop::train_epoch() {
   const double start = now_seconds() - position_.sums.seconds;
   bool stopping = false;
   while (position_.step_in_epoch < batches && !stopping) {
-    train_step(*train_loader_.next());
+    train_step();
     stopping = StopSignals::received() != 0 || (steps_exhausted() && position_.step_in_epoch < batches);
     if (stopping || position_.step_in_epoch == batches ||
         pending_.size() == steps_between_readings(training_.step.device)) {
@@ -161,11 +161,14 @@ bool TrainingLoop::train_epoch() {
   return !stopping;
 }
 
-void TrainingLoop::train_step(const Batch& batch) {
-  PendingMetrics metrics = step_.run(batch, position_.step);
+void TrainingLoop::train_step() {
+  std::vector<Batch> slices;
+  for (std::int64_t i = 0; i < training_.batches.slices; ++i) slices.push_back(*train_loader_.next());
+  PendingMetrics metrics = step_.run(slices, position_.step);
   ++position_.step;
   ++position_.step_in_epoch;
-  pending_.push_back({.step = position_.step, .images = batch.labels.numel(), .metrics = std::move(metrics)});
+  pending_.push_back(
+      {.step = position_.step, .images = slices[0].whole_rows(), .metrics = std::move(metrics)});
 }
 
 /// Reads the metrics of the steps since the last reading into the epoch's sums and steps.csv.

@@ -68,7 +68,7 @@ class TrainingLoop {
   void report_teacher();
   int run_epochs();
   bool train_epoch();
-  void train_step(const Batch& batch);
+  void train_step();
   void account();
   TeacherFault teacher_fault(std::int64_t step_in_epoch);
   bool finish_epoch();

@@ -148,16 +148,20 @@ void EigenBackend::dropout(const Tensor& x, const DropoutParams& params, Tensor&
     const float scale = 1.0F / (1.0F - params.p);
     const std::uint32_t step =
         params.step.defined() ? static_cast<std::uint32_t>(params.step.data<std::int64_t>()[0]) : 0U;
-    // One Philox block serves four elements.
-    const std::int64_t blocks = (x.numel() + 3) / 4;
-    parallel_for(blocks, elementwise_grain / 16, [=, count = x.numel()](std::int64_t block) {
-      const PhiloxBlock bits = philox(
-          params.key, {static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32), step, 0});
-      for (std::int64_t i = 4 * block; i < std::min(4 * block + 4, count); ++i) {
-        const bool kept = uniform01(bits[static_cast<std::size_t>(i % 4)]) >= params.p;
-        out[i] = T(kept ? static_cast<float>(in[i]) * scale : 0.0F);
-      }
-    });
+    // One Philox block serves four elements, counted in the whole of which x is a piece.
+    const std::int64_t begin = params.first;
+    const std::int64_t end = begin + x.numel();
+    const std::int64_t first_block = begin / 4;
+    parallel_for((end + 3) / 4 - first_block, elementwise_grain / 16,
+                 [=, key = params.key, p = params.p](std::int64_t nth) {
+                   const std::int64_t block = first_block + nth;
+                   const PhiloxBlock bits = philox(key, {static_cast<std::uint32_t>(block),
+                                                         static_cast<std::uint32_t>(block >> 32), step, 0});
+                   for (std::int64_t i = std::max(4 * block, begin); i < std::min(4 * block + 4, end); ++i) {
+                     const bool kept = uniform01(bits[static_cast<std::size_t>(i % 4)]) >= p;
+                     out[i - begin] = T(kept ? static_cast<float>(in[i - begin]) * scale : 0.0F);
+                   }
+                 });
   });
 }
 

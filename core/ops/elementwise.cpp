@@ -90,6 +90,7 @@ Tensor step(const Tensor& x) { return unary("step", Unary::step, x); }
 Tensor dropout(const Tensor& x, const DropoutParams& params) {
   check_floating("dropout", {&x});
   require(params.p >= 0.0F && params.p < 1.0F, "dropout: the probability {} is not in [0, 1)", params.p);
+  require(params.first >= 0, "dropout: the first element is {}, expected at least 0", params.first);
   if (params.step.defined()) {
     check_device("dropout", {&x, &params.step});
     require(params.step.dtype() == DType::i64 && params.step.numel() == 1,

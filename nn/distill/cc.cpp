@@ -8,6 +8,7 @@ namespace {
 class Cc : public FeatureMethod {
  public:
   Cc() : FeatureMethod("cc", 0.02) {}
+  Needs needs() const override { return {.features = true, .relational = true}; }
   void declare(Options& options) override {
     FeatureMethod::declare(options);
     options.add("dim", dim_, {.help = "of the embeddings", .min = 1, .max = 65536});

@@ -25,7 +25,7 @@ class Crd : public FeatureMethod {
  public:
   Crd() : FeatureMethod("crd", 0.8) {}
   void declare(Options& options) override;
-  Needs needs() const override { return {.features = true, .one_label = true}; }
+  Needs needs() const override { return {.features = true, .relational = true, .one_label = true}; }
   void connect(const Outputs& student, const Outputs& teacher, const TrainingSet& train) override;
   /// What is multiplied by the weight; moves the banks of the images `indices` {B}. negatives {B, N}.
   Tensor contrast(const FeaturePair& pooled, const Tensor& indices, const Tensor& negatives);

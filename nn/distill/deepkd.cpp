@@ -75,7 +75,10 @@ class DeepKd : public Method {
     if (!options_.dkd) declare_published(options, options_.published);
     declare_logit_stand(options, options_.logit_stand);
   }
-  Needs needs() const override { return {.one_label = true}; }
+  // KD's weight of the other classes is a mean over the batch itself.
+  Needs needs() const override {
+    return {.relational = !options_.dkd && options_.published, .one_label = true};
+  }
   std::vector<std::string> terms() const override { return {"cross_entropy", "tckd", "nckd"}; }
   std::size_t losses() const override { return 3; }
   std::int64_t loss_since(std::int64_t epoch) const override { return warmup_since(epoch, warmup_epochs_); }

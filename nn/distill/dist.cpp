@@ -42,6 +42,7 @@ namespace {
 
 class Dist : public Method {
  public:
+  Needs needs() const override { return {.relational = true}; }
   void declare(Options& options) override {
     options.add("temperature", options_.temperature,
                 {.help = "temperature of both networks' probabilities", .min = 0.001, .max = 1000});

@@ -19,6 +19,7 @@ Tensor standardise_columns(const Tensor& x) {
 class Itrd : public FeatureMethod {
  public:
   Itrd() : FeatureMethod("itrd", 1.0) {}
+  Needs needs() const override { return {.features = true, .relational = true}; }
   void declare(Options& options) override {
     options.add("lambda_corr", lambda_corr_, {.help = "weight of the correlations", .min = 0, .max = 1e6});
     options.add("lambda_mutual", lambda_mutual_,

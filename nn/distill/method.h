@@ -61,6 +61,7 @@ struct Needs {
   int views = 1;                ///< of each image; 2: also a strong one (data/rand_augment.h)
   bool teacher_trains = false;  ///< its batch norms use the batch's statistics, as in training
   bool class_means = false;     ///< with a teacher: TrainingSet::class_means
+  bool relational = false;      ///< its loss is no mean over images, but knows all of a batch
   bool one_label = false;       ///< what it adds to the task goes by each image's one label, or by its index
 };
 

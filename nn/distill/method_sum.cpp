@@ -51,6 +51,7 @@ Needs MethodSum::needs() const {
     all.views = std::max(all.views, needs.views);
     all.teacher_trains |= needs.teacher_trains;
     all.class_means |= needs.class_means;
+    all.relational |= needs.relational;
     all.one_label |= needs.one_label;
   }
   return all;

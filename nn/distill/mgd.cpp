@@ -23,7 +23,9 @@ class Mgd : public FeatureMethod {
     const Tensor ones =
         Tensor::full({same.teacher.size(0), 1, 1, same.teacher.size(3)}, 1.0F, same.teacher.device());
     const auto share = static_cast<float>(lambda_);
-    const Tensor kept = (1.0F - share) * dropout(ones, {.p = share, .key = key(), .step = step()});
+    const std::int64_t first = first_row() * same.teacher.size(3);
+    const Tensor kept =
+        (1.0F - share) * dropout(ones, {.p = share, .key = key(), .step = step(), .first = first});
     return mgd_loss(generator_->forward(same.student, cast(kept, same.student.dtype())), same.teacher);
   }
 

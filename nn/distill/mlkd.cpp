@@ -82,7 +82,7 @@ class Mlkd : public Method {
     declare_logit_stand(options, options_.logit_stand);
     declare_published(options, options_.published);
   }
-  Needs needs() const override { return {.views = 2}; }
+  Needs needs() const override { return {.views = 2, .relational = true}; }
   std::vector<std::string> terms() const override {
     return {"cross_entropy", "kd", "class_correlation", "batch_correlation"};
   }

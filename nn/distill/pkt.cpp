@@ -16,6 +16,7 @@ Tensor affinities(const Tensor& x, float eps) {
 class Pkt : public FeatureMethod {
  public:
   Pkt() : FeatureMethod("pkt", 30000.0) {}
+  Needs needs() const override { return {.features = true, .relational = true}; }
   void declare(Options& options) override {
     FeatureMethod::declare(options);
     options.add("eps", eps_, {.help = "added to norms and probabilities", .min = 1e-12, .max = 1});

@@ -26,6 +26,7 @@ Tensor angles(const Pairs& pairs) {
 class Rkd : public FeatureMethod {
  public:
   Rkd() : FeatureMethod("rkd", 1.0) {}
+  Needs needs() const override { return {.features = true, .relational = true}; }
   void declare(Options& options) override {
     options.add("distance_weight", distance_weight_,
                 {.help = "weight of the distances between samples", .min = 0, .max = 1e6});

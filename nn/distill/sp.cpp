@@ -14,6 +14,7 @@ Tensor similarities(const Tensor& features) {
 class Sp : public FeatureMethod {
  public:
   Sp() : FeatureMethod("sp", 3000.0) {}
+  Needs needs() const override { return {.features = true, .relational = true}; }
   void connect(const Outputs& student, const Outputs& teacher, const TrainingSet&) override {
     last_pair("sp", student, teacher);
   }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <numeric>
 
 #include "apps/training/optimization.h"
 #include "apps/training/train_step.h"
@@ -35,6 +36,34 @@ inline std::vector<MethodRunOptions> every_method() {
     all.push_back(
         {.method = entry.name, .settings = settings, .optimizer = entry.name == "deepkd" ? "deepkd" : "sgd"});
   return all;
+}
+
+/// Rows [first, first + count) of a tensor on the host.
+template <class T>
+Tensor rows_of(const Tensor& x, std::int64_t first, std::int64_t count) {
+  const std::int64_t width = x.numel() / x.size(0);
+  std::vector<std::int64_t> extents{count};
+  for (int axis = 1; axis < x.shape().rank(); ++axis) extents.push_back(x.size(axis));
+  const auto values =
+      x.data<T>().subspan(static_cast<std::size_t>(first * width), static_cast<std::size_t>(count * width));
+  return Tensor::from(std::span<const T>(values), Shape(extents));
+}
+
+/// A batch on the host as slices of so many images each.
+inline std::vector<Batch> slices_of(const Batch& whole, const std::vector<std::int64_t>& counts) {
+  std::vector<Batch> slices;
+  std::int64_t first = 0;
+  for (const std::int64_t count : counts) {
+    Batch slice{.images = rows_of<float>(whole.images, first, count),
+                .labels = rows_of<std::int64_t>(whole.labels, first, count),
+                .indices = rows_of<std::int64_t>(whole.indices, first, count),
+                .first_row = first,
+                .whole = whole.rows()};
+    if (whole.second_view.defined()) slice.second_view = rows_of<float>(whole.second_view, first, count);
+    slices.push_back(std::move(slice));
+    first += count;
+  }
+  return slices;
 }
 
 class MethodRun {
@@ -75,19 +104,13 @@ class MethodRun {
     return step->run(batch(number, count), number).read();
   }
   StepMetrics take(std::int64_t number) { return take(number, options.step.batch_size); }
-
-  MethodRunOptions options;
-  std::unique_ptr<Method> method;
-  std::unique_ptr<Network> teacher;  ///< null where the method needs none
-  std::unique_ptr<Network> student;
-  std::unique_ptr<Optimizer> optimizer;
-  std::unique_ptr<TrainStep> step;
-
- private:
-  ModelOptions model_options(std::uint64_t seed) const {
-    return {.classes = classes, .image = options.image, .seed = seed, .device = options.step.device};
+  /// The same with the batch in slices of so many images.
+  StepMetrics take_slices(std::int64_t number, const std::vector<std::int64_t>& counts) {
+    const std::int64_t whole = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+    return step->run(slices_of(batch(number, whole), counts), number).read();
   }
 
+  /// The images of step `number`.
   Batch batch(std::int64_t number, std::int64_t count) const {
     const std::string name = "images " + std::to_string(number);
     Batch batch{.images = images(name, count),
@@ -102,6 +125,18 @@ class MethodRun {
     batch.indices = batch.indices.to(options.step.device);
     batch.labels = batch.labels.to(options.step.device);
     return batch;
+  }
+
+  MethodRunOptions options;
+  std::unique_ptr<Method> method;
+  std::unique_ptr<Network> teacher;  ///< null where the method needs none
+  std::unique_ptr<Network> student;
+  std::unique_ptr<Optimizer> optimizer;
+  std::unique_ptr<TrainStep> step;
+
+ private:
+  ModelOptions model_options(std::uint64_t seed) const {
+    return {.classes = classes, .image = options.image, .seed = seed, .device = options.step.device};
   }
 
   Tensor images(const std::string& name, std::int64_t count) const {

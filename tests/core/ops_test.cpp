@@ -276,6 +276,26 @@ TEST_CASE("dropout keeps the mean, repeats by its key and step, and has the same
   });
 }
 
+TEST_CASE("dropout of a piece of a tensor is that piece of the dropout, wherever it begins") {
+  on_every_cpu_implementation([] {
+    const DropoutParams params{.p = 0.4F, .key = 11, .step = step_of(3)};
+    const std::vector<float> whole = [&] {
+      const Tensor y = dropout(Tensor::full({29}, 1.0F), params);
+      return std::vector<float>(y.data<float>().begin(), y.data<float>().end());
+    }();
+    for (std::int64_t first = 0; first < 10; ++first) {
+      Tensor x = Tensor::full({19}, 1.0F).require_grad();
+      DropoutParams of_piece = params;
+      of_piece.first = first;
+      const Tensor y = dropout(x, of_piece);
+      backward(y, Tensor::full({19}, 1.0F));
+      const std::span<const float> piece = std::span(whole).subspan(static_cast<std::size_t>(first), 19);
+      CHECK(std::ranges::equal(y.data<float>(), piece));
+      CHECK(std::ranges::equal(x.grad().data<float>(), piece));
+    }
+  });
+}
+
 TEST_CASE("cast rounds to nearest even and passes gradients") {
   const Tensor x = Tensor::from(std::vector<float>{1.0F, 1.00390625F, 1.01171875F, -3.14159F, NAN}, {5});
   const Tensor y = cast(cast(x, DType::bf16), DType::f32);

@@ -267,6 +267,79 @@ TEST_CASE("an epoch resumed at a batch goes on as it would have") {
   }
 }
 
+// Rows [first, first + count) of a batch.
+HostBatch rows_of(const HostBatch& batch, std::int64_t first, std::int64_t count) {
+  constexpr std::int64_t values = 6 * 5 * 3;
+  const auto images = batch.images.begin() + first * values;
+  const auto labels = batch.labels.begin() + first;
+  return {{images, images + count * values}, {labels, labels + count}};
+}
+
+TEST_CASE("the slices of all shares, side by side, are the batches") {
+  const Dataset dataset = make_dataset(29);
+  const LoaderOptions options{.batch_size = 8, .workers = 2, .seed = 4, .second_view = true};
+  Loader whole(dataset, info, options);
+  whole.start_epoch(3, 1);
+  std::vector<HostBatch> batches;
+  std::vector<HostBatch> second_views;
+  while (const std::optional<Batch> batch = whole.next()) {
+    CHECK(batch->first_row == 0);
+    CHECK(batch->whole_rows() == batch->rows());
+    batches.push_back(to_host(*batch));
+    second_views.push_back(second_view_of(*batch));
+  }
+  REQUIRE(batches.size() == 3);  // of 8, 8 and 5 images
+  for (const std::int64_t slices : {2, 3, 4}) {
+    for (const std::int64_t shares : {1, 2, 3, 4}) {
+      if (slices % shares != 0) continue;
+      CAPTURE(slices);
+      CAPTURE(shares);
+      std::vector<std::unique_ptr<Loader>> loaders;
+      for (std::int64_t share = 0; share < shares; ++share) {
+        LoaderOptions own = options;
+        own.slices = slices;
+        own.share = {.index = share, .of = shares};
+        loaders.push_back(std::make_unique<Loader>(dataset, info, own));
+        loaders.back()->start_epoch(3, 1);
+      }
+      for (std::size_t batch = 0; batch < batches.size(); ++batch) {
+        std::int64_t row = 0;
+        for (std::int64_t slice = 0; slice < slices; ++slice) {
+          const std::optional<Batch> found = loaders[static_cast<std::size_t>(slice % shares)]->next();
+          REQUIRE(found);
+          CHECK(found->first_row == row);
+          CHECK(found->whole_rows() == std::ssize(batches[batch].labels));
+          CHECK(to_host(*found) == rows_of(batches[batch], row, found->rows()));
+          const HostBatch second{second_views[batch].images, batches[batch].labels};
+          CHECK(second_view_of(*found).images == rows_of(second, row, found->rows()).images);
+          row += found->rows();
+        }
+        CHECK(row == std::ssize(batches[batch].labels));
+      }
+      for (const auto& loader : loaders) CHECK_FALSE(loader->next());
+    }
+  }
+}
+
+TEST_CASE("shares of whole batches are every so manyth batch") {
+  const Dataset dataset = make_dataset(29);
+  const LoaderOptions options{.batch_size = 4, .shuffle = false, .augment = false};
+  Loader whole(dataset, info, options);
+  whole.start_epoch(0);
+  const std::vector<HostBatch> batches = rest_of_epoch(whole);
+  REQUIRE(batches.size() == 8);
+  for (std::int64_t share = 0; share < 3; ++share) {
+    LoaderOptions own = options;
+    own.share = {.index = share, .of = 3};
+    Loader loader(dataset, info, own);
+    loader.start_epoch(0);
+    std::vector<HostBatch> expected;
+    for (std::size_t i = static_cast<std::size_t>(share); i < batches.size(); i += 3)
+      expected.push_back(batches[i]);
+    CHECK(rest_of_epoch(loader) == expected);
+  }
+}
+
 TEST_CASE("after the first epochs, batches take nothing from the system") {
   const Dataset dataset = make_dataset(203);
   for (const int workers : {0, 3}) {

@@ -243,6 +243,42 @@ TEST_CASE("seed, step and mode reach the whole tree; layers of other names draw 
   CHECK(pair.b_.training());
 }
 
+TEST_CASE("of a batch in slices, random layers draw for its rows, and statistics follow the first slice") {
+  Dropout dropout(0.5F);
+  dropout.initialise(4);
+  const Tensor step = Tensor::from(std::vector<std::int64_t>{6}, {});
+  const auto first_row = std::make_shared<std::int64_t>(0);
+  dropout.count_steps_by(step, first_row);
+  const Tensor whole = dropout(Tensor::full({5, 3, 7}, 1.0F));
+  *first_row = 2;
+  const Tensor rest = dropout(Tensor::full({3, 3, 7}, 1.0F));
+  CHECK(std::ranges::equal(rest.data<float>(), whole.data<float>().subspan(2 * 21)));
+
+  BatchNorm norm(3);
+  BatchNorm other(3);
+  for (BatchNorm* each : {&norm, &other}) each->initialise(0);
+  norm.count_steps_by(step, first_row);
+  const Tensor first = random_tensor({2, 4, 5, 3}, "first");
+  const Tensor second = random_tensor({3, 4, 5, 3}, "second");
+  *first_row = 0;
+  norm(first);
+  *first_row = 2;
+  const Tensor y = norm(second);
+  other(first);
+  const auto values = [](const BatchNorm& of) {
+    std::vector<float> all;
+    for (const StateEntry& entry : of.state())
+      if (entry.tensor.dtype() == DType::f32)
+        all.insert(all.end(), entry.tensor.data<float>().begin(), entry.tensor.data<float>().end());
+      else
+        all.push_back(static_cast<float>(entry.tensor.data<std::int64_t>()[0]));
+    return all;
+  };
+  CHECK(values(norm) == values(other));
+  CHECK(std::ranges::equal(y.data<float>(),
+                           other(second).data<float>()));  // by its own statistics all the same
+}
+
 TEST_CASE("activations, sequences, and shapes that layers refuse") {
   ReLU relu_layer;
   ReLU6 relu6_layer;
