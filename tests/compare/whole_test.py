@@ -85,6 +85,39 @@ class WholeTest(unittest.TestCase):
             output = begun + process.communicate()[0]
             return process.returncode, output, below
 
+    def interrupt_training(self, name, epochs, sent):
+        """The same by a signal, which comes while a training is between two of its epochs. Its job passes it on as SIGHUP."""
+        def stop(process):
+            training = self.halted_training(process, name)
+            try:
+                process.send_signal(sent)
+                until(lambda: pending(training) & 1 << (signal.SIGHUP - 1))
+            finally:
+                os.kill(training, signal.SIGCONT)
+
+        code, output, below = self.interrupt(name, epochs, stop)
+        self.assertEqual(code, 128 + sent, output)
+        self.assertIn("the same command goes on", output)
+        self.assertEqual([found for found in below if "save_path" in command_of(found)], [])
+
+    def halted_training(self, process, name):
+        """A training below `process`, stopped (SIGSTOP) where epochs are behind it and before it."""
+        def halted():
+            for found in tree(process.pid):
+                path = re.search(r"build/apps/train_\w+ --save_path=(\S+)", command_of(found))
+                if not path:
+                    continue
+                with contextlib.suppress(OSError):
+                    os.kill(found, signal.SIGSTOP)
+                    lines = (self.folder / name / "g" / path[1] / "metrics.csv").read_text().splitlines()
+                    if 2 <= len(lines) <= 12:
+                        return found
+                with contextlib.suppress(OSError):
+                    os.kill(found, signal.SIGCONT)
+            return None
+
+        return until(halted)
+
     def epochs(self, name):
         return sum(max(len(path.read_text().splitlines()) - 1, 0)
                    for path in (self.folder / name / "g").glob("*/*/*/metrics.csv"))
@@ -124,13 +157,9 @@ class WholeTest(unittest.TestCase):
         for epochs, stop in ((5, kill), (30, kill_engine), (55, kill)):
             self.assertEqual(self.interrupt("interrupted", epochs, stop)[0], -signal.SIGKILL)
         for epochs, sent in ((70, signal.SIGTERM), (80, signal.SIGINT), (90, signal.SIGHUP)):
-            code, output, below = self.interrupt("interrupted", epochs,
-                                                 lambda process, sent=sent: process.send_signal(sent))
-            self.assertEqual(code, 128 + sent, output)
-            self.assertIn("the same command goes on", output)
-            self.assertEqual([found for found in below if "save_path" in command_of(found)], [])
+            self.interrupt_training("interrupted", epochs, sent)
         logs = [path.read_text() for path in (self.folder / "interrupted" / "g").glob("*/*/*/training.log")]
-        self.assertTrue(any("stopped by SIGHUP in epoch" in log for log in logs))
+        self.assertGreaterEqual(sum(log.count("stopped by SIGHUP in epoch") for log in logs), 3)
         self.assertIn("interrupted", self.complete("interrupted", "--status").stdout)
         done = self.complete("interrupted")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
@@ -206,6 +235,22 @@ class WholeTest(unittest.TestCase):
             done = self.complete("dry", grid=self.changed("mistake", old, new))
             self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1), done.stderr)
             self.assertIn(words, done.stderr)
+
+
+def until(condition):
+    """What `condition` returns as soon as that is true; fails after two minutes."""
+    end = time.monotonic() + 120
+    while not (result := condition()):
+        if time.monotonic() > end:
+            raise AssertionError("did not happen within two minutes")
+        time.sleep(0.005)
+    return result
+
+
+def pending(process):
+    """The signals that are on their way to a process, a bit each."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+    return int(re.search(r"^ShdPnd:\s*(\w+)", status, re.MULTILINE)[1], 16)
 
 
 def is_engine(command):
