@@ -129,8 +129,9 @@ fault "an optimiser does not write the shadow" optimizer.cu 'if (shadow != nullp
 fault "the library replaces what it is to add to" cudnn_graph.cpp 'problem.adds ? 1.0F : 0.0F' '0.0F'
 fault "one plan for adding and replacing" cudnn_convolutions.cpp 'std::int64_t{problem.adds},' ''
 fault "the own kernel replaces what it is to add to" conv_direct.cu \
-  'adds ? static_cast<float>(dx[index]) + sum : sum' 'sum'
-fault "the depthwise kernel replaces what it is to add to" depthwise.cu 'if (adds) sum += load<width>(result);' ''
+  'adds ? static_cast<float>(dx[index]) + sum : sum' 'adds ? sum : sum'
+fault "the depthwise kernel replaces what it is to add to" depthwise.cu 'if (adds) sum += load<width>(result);' \
+  'if (adds && from == nullptr) sum += load<width>(result);'
 fault "zeros that are none" cuda_backend.cpp 'clear(zeros, bytes_of_zeros);' ''
 
 # The host and the GPU
