@@ -1,6 +1,7 @@
 // Activations in bf16: every op against itself in f32 on the same values, values and gradients.
 
 #include "tests/core/gradcheck.h"
+#include "tests/core/worst.h"
 
 namespace generous {
 namespace {
@@ -61,7 +62,7 @@ double excess(const Tensor& found, const Tensor& wanted, double relative) {
   for (std::size_t i = 0; i < wanted.data<float>().size(); ++i) {
     const auto a = static_cast<double>(found.data<float>()[i]);
     const auto b = static_cast<double>(wanted.data<float>()[i]);
-    worst = std::max(worst, std::abs(a - b) - relative * std::abs(b));
+    worst = testing::worse(worst, std::abs(a - b) - relative * std::abs(b));
     scale = std::max(scale, std::abs(b));
   }
   REQUIRE(scale > 0.0);

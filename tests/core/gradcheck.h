@@ -12,6 +12,7 @@
 #include "core/ops.h"
 #include "core/random.h"
 #include "tests/core/cpu_implementations.h"
+#include "tests/core/worst.h"
 
 namespace generous::testing {
 
@@ -77,7 +78,7 @@ inline void check_gradients(const std::string& name, const Function& f, std::vec
       REQUIRE(scale > 0.0);
       double worst = 0.0;
       for (std::size_t i = 0; i < numeric.size(); ++i)
-        worst = std::max(worst, std::abs(numeric[i] - static_cast<double>(analytic[i])));
+        worst = worse(worst, std::abs(numeric[i] - static_cast<double>(analytic[i])));
       CAPTURE(k);
       CAPTURE(alone);
       CHECK(worst <= tolerance.relative * scale);
@@ -85,13 +86,13 @@ inline void check_gradients(const std::string& name, const Function& f, std::vec
   }
 }
 
-/// The largest |a - b| over the largest |b|.
+/// The largest |a - b| over the largest |b|; NaN if there is one in either.
 inline double relative_difference(const Tensor& a, const std::vector<double>& b) {
   REQUIRE(a.data<float>().size() == b.size());
   double worst = 0.0;
   double scale = 0.0;
   for (std::size_t i = 0; i < b.size(); ++i) {
-    worst = std::max(worst, std::abs(static_cast<double>(a.data<float>()[i]) - b[i]));
+    worst = worse(worst, std::abs(static_cast<double>(a.data<float>()[i]) - b[i]));
     scale = std::max(scale, std::abs(b[i]));
   }
   return worst / scale;

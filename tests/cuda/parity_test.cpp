@@ -4,6 +4,7 @@
 
 #include "core/backend.h"
 #include "tests/core/op_cases.h"
+#include "tests/core/worst.h"
 
 namespace generous {
 namespace {
@@ -59,7 +60,7 @@ void check_close(const std::string& what, const Tensor& found, const Tensor& wan
     REQUIRE(std::isnan(a[i]) == std::isnan(b[i]));
     if (std::isnan(b[i])) continue;
     scale = std::max(scale, std::abs(static_cast<double>(b[i])));
-    worst = std::max(worst, std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
+    worst = testing::worse(worst, std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
   }
   CHECK(worst <= tolerance * scale);
 }

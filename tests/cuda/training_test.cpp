@@ -5,6 +5,7 @@
 #include "apps/training/train_step.h"
 #include "nn/distill/methods.h"
 #include "nn/models/registry.h"
+#include "tests/core/worst.h"
 #include "tests/cuda/differences.h"
 
 namespace generous {
@@ -201,7 +202,7 @@ void check_close(const Training& found, const Training& wanted, double tolerance
   }
   double worst = 0.0;
   for (std::size_t i = 0; i < wanted.weights.size(); ++i)
-    worst = std::max(worst, std::abs(static_cast<double>(found.weights[i] - wanted.weights[i])));
+    worst = testing::worse(worst, std::abs(static_cast<double>(found.weights[i] - wanted.weights[i])));
   CHECK(worst <= tolerance);
 }
 
