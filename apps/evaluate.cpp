@@ -15,6 +15,7 @@
 #include "apps/training/program.h"
 #include "apps/training/trained_network.h"
 #include "core/console.h"
+#include "core/waiting.h"
 
 namespace {
 
@@ -149,6 +150,7 @@ int evaluate_weights(Options& options) {
   Settings settings;
   settings.declare(options);
   if (!options.finish()) return 0;
+  const PoliteWaiting waiting;
   settings.report.check(options);
   const Subject subject = load(settings);
   std::optional<EvaluationReport> report;

@@ -12,6 +12,7 @@
 #include "core/console.h"
 #include "core/finite.h"
 #include "core/safetensors.h"
+#include "core/waiting.h"
 #include "nn/state_dict.h"
 
 namespace {
@@ -77,6 +78,7 @@ int predict(Options& options) {
   Settings settings;
   settings.declare(options);
   if (!options.finish()) return 0;
+  const PoliteWaiting waiting;
   const WeightFinder finder{{}, [](const auto& run) { return program_of_run(stages, run); }};
   require_other_file(settings.output, "input", settings.input);
   const std::filesystem::path weights = finder.find("weights", settings.weights);

@@ -147,7 +147,7 @@ void profile(const Settings& settings, const WorkloadOptions& cell, Workload& wo
 }
 
 int measure_cell(const Settings& settings, WorkloadOptions cell, double start) {
-  const PoliteWaiting waiting;  // the parent's did not come along
+  const PoliteWaiting waiting;
   cell.device = set_up_device(settings.device);
   choose_dtype(std::string(name_of(cell.dtype)), cell.device);  // throws if there is none
   Workload workload(cell);

@@ -10,6 +10,7 @@
 #include "apps/training/log.h"
 #include "apps/training/program.h"
 #include "core/console.h"
+#include "core/waiting.h"
 #include "data/loader.h"
 
 namespace {
@@ -83,6 +84,7 @@ int benchmark(Options& options) {
   Settings settings;
   settings.declare(options);
   if (!options.finish()) return 0;
+  const PoliteWaiting waiting;
   const Dataset dataset = load_images(settings.images, Split::train);
   Loader loader(dataset, settings.images.info(dataset.images.size(3)),
                 {.batch_size = settings.batches.batch_size,

@@ -10,7 +10,6 @@
 
 #include "core/console.h"
 #include "core/error.h"
-#include "core/waiting.h"
 
 namespace generous {
 
@@ -31,7 +30,6 @@ void require_other_file(const std::string& output, std::string_view key, const s
 }
 
 int run_program(const std::string& program, int argc, char** argv, const std::function<int(Options&)>& body) {
-  const PoliteWaiting waiting;
   prepare_standard_streams();
   // A write beyond the file size limit then fails like one on a full disk, instead of ending the process.
   std::signal(SIGXFSZ, SIG_IGN);

@@ -8,6 +8,7 @@
 #include "core/console.h"
 #include "core/files.h"
 #include "core/threads.h"
+#include "core/waiting.h"
 
 namespace generous {
 
@@ -187,6 +188,7 @@ int train(Options& options, const TrainingStage& stage, std::span<const Training
     return 0;
   }
   if (!options.finish()) return 0;
+  const PoliteWaiting waiting;
   Display display;
   const int code = train_shown(settings, options, stage, stages, display);
   const std::string lost = display.finish();
