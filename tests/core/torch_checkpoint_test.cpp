@@ -5,6 +5,7 @@
 #include <zlib.h>
 
 #include <cstring>
+#include <string_view>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -13,6 +14,8 @@
 
 namespace generous {
 namespace {
+
+using namespace std::string_view_literals;
 
 std::string content_of(const std::string& name) {
   return read_file(std::string(GENEROUS_SOURCE_DIR) + "/tests/golden/torch/" + name);
@@ -95,7 +98,7 @@ TEST_CASE("where the weights are: parameters, state_dict, model; the prefix of p
 TEST_CASE("what is no state dict is refused by name") {
   CHECK(contains(message_of(content_of("whole_model.pth")),
                  "f: holds a Python object of __main__.Model; only"));
-  CHECK(contains(message_of(content_of("script.pt")), "f: a TorchScript program: save model.state_dict()"));
+  CHECK(contains(message_of(content_of("script.pth")), "f: a TorchScript program: save model.state_dict()"));
   CHECK(contains(message_of(content_of("no_weights.pth")), "its keys are: epoch, lr"));
   CHECK(message_of(content_of("list.pth")) == "f: holds no dictionary of tensors, but something else");
   CHECK_FALSE(is_torch_checkpoint("PK\5\6"));
@@ -104,36 +107,31 @@ TEST_CASE("what is no state dict is refused by name") {
 
 TEST_CASE("nothing that a pickle names is believed") {
   const auto pickle = [](std::string_view body) {
-    return message_of(
-        std::string("\x80\x02\x8a\x0a") + std::string("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", 11) +
-        std::string("\x80\x02M\xe9\x03.", 6) + std::string("\x80\x02}.", 4) + std::string(body));
+    return message_of(std::string("\x80\x02\x8a\x0a") +
+                      std::string("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.") +
+                      std::string("\x80\x02M\xe9\x03.") + std::string("\x80\x02}.") + std::string(body));
   };
-  CHECK(contains(pickle({"\x80\x02"
-                         "cos\nsystem\nX\4\0\0\0true\x85R.",
-                         28}),
+  CHECK(contains(pickle("\x80\x02"
+                        "cos\nsystem\nX\4\0\0\0true\x85R."sv),
                  "holds a Python object of os.system;"));
-  CHECK(contains(pickle({"\x80\x02"
-                         "cbuiltins\neval\n.",
-                         18}),
+  CHECK(contains(pickle("\x80\x02"
+                        "cbuiltins\neval\n."sv),
                  "holds a Python object of builtins.eval;"));
-  CHECK(contains(pickle({"\x80\x02"
-                         "c__builtin__\neval\n.",
-                         21}),
+  CHECK(contains(pickle("\x80\x02"
+                        "c__builtin__\neval\n."sv),
                  "holds a Python object of builtins.eval;"));
-  CHECK(contains(pickle({"\x80\x04\x8c\5posix\x8c\6system\x93.", 19}),
-                 "holds a Python object of posix.system;"));
-  CHECK(contains(pickle({"\x80\x02(S'x'\ni__main__\nA\n.", 22}),
-                 "opcode 0x53, which plain data does not need"));
-  CHECK(contains(pickle({"\x80\x02\x82\1.", 5}), "opcode 0x82"));  // the registry of extensions
-  CHECK(contains(pickle({"\x80\x05N.", 4}), "protocol 5, expected 2 to 4"));
-  CHECK(contains(pickle({"\x80\x02.", 3}), "it takes an object where there is none"));
-  CHECK(contains(pickle({"\x80\x02]]\x65.", 5}), "it goes back to a mark where there is none"));
-  CHECK(contains(pickle({"\x80\x02h\7.", 5}), "it recalls object 7, which is not there"));
-  CHECK(contains(pickle({"\x80\x02]Na]Na.", 9}), "objects are left over"));
+  CHECK(contains(pickle("\x80\x04\x8c\5posix\x8c\6system\x93."sv), "holds a Python object of posix.system;"));
+  CHECK(contains(pickle("\x80\x02(S'x'\ni__main__\nA\n."sv), "opcode 0x53, which plain data does not need"));
+  CHECK(contains(pickle("\x80\x02\x82\1."sv), "opcode 0x82"));  // the registry of extensions
+  CHECK(contains(pickle("\x80\x05N."sv), "protocol 5, expected 2 to 4"));
+  CHECK(contains(pickle("\x80\x02."sv), "it takes an object where there is none"));
+  CHECK(contains(pickle("\x80\x02]]\x65."sv), "it goes back to a mark where there is none"));
+  CHECK(contains(pickle("\x80\x02h\7."sv), "it recalls object 7, which is not there"));
+  CHECK(contains(pickle("\x80\x02]Na]Na."sv), "objects are left over"));
 }
 
 TEST_CASE("cycles and deep nests are read") {
-  const Pickle cycle(std::string_view("]q\0h\0a.", 7), "f", [](const auto&) { return false; });
+  const Pickle cycle("]q\0h\0a."sv, "f", [](const auto&) { return false; });
   const auto* list = cycle.root().as<PickleValue::List>();
   REQUIRE(list != nullptr);
   CHECK(list->items == PickleValue::Items{&cycle.root()});
