@@ -107,7 +107,7 @@ class WholeTest(unittest.TestCase):
 
         def halted():
             for found in tree(process.pid):
-                path = re.search(r"build/apps/train_\w+ --save_path=(\S+)", command_of(found))
+                path = re.search(r"/apps/train_\w+ --save_path=(\S+)", command_of(found))
                 if not path:
                     continue
                 metrics = self.folder / name / "g" / path[1] / "metrics.csv"
