@@ -63,6 +63,16 @@ def on_cluster(further: Sequence[str]) -> bool:
     return any(argument.split("=")[0] in CLUSTER_FLAGS for argument in further)
 
 
+def runs_at_once(grid_threads: int, cores: int, further: Sequence[str]) -> int:
+    """How many runs are at work together: by cores here, by Snakemake's --jobs on a cluster."""
+    if on_cluster(further):
+        jobs = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+        jobs.add_argument("--jobs", "-j", type=int, default=1)
+        with contextlib.suppress(argparse.ArgumentError):
+            return max(1, jobs.parse_known_args(further)[0].jobs)
+    return max(1, cores // grid_threads)
+
+
 def check_threads(grid: Grid, cores: int, further: Sequence[str]) -> None:
     if cores < 1:
         raise GridError(f"--cores must be at least 1, not {cores}")
@@ -138,7 +148,7 @@ def run_grid(arguments: argparse.Namespace) -> int:
     if not planner.data.is_dir() and not arguments.dry_run:
         fetch_images(grid, planner.data)
     folder = arguments.runs / grid.name
-    at_once = max(1, arguments.cores // grid.threads)
+    at_once = runs_at_once(grid.threads, arguments.cores, arguments.snakemake)
     folder.mkdir(parents=True, exist_ok=True)
     with lock_of(folder) as lock:
         write_plan(folder / "plan.json", grid, programs, runs)
@@ -206,7 +216,7 @@ def show_status(arguments: argparse.Namespace) -> int:
     except (ValueError, TypeError, KeyError):
         raise GridError(f"{path} is no plan of this version: start the grid, which writes it anew") from None
     states = states_of(runs, folder)
-    print("\n".join([*table(states, folder), summary_line(states, max(1, arguments.cores // plan["threads"]))]))
+    print("\n".join([*table(states, folder), summary_line(states, runs_at_once(plan["threads"], arguments.cores, arguments.snakemake))]))
     return 0
 
 

@@ -6,7 +6,7 @@ import fcntl
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
+from statistics import median
 from typing import Literal, Sequence
 
 from plan import PlannedRun
@@ -68,8 +68,8 @@ def states_of(runs: Sequence[PlannedRun], grid_folder: Path) -> list[State]:
 
 
 def seconds_left(states: Sequence[State], at_once: int) -> float | None:
-    """From the epochs measured so far: of the run itself, else of its cell's other seeds, its program, any. None before
-    the first one."""
+    """From the epochs measured so far: of the run itself, else of its cell's other seeds, its program, any. Their median:
+    an epoch on a machine that others used, or that slept, says nothing about the next. None before the first one."""
     def measured(same: object) -> list[float]:
         return [second for state in states if same in (state.run.folder, cell_of(state), state.run.program, "any")
                 for second in state.seconds]
@@ -79,7 +79,7 @@ def seconds_left(states: Sequence[State], at_once: int) -> float | None:
         known = next(filter(None, map(measured, (state.run.folder, cell_of(state), state.run.program, "any"))), None)
         if state.left and known is None:
             return None
-        work += state.left * mean(known) if state.left and known else 0.0
+        work += state.left * median(known) if state.left and known else 0.0
     return work / at_once
 
 
