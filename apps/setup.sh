@@ -20,6 +20,7 @@ optional=(dataset-fashion-mnist curl)  # for the demo and tests; not every distr
 grids=(snakemake python3-yaml python3-pandas python3-scipy python3-matplotlib python3-jinja2 python3-sklearn)  # apps/compare
 [[ " $targets " == *" compare "* ]] && required+=("${grids[@]}")
 [[ " $targets " == *" all "* ]] && optional+=("${grids[@]}")  # for its tests
+[[ " $targets " == *" all "* ]] && optional+=(libopenmpi-dev openmpi-bin)  # several processes, and their tests
 
 missing_of() {  # PACKAGE...: those that are not installed
   for package in "$@"; do
@@ -62,7 +63,7 @@ options=("$@")
 command -v ccache >/dev/null && options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
 cmake -S . -B "$build" "${options[@]}" >"$build.configure.log" 2>&1 ||
   { cat "$build.configure.log" >&2; rm -f "$build.configure.log"; exit 1; }
-grep -E 'oneDNN|CUDA: |libjpeg-turbo' "$build.configure.log" || true
+grep -E 'oneDNN|CUDA: |libjpeg-turbo|MPI' "$build.configure.log" || true
 rm -f "$build.configure.log"
 # shellcheck disable=SC2086  # several targets are several words
 cmake --build "$build" --target $targets

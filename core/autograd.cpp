@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <iterator>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
@@ -85,6 +86,17 @@ std::vector<std::shared_ptr<Node>> newest_first(const std::shared_ptr<Node>& roo
   return found;
 }
 
+using Uses = std::unordered_map<const Node*, std::size_t>;
+
+/// How often each leaf is an input of these nodes.
+Uses uses_of_leaves(const std::vector<std::shared_ptr<Node>>& nodes) {
+  Uses uses;
+  for (const auto& node : nodes)
+    for (const auto& input : node->inputs)
+      if (input != nullptr && !input->backward) ++uses[input.get()];
+  return uses;
+}
+
 }  // namespace
 
 Node::Node() : order(next_order()) {}
@@ -151,7 +163,7 @@ void backward(const Tensor& loss, Graph graph) {
   backward(loss, Tensor::full(loss.shape(), 1.0F, loss.device()), graph);
 }
 
-void backward(const Tensor& y, const Tensor& dy, Graph graph) {
+void backward(const Tensor& y, const Tensor& dy, Graph graph, const LeafDone& leaf_done) {
   require(y.requires_grad(), "backward: this tensor does not depend on anything that requires a gradient");
   require(y.shape() == dy.shape(), "backward: an output of shape {} was given a gradient of shape {}",
           y.shape().str(), dy.shape().str());
@@ -160,6 +172,7 @@ void backward(const Tensor& y, const Tensor& dy, Graph graph) {
   const NoGrad guard;
   std::vector<std::shared_ptr<Node>> nodes = newest_first(y.node());
   accumulate(y.node()->gradient, dy);
+  Uses uses = leaf_done ? uses_of_leaves(nodes) : Uses();
   for (std::shared_ptr<Node>& node : nodes) {
     if (!node->backward) continue;  // a leaf keeps its gradient
     Gradients gradients = node->backward(std::exchange(node->gradient, Tensor()), taken_gradients(*node));
@@ -176,6 +189,7 @@ void backward(const Tensor& y, const Tensor& dy, Graph graph) {
               "{}: the gradient of input {} is {} instead of {}", node->op, i, name_of(gradients[i].dtype()),
               name_of(input->dtype));
       accumulate(*input, std::move(gradients[i]));
+      if (leaf && leaf_done && --uses[input] == 0) leaf_done(*input);
     }
     if (graph == Graph::kept) continue;
     // What this node kept for its backward pass is free from here on.

@@ -59,11 +59,14 @@ std::vector<Tensor> record_joint(std::string_view op, std::vector<Tensor> ys,
 /// What a backward pass leaves of its graph: nothing, or, for another loss's pass through it, everything.
 enum class Graph : std::uint8_t { freed, kept };
 
+/// Called with a leaf to whose gradient the backward pass under way adds nothing more.
+using LeafDone = std::function<void(const Node& leaf)>;
+
 /// Accumulates d loss / d leaf into every leaf that `loss` depends on. `loss` has one element. Throws Error
 /// if loss has no history or its graph was already freed.
 void backward(const Tensor& loss, Graph graph = Graph::freed);
 /// The same from any output `y` with its gradient `dy` of the same shape and dtype.
-void backward(const Tensor& y, const Tensor& dy, Graph graph = Graph::freed);
+void backward(const Tensor& y, const Tensor& dy, Graph graph = Graph::freed, const LeafDone& leaf_done = {});
 
 /// sum += gradient, of a leaf; both in f32, whatever the gradient came in, unless it is the first one, which
 /// the sum then is. In place only in storage that nobody else can see.

@@ -2,6 +2,9 @@
 
 #include <cmath>
 
+#include "core/backend.h"
+#include "nn/parallel/group_sum.h"
+
 namespace generous {
 namespace {
 
@@ -124,6 +127,7 @@ BatchNorm::BatchNorm(std::int64_t channels, float momentum)
                .batches = add_buffer("num_batches_tracked", {}, DType::i64, Init::constant(0.0F))} {}
 
 Tensor BatchNorm::forward(const Parts& parts, const Ending& ending) {
+  if (training() && group() != nullptr) return forward_with_group(parts, ending);
   const bool fused = ending.before_activation == nullptr;
   // Of a batch in slices the first one alone moves the running statistics: neither the number of the others
   // nor which process has them can be told from the weights.
@@ -137,6 +141,24 @@ Tensor BatchNorm::forward(const Parts& parts, const Ending& ending) {
                   .momentum = moves ? momentum_ : 0.0F});
   if (fused) return y;
   return finish(y, {.activation = ending.activation, .before_activation = ending.before_activation});
+}
+
+/// By ops of their own: statistics are on their way through the group between them.
+Tensor BatchNorm::forward_with_group(const Parts& parts, const Ending& ending) {
+  std::vector<Tensor> all;
+  for (const BatchNormPart& part : parts) all.push_back(part.x);
+  const GroupBatchNorm normalised = group_batch_norm(*group(), all.size() == 1 ? all[0] : concat(all),
+                                                     weight_, bias_, BatchNormParams().epsilon);
+  const auto move = [this](Tensor& old, const Tensor& value) {
+    const NoGrad no_grad;
+    Backend& on = backend(old.device());
+    on.affine(old, 1.0F - momentum_, 0.0F, old);
+    on.accumulate(momentum_ * value, old);
+  };
+  move(running_.mean, normalised.mean);
+  move(running_.variance, normalised.variance);
+  ++running_.batches.data<std::int64_t>()[0];
+  return finish(normalised.y, ending);
 }
 
 Tensor BatchNorm::then_relu(const Parts& parts, Tensor* before_relu) {

@@ -103,6 +103,8 @@ class BatchNorm : public Module {
   ChannelMap evaluation_map() const;
 
  private:
+  Tensor forward_with_group(const Parts& parts, const Ending& ending);
+
   float momentum_;
   Tensor weight_;
   Tensor bias_;

@@ -50,6 +50,11 @@ void Module::count_steps_by(const Tensor& step, std::shared_ptr<const std::int64
   for (const auto& [name, child] : children_) child->count_steps_by(step, first_row_);
 }
 
+void Module::normalise_with(Group& group) {
+  group_ = &group;
+  for (const auto& [name, child] : children_) child->normalise_with(group);
+}
+
 std::vector<StateEntry> Module::state() const {
   std::vector<StateEntry> all;
   collect("", all);

@@ -11,6 +11,8 @@
 
 namespace generous {
 
+class Group;  // nn/parallel/group.h
+
 /// How a parameter or buffer starts; filled by Module::initialise.
 struct Init {
   enum class Kind { constant, normal, uniform } kind = Kind::constant;
@@ -65,6 +67,10 @@ class Module {
   void freeze();
   bool frozen() const { return frozen_; }
 
+  /// Batch norms of this module and all below it take the statistics of training from the rows of all
+  /// processes of the group, which must outlive them, and not of this one alone.
+  void normalise_with(Group& group);
+
   /// Every parameter and buffer below this module, in PyTorch's order: own parameters, own buffers, then
   /// children.
   std::vector<StateEntry> state() const;
@@ -106,6 +112,8 @@ class Module {
   /// The key of this module's own random numbers (core/random.h), a function of seed and full name.
   std::uint64_t key() const { return key_; }
   const Tensor& step() const { return step_; }
+  /// With which to normalise; null: with none.
+  Group* group() const { return group_; }
   std::int64_t first_row() const { return first_row_ == nullptr ? 0 : *first_row_; }
 
  private:
@@ -119,6 +127,7 @@ class Module {
   std::uint64_t key_ = 0;
   Tensor step_;
   std::shared_ptr<const std::int64_t> first_row_;
+  Group* group_ = nullptr;
 };
 
 }  // namespace generous

@@ -23,6 +23,8 @@ class WeightAverage {
   /// The module has the averages from now on and they are its weights; once more brings both back.
   void exchange();
 
+  /// The averages, as the module has what they are of.
+  const std::vector<StateEntry>& entries() const { return averages_; }
   /// As a state dict of the module.
   NamedTensors state() const { return state_dict(averages_); }
   /// Throws Error on other names or shapes.

@@ -1,5 +1,5 @@
 // Measures training steps and inference: images per second, memory, the time of the convolutions alone, and
-// where the time goes.
+// where the time goes; of several processes, how much of it communication takes.
 #include <fmt/format.h>
 #include <omp.h>
 #include <sys/wait.h>
@@ -10,10 +10,12 @@
 
 #include "apps/benchmark/limit.h"
 #include "apps/benchmark/report.h"
+#include "apps/benchmark/timed_group.h"
 #include "apps/training/device.h"
 #include "apps/training/log.h"
 #include "apps/training/memory.h"
 #include "apps/training/program.h"
+#include "apps/training/together.h"
 #include "core/console.h"
 #include "core/files.h"
 #include "core/waiting.h"
@@ -65,6 +67,11 @@ struct Measurement {
   std::int64_t peak_rss_mib = 0;
   std::vector<TimedConvolution> convolutions;  ///< only with --limit
 
+  // Of several processes, in a step:
+  double exposed_s = 0.0;         ///< the median that it is kept by communication
+  double alone_s = 0.0;           ///< what the same sums take where nothing else is done meanwhile
+  std::size_t summed_values = 0;  ///< of f32
+
   double convolutions_s() const {
     double sum = 0.0;
     for (const TimedConvolution& timed : convolutions) sum += timed.all_seconds();
@@ -78,7 +85,12 @@ double timed_step(Workload& workload) {
   return now_seconds() - begin;
 }
 
-Measurement measure(const Settings& settings, Workload& workload, double start) {
+double median(std::vector<double> values) {
+  std::ranges::sort(values);
+  return values[values.size() / 2];
+}
+
+Measurement measure(const Settings& settings, Workload& workload, double start, TimedGroup& group) {
   Measurement m;
   m.set_up_s = now_seconds() - start;
   workload.step();
@@ -89,17 +101,30 @@ Measurement measure(const Settings& settings, Workload& workload, double start) 
   const std::size_t allocations = system_allocations();
   for (int warm_up = 0; warm_up < 3; ++warm_up) workload.step();  // the third one is recorded on a GPU
   std::vector<double> seconds;
-  for (std::int64_t step = 0; step < settings.steps; ++step) seconds.push_back(timed_step(workload));
+  std::vector<double> exposed;
+  for (std::int64_t step = 0; step < settings.steps; ++step) {
+    group.restart();
+    seconds.push_back(timed_step(workload));
+    exposed.push_back(group.seconds());
+  }
   m.system_allocations = system_allocations() - allocations;
   m.peak_rss_mib = peak_memory_mib();
-  std::ranges::sort(seconds);
-  m.median_s = seconds[seconds.size() / 2];
-  m.min_s = seconds.front();
+  m.median_s = median(seconds);
+  m.min_s = *std::ranges::min_element(seconds);
+  m.exposed_s = median(exposed);
+  for (const std::size_t count : group.counts()) m.summed_values += count;
+  m.alone_s = seconds_alone(group, group.counts(), settings.device.deterministic);
   if (settings.limit) m.convolutions = time_convolutions(workload, chosen_algorithms(settings.device));
   return m;
 }
 
+/// Of communication, by its time alone: the part that the step is not kept by.
+double hidden_share(const Measurement& m) {
+  return m.alone_s > 0.0 ? std::max(0.0, 1.0 - m.exposed_s / m.alone_s) : 0.0;
+}
+
 void print(const Settings& settings, const WorkloadOptions& cell, const Measurement& m) {
+  const int processes = cell.group->size();
   const double rate = static_cast<double>(cell.batch) / m.median_s;
   if (!settings.json) {
     std::string line = fmt::format(
@@ -107,6 +132,12 @@ void print(const Settings& settings, const WorkloadOptions& cell, const Measurem
         cell.stage, name_of(cell.dtype), cell.batch, rate, 1e3 * m.median_s, m.peak_rss_mib);
     if (settings.limit)
       line += fmt::format("  {:.2f} times its convolutions", m.median_s / m.convolutions_s());
+    if (processes > 1)
+      line += fmt::format(
+          "  {} processes of {:.1f} images/s; sums of {:.2f} MB take {:.2f} ms, {:.0f} % of them hidden; the "
+          "step is kept {:.2f} ms ({:.1f} %), with what it waits for slower processes",
+          processes, rate / processes, 4e-6 * static_cast<double>(m.summed_values), 1e3 * m.alone_s,
+          100.0 * hidden_share(m), 1e3 * m.exposed_s, 100.0 * m.exposed_s / m.median_s);
     print_line(line);
     if (settings.limit && settings.profile) print_lines(convolution_table(m.convolutions));
     return;
@@ -124,6 +155,15 @@ void print(const Settings& settings, const WorkloadOptions& cell, const Measurem
                               {"system_allocations_after_first_step", m.system_allocations},
                               {"set_up_s", m.set_up_s},
                               {"first_step_s", m.first_step_s}};
+  if (processes > 1) {
+    line["processes"] = processes;
+    line["images_per_s_each"] = rate / processes;
+    line["summed_mb"] = 4e-6 * static_cast<double>(m.summed_values);
+    line["communication_ms"] = 1e3 * m.alone_s;
+    line["hidden_share"] = hidden_share(m);
+    line["exposed_ms"] = 1e3 * m.exposed_s;
+    line["exposed_share"] = m.exposed_s / m.median_s;
+  }
   if (settings.limit) {
     line["convolutions_ms"] = 1e3 * m.convolutions_s();
     line["ratio_to_convolutions"] = m.median_s / m.convolutions_s();
@@ -146,25 +186,31 @@ void profile(const Settings& settings, const WorkloadOptions& cell, Workload& wo
   print_error(fmt::format("{}: a trace of one step", trace));
 }
 
-int measure_cell(const Settings& settings, WorkloadOptions cell, double start) {
+int measure_cell(const Settings& settings, WorkloadOptions cell, double start, Group& group) {
   const PoliteWaiting waiting;
-  cell.device = set_up_device(settings.device);
+  DeviceSettings device = settings.device;
+  device.threads = group.threads(static_cast<int>(device.threads));
+  cell.device = set_up_device(device);
   choose_dtype(std::string(name_of(cell.dtype)), cell.device);  // throws if there is none
+  TimedGroup timed(group);
+  cell.group = &timed;
+  cell.in_order = settings.device.deterministic;
   Workload workload(cell);
-  print(settings, cell, measure(settings, workload, start));
+  const Measurement measurement = measure(settings, workload, start, timed);
+  if (group.is_first()) print(settings, cell, measurement);
   if (settings.profile) profile(settings, cell, workload);
   return 0;
 }
 
 /// In a process of its own, so that peak memory and start-up are this measurement's. Returns its exit code.
-int in_own_process(const Settings& settings, const WorkloadOptions& cell) {
+int in_own_process(const Settings& settings, const WorkloadOptions& cell, Group& group) {
   const double start = now_seconds();
   const pid_t child = ::fork();
   require(child >= 0, "benchmark: cannot start a process");
   if (child == 0) {
     int code = 1;
     try {
-      code = measure_cell(settings, cell, start);
+      code = measure_cell(settings, cell, start, group);
     } catch (const std::exception& error) {
       print_error(fmt::format("benchmark: {}", error.what()));
     }
@@ -175,22 +221,32 @@ int in_own_process(const Settings& settings, const WorkloadOptions& cell) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
+/// Several processes stay what they are: who has left a group does not come back.
+int measure_all(const Settings& settings, Group& group) {
+  require(group.size() == 1 || !settings.profile, "profile: of one process, not of {}", group.size());
+  int code = 0;
+  for (const std::string& model : settings.models)
+    for (const std::string& stage : settings.stages)
+      for (const std::string& dtype : settings.dtypes) {
+        const WorkloadOptions cell{.model = model,
+                                   .stage = stage,
+                                   .dtype = dtype == "bf16" ? DType::bf16 : DType::f32,
+                                   .teacher = settings.teacher,
+                                   .classes = settings.classes,
+                                   .batch = settings.batch,
+                                   .record = settings.step.record};
+        code = std::max(code, group.size() == 1 ? in_own_process(settings, cell, group)
+                                                : measure_cell(settings, cell, now_seconds(), group));
+      }
+  return code;
+}
+
 int benchmark(Options& options) {
   Settings settings;
   settings.declare(options);
   if (!options.finish()) return 0;
-  int code = 0;
-  for (const std::string& model : settings.models)
-    for (const std::string& stage : settings.stages)
-      for (const std::string& dtype : settings.dtypes)
-        code = std::max(code, in_own_process(settings, {.model = model,
-                                                        .stage = stage,
-                                                        .dtype = dtype == "bf16" ? DType::bf16 : DType::f32,
-                                                        .teacher = settings.teacher,
-                                                        .classes = settings.classes,
-                                                        .batch = settings.batch,
-                                                        .record = settings.step.record}));
-  return code;
+  const std::unique_ptr<Group> group = join_group();
+  return run_together(*group, "benchmark", [&](Start&) { return measure_all(settings, *group); });
 }
 
 }  // namespace

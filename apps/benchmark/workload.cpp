@@ -52,7 +52,17 @@ std::vector<std::string> stage_names() {
 Workload::Workload(const WorkloadOptions& options)
     : options_(options),
       model_(make_model(options.model, {.classes = options.classes, .device = options.device})),
-      batch_{.images = random_images(options.batch, "benchmark/images").to(options.device), .labels = {}} {
+      batch_{.images = {}, .labels = {}} {
+  std::int64_t rows = options.batch;
+  if (options.group != nullptr) {
+    const std::int64_t rank = options.group->rank();
+    const std::int64_t size = options.group->size();
+    require(options.batch >= size, "a batch of {} images for {} processes", options.batch, size);
+    batch_.first_row = options.batch * rank / size;
+    batch_.whole = options.batch;
+    rows = options.batch * (rank + 1) / size - batch_.first_row;
+  }
+  batch_.images = random_images(rows, "benchmark/images").to(options.device);
   if (options.stage == "infer") {
     model_->freeze();
     batch_.images = cast(batch_.images, options.dtype);
@@ -66,11 +76,10 @@ Workload::Workload(const WorkloadOptions& options)
   }
   const std::vector<std::int64_t> labels = random_labels(options.batch, options.classes);
   batch_.labels =
-      Tensor::from(std::span(labels).first(static_cast<std::size_t>(options.batch)), {options.batch})
-          .to(options.device);
-  batch_.indices = first_indices(options.batch).to(options.device);
+      Tensor::from(std::span(labels).first(static_cast<std::size_t>(rows)), {rows}).to(options.device);
+  batch_.indices = first_indices(rows).to(options.device);
   if (method_->needs().views == 2)
-    batch_.second_view = random_images(options.batch, "benchmark/second view").to(options.device);
+    batch_.second_view = random_images(rows, "benchmark/second view").to(options.device);
   const TrainStepOptions step_options{.dtype = options.dtype, .device = options.device};
   model_ = student_for(*method_, std::move(model_), teacher_.get(), {32, 32, 3}, step_options, 0);
   connect({*model_, teacher_.get(), *method_},
@@ -85,8 +94,12 @@ Workload::Workload(const WorkloadOptions& options)
 }
 
 std::unique_ptr<TrainStep> Workload::make_step(bool record) {
-  const TrainStepOptions options{
-      .dtype = options_.dtype, .device = options_.device, .record = record, .batch_size = options_.batch};
+  const TrainStepOptions options{.dtype = options_.dtype,
+                                 .device = options_.device,
+                                 .record = record,
+                                 .batch_size = options_.batch,
+                                 .group = options_.group,
+                                 .in_order = options_.in_order};
   auto step =
       std::make_unique<TrainStep>(Distillation{*model_, teacher_.get(), *method_}, *optimizer_, options);
   step->start_epoch(warm_epoch);

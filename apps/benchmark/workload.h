@@ -18,7 +18,9 @@ struct WorkloadOptions {
   std::int64_t classes = 10;
   std::int64_t batch = 128;
   Device device = Device::cpu;
-  bool record = true;  ///< on a GPU: record the step and replay it
+  bool record = true;      ///< on a GPU: record the step and replay it
+  Group* group = nullptr;  ///< the processes that take a slice of the batch each; null: there are none
+  bool in_order = false;   ///< Group::start_sum
 };
 
 /// The names that `stage` takes.

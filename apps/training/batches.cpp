@@ -62,7 +62,6 @@ LoaderOptions TrainingBatchSettings::loader_options(std::uint64_t seed, Device d
           .rand_augment = {.operations = randaugment[0], .magnitude = randaugment[1]},
           .erasing = random_erasing,
           .drop_last = drop_last,
-          .slices = micro_batches,
           .device = device};
 }
 
@@ -96,10 +95,9 @@ std::string better_sizes(std::int64_t images, std::int64_t batch_size) {
 }
 
 void check_slices(const TrainingBatchSettings& settings, const ModelSettings& model,
-                  const ModelOptions& options, std::int64_t images) {
+                  const ModelOptions& options, std::int64_t images, std::int64_t slices) {
   const std::int64_t left = settings.drop_last ? 0 : images % settings.batch_size;
   const std::int64_t smallest = left > 0 ? left : settings.batch_size;
-  const std::int64_t slices = settings.micro_batches;
   if (smallest / slices > 1) return;
   const std::string reason = smallest < slices ? "" : why_not_single(model, options);
   if (smallest >= slices && reason.empty()) return;
@@ -116,13 +114,13 @@ void check_slices(const TrainingBatchSettings& settings, const ModelSettings& mo
 }  // namespace
 
 void check_batches(const TrainingBatchSettings& settings, const ModelSettings& model,
-                   const ModelOptions& options, std::int64_t images) {
+                   const ModelOptions& options, std::int64_t images, std::int64_t slices) {
   if (settings.drop_last && images < settings.batch_size)
     fail(
         "{} training images make no batch of {}, and --drop_last 1 drops smaller ones: give --drop_last 0 or "
         "a smaller --batch_size",
         images, settings.batch_size);
-  if (settings.micro_batches > 1) return check_slices(settings, model, options, images);
+  if (slices > 1) return check_slices(settings, model, options, images, slices);
   if (!has_single(images, settings.batch_size) || (settings.drop_last && settings.batch_size > 1)) return;
   const std::string reason = why_not_single(model, options);
   if (reason.empty()) return;

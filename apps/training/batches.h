@@ -32,11 +32,11 @@ struct TrainingBatchSettings : BatchSettings {
   LoaderOptions loader_options(std::uint64_t seed, Device device) const;
 };
 
-/// For a model built with these options and so many training images. Throws Error, with sizes that would do,
-/// if no batch is whole and smaller ones are dropped, if there are batches with fewer images than slices, or
-/// if there are batches or slices of one image and the model cannot be trained on one (batch norm takes
-/// statistics over what passes at once).
+/// For a model built with these options, so many training images, and batches in so many slices. Throws
+/// Error, with sizes that would do, if no batch is whole and smaller ones are dropped, if there are batches
+/// with fewer images than slices, or if there are batches or slices of one image and the model cannot be
+/// trained on one (batch norm takes statistics over what passes at once).
 void check_batches(const TrainingBatchSettings& settings, const ModelSettings& model,
-                   const ModelOptions& options, std::int64_t images);
+                   const ModelOptions& options, std::int64_t images, std::int64_t slices = 1);
 
 }  // namespace generous

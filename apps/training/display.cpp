@@ -37,7 +37,8 @@ struct Display::State {
   bool idle() const { return waiting.empty() && !writing; }
 };
 
-Display::Display() : state_(std::make_shared<State>()), writer_([state = state_] { write_from(*state); }) {}
+Display::Display(bool shown)
+    : shown_(shown), state_(std::make_shared<State>()), writer_([state = state_] { write_from(*state); }) {}
 
 Display::~Display() {
   finish();
@@ -69,6 +70,7 @@ void Display::write_from(State& state) {
 }
 
 void Display::line(std::string_view text) {
+  if (!shown_) return;
   std::string line = printable(text) + "\n";
   const std::lock_guard lock(state_->mutex);
   if (state_->waiting_bytes + line.size() > most_bytes) {
@@ -81,6 +83,7 @@ void Display::line(std::string_view text) {
 }
 
 void Display::draw(std::string text) {
+  if (!shown_) return;
   const std::lock_guard lock(state_->mutex);
   if (!state_->waiting.empty() && state_->waiting.back().drawing) {
     state_->waiting_bytes -= state_->waiting.back().text.size();

@@ -12,8 +12,9 @@ namespace generous {
 /// up nothing. Up to a mebibyte of lines waits for it; further ones are lost.
 class Display {
  public:
-  /// Throws std::system_error if the system has no thread left.
-  Display();
+  /// Throws std::system_error if the system has no thread left. Not `shown`, it takes everything and writes
+  /// nothing.
+  explicit Display(bool shown = true);
   /// Waits like `finish`.
   ~Display();
   Display(const Display&) = delete;
@@ -35,6 +36,7 @@ class Display {
   struct State;
   static void write_from(State& state);
 
+  bool shown_;
   std::shared_ptr<State> state_;  ///< the thread's too: it may be stuck in a write when this object goes
   std::thread writer_;
 };

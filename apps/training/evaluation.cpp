@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <sstream>
+#include <vector>
 
 #include "apps/training/evaluation_pass.h"
 #include "core/finite.h"
@@ -17,15 +19,54 @@ double percent_of(std::int64_t part, std::int64_t whole) {
   return 100.0 * static_cast<double>(part) / static_cast<double>(whole);
 }
 
-/// `logits` {B, C}, finite, and `labels` {B} on the host. Of equal logits the first class counts.
-void add_rows(PaperAccuracy& accuracy, const Tensor& logits, const Tensor& labels) {
+/// What is found out about every batch and every image. Of what another process sees, all is 0.
+struct Findings {
+  Findings(std::int64_t batches, std::int64_t images)
+      : loss(static_cast<std::size_t>(batches)),
+        correct(loss.size()),
+        correct5(loss.size()),
+        right(static_cast<std::size_t>(images)) {}
+
+  std::vector<double> loss;      ///< of each batch: the sum over its images
+  std::vector<double> correct;   ///< likewise, Evaluation::correct
+  std::vector<double> correct5;  ///< likewise
+  std::vector<double> right;     ///< of each image: 1 if its label is the first class with the largest logit
+};
+
+/// `logits` {B, C}, finite, and `labels` {B} on the host; `right` of these images.
+void find_right(const Tensor& logits, const Tensor& labels, std::span<double> right) {
   const auto classes = static_cast<std::size_t>(logits.size(1));
   std::span<const float> rest = logits.data<float>();
+  std::size_t image = 0;
   for (const std::int64_t label : labels.data<std::int64_t>()) {
     const std::span<const float> row = rest.first(classes);
-    accuracy.add(std::ranges::max_element(row) - row.begin() == label);
+    right[image++] = std::ranges::max_element(row) - row.begin() == label ? 1.0 : 0.0;
     rest = rest.subspan(classes);
   }
+}
+
+/// A logit that is not finite.
+struct BadLogit {
+  std::int64_t image = 0;
+  std::string words;  ///< "" for none
+};
+
+/// The first of all processes; nothing if one of them `stopped`.
+std::optional<BadLogit> first_of_all(Group& group, const BadLogit& own, bool stopped) {
+  BadLogit first;
+  bool any_stopped = false;
+  for (const std::string& text :
+       group.gather(fmt::format("{} {} {}", stopped ? 1 : 0, own.image, own.words))) {
+    std::istringstream in(text);
+    BadLogit bad;
+    bool its_stop = false;
+    in >> its_stop >> bad.image;
+    std::getline(in >> std::ws, bad.words);
+    any_stopped = any_stopped || its_stop;
+    if (!bad.words.empty() && (first.words.empty() || bad.image < first.image)) first = bad;
+  }
+  if (first.words.empty() && any_stopped) return std::nullopt;
+  return first;
 }
 
 }  // namespace
@@ -56,29 +97,52 @@ double PaperAccuracy::percent() const {
 std::optional<Evaluation> evaluate(Module& model, Loader& loader, const EvaluationOptions& options,
                                    const std::function<bool(std::int64_t images)>& go_on,
                                    const SeeLogits& see) {
+  const std::unique_ptr<Group> alone = options.group == nullptr ? group_of_one() : nullptr;
+  Group& group = options.group == nullptr ? *alone : *options.group;
   const NoGrad no_grad;
   model.eval();
   EvaluationPass pass(model, options.dtype, loader.images_in(1), options.record);
-  Evaluation result;
-  PaperAccuracy paper_accuracy;
+  const std::int64_t images = loader.images_in(loader.batches());
+  Findings found(loader.batches(), images);
+  BadLogit bad;
+  bool stopped = false;
+  std::int64_t done = 0;
   loader.start_epoch(0);
-  while (const auto batch = loader.next()) {
+  for (std::int64_t number = group.rank(); !stopped; number += group.size()) {
+    const auto batch = loader.next();
+    if (!batch) break;
+    const std::int64_t first = loader.images_in(number);
     const EvaluationPass::Answer answer = pass.run(*batch);
-    if (const auto bad = first_not_finite(answer.logits)) {
-      result.not_finite = fmt::format("{} for class {} of image {}", bad->value, bad->index[1],
-                                      result.images + bad->index[0]);
-      return result;
+    if (const auto value = first_not_finite(answer.logits)) {
+      bad.image = first + value->index[0];
+      bad.words = fmt::format("{} for class {} of image {}", value->value, value->index[1], bad.image);
+      break;
     }
-    add_rows(paper_accuracy, answer.logits, batch->labels.to(Device::cpu));
+    const auto count = static_cast<std::size_t>(batch->rows());
+    find_right(answer.logits, batch->labels.to(Device::cpu),
+               std::span(found.right).subspan(static_cast<std::size_t>(first), count));
     if (see) see(*batch, answer.logits);
-    const std::int64_t count = batch->labels.numel();
-    result.loss += static_cast<double>(answer.loss) * static_cast<double>(count);
-    result.correct += static_cast<std::int64_t>(answer.correct);
-    result.correct5 += static_cast<std::int64_t>(answer.correct5);
-    result.images += count;
-    if (!go_on(result.images)) return std::nullopt;
+    const auto at = static_cast<std::size_t>(number);
+    found.loss[at] = static_cast<double>(answer.loss) * static_cast<double>(count);
+    found.correct[at] = static_cast<double>(answer.correct);
+    found.correct5[at] = static_cast<double>(answer.correct5);
+    done += batch->rows();
+    stopped = !go_on(std::min(done * group.size(), images));
   }
-  result.loss /= static_cast<double>(result.images);
+  const std::optional<BadLogit> first_bad = first_of_all(group, bad, stopped);
+  if (!first_bad) return std::nullopt;
+  Evaluation result{.images = images, .not_finite = first_bad->words};
+  if (!result.not_finite.empty()) return result;
+  for (std::vector<double>* values : {&found.loss, &found.correct, &found.correct5, &found.right})
+    group.sum(*values);
+  for (std::size_t i = 0; i < found.loss.size(); ++i) {
+    result.loss += found.loss[i];
+    result.correct += static_cast<std::int64_t>(found.correct[i]);
+    result.correct5 += static_cast<std::int64_t>(found.correct5[i]);
+  }
+  result.loss /= static_cast<double>(images);
+  PaperAccuracy paper_accuracy;
+  for (const double right : found.right) paper_accuracy.add(right != 0.0);
   result.paper_accuracy = paper_accuracy.percent();
   return result;
 }

@@ -9,6 +9,7 @@
 #include "core/options.h"
 #include "data/loader.h"
 #include "nn/module.h"
+#include "nn/parallel/group.h"
 
 namespace generous {
 
@@ -56,10 +57,13 @@ using SeeLogits = std::function<void(const Batch& batch, const Tensor& logits)>;
 struct EvaluationOptions {
   DType dtype = DType::f32;  ///< what the model computes in
   bool record = true;        ///< on a GPU: record what is done to a batch, and replay it
+  Group* group = nullptr;    ///< the processes that evaluate together; null: there are none
 };
 
 /// Stops at the first logit that is not finite. Leaves the model in evaluation mode. `go_on` is asked after
-/// every batch, with the number of images done; nothing is returned if it said no.
+/// every batch, with about how many images are done; nothing is returned if it said no. Of a group each
+/// loader has its process's share of the batches, in order, and everyone gets the result, which is that of
+/// one process to the bit; nothing if `go_on` of any said no.
 std::optional<Evaluation> evaluate(Module& model, Loader& loader, const EvaluationOptions& options,
                                    const std::function<bool(std::int64_t images)>& go_on,
                                    const SeeLogits& see = {});

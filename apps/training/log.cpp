@@ -47,7 +47,9 @@ void RunLog::line(std::string_view text) {
   content_ += fmt::format("{:%Y-%m-%d %H:%M:%S}  {}\n", fmt::localtime(std::time(nullptr)), printable(text));
 }
 
-void RunLog::write() const { write_file_atomically(path_, content_); }
+void RunLog::write() const {
+  if (writes_) write_file_atomically(path_, content_);
+}
 
 ProgressBar::ProgressBar(Display& display)
     : display_(display), terminal_(isatty(STDOUT_FILENO) == 1), drawn_at_(now_seconds()) {}

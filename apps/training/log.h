@@ -16,8 +16,9 @@ std::string duration(double seconds);
 /// whatever the display does with them.
 class RunLog {
  public:
-  /// `display` must outlive the log.
-  RunLog(std::filesystem::path path, Display& display) : path_(std::move(path)), display_(display) {}
+  /// `display` must outlive the log. Where several processes train together, one `writes` the run's files.
+  RunLog(std::filesystem::path path, Display& display, bool writes = true)
+      : path_(std::move(path)), display_(display), writes_(writes) {}
 
   /// Keeps the lines that the file holds already: a run is resumed.
   void keep_earlier_lines();
@@ -26,10 +27,12 @@ class RunLog {
   /// Replaces the file atomically.
   void write() const;
   Display& display() const { return display_; }
+  bool writes() const { return writes_; }
 
  private:
   std::filesystem::path path_;
   Display& display_;
+  bool writes_;
   std::string content_;
 };
 

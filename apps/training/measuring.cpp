@@ -13,6 +13,7 @@ LoaderOptions in_order(const LoaderOptions& training) {
           .workers = training.workers,
           .shuffle = false,
           .augment = false,
+          .share = training.share,
           .device = training.device};
 }
 

@@ -34,7 +34,8 @@ class Measuring {
   /// Asked after every batch, with the images done and all that there are: whether to go on.
   using GoOn = std::function<bool(std::int64_t images, std::int64_t all)>;
 
-  /// `data` must outlive it; `training` are the options of the training's batches.
+  /// `data` must outlive it; `training` are the options of the training's batches. All processes of
+  /// options.group measure together.
   Measuring(const Data& data, const LoaderOptions& training, const EvaluationOptions& options);
 
   /// Of the model and of the average of its weights, which may be null. Leaves the model in evaluation mode.

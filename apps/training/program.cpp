@@ -13,14 +13,27 @@
 
 namespace generous {
 
-namespace {
-
-int report(const std::string& program, std::string_view message, int exit_code) {
-  print_error(fmt::format("{}: {}", program, message));
-  return exit_code;
+Failure failure_of(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const SharedError& shared) {
+    return {shared.what(), shared.exit_code()};
+  } catch (const UsageError& usage) {
+    return {usage.what(), 2};
+  } catch (const std::bad_alloc&) {
+    return {"out of memory: try a smaller --batch_size", 1};
+  } catch (const std::filesystem::filesystem_error& file) {
+    return {fmt::format("{}: {}", file.path1().string(), file.code().message()), 1};
+  } catch (const std::system_error& system) {
+    const bool no_thread = system.code() == std::errc::resource_unavailable_try_again;
+    return {no_thread ? "cannot start a thread: raise the limits on processes (ulimit -u) and address space "
+                        "(ulimit -v)"
+                      : system.what(),
+            1};
+  } catch (const std::exception& other) {
+    return {other.what(), 1};
+  }
 }
-
-}  // namespace
 
 void require_other_file(const std::string& output, std::string_view key, const std::string& input) {
   std::error_code not_there;
@@ -36,22 +49,10 @@ int run_program(const std::string& program, int argc, char** argv, const std::fu
   try {
     Options options(program, {argv + std::min(argc, 1), argv + argc});
     return body(options);
-  } catch (const UsageError& error) {
-    return report(program, error.what(), 2);
-  } catch (const std::bad_alloc&) {
-    return report(program, "out of memory: try a smaller --batch_size", 1);
-  } catch (const std::filesystem::filesystem_error& error) {
-    return report(program, fmt::format("{}: {}", error.path1().string(), error.code().message()), 1);
-  } catch (const std::system_error& error) {
-    const bool no_thread = error.code() == std::errc::resource_unavailable_try_again;
-    return report(program,
-                  no_thread
-                      ? "cannot start a thread: raise the limits on processes (ulimit -u) and address space "
-                        "(ulimit -v)"
-                      : error.what(),
-                  1);
-  } catch (const std::exception& error) {
-    return report(program, error.what(), 1);
+  } catch (const std::exception&) {
+    const Failure failure = failure_of(std::current_exception());
+    print_error(fmt::format("{}: {}", program, failure.message));
+    return failure.exit_code;
   }
 }
 

@@ -194,6 +194,7 @@ void Report::line(const std::string& text) {
 }
 
 void Report::write() const {
+  if (!log_.writes()) return;
   metrics_.write();
   if (settings_.log_steps > 0) steps_.write();
   log_.write();

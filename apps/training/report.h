@@ -56,7 +56,7 @@ class Report {
   /// Removes the bar, and writes a line into the log.
   void line(const std::string& text);
 
-  /// Writes every file.
+  /// Writes every file, if the log does.
   void write() const;
   /// The rows of metrics.csv without the times, for the training state.
   std::vector<std::string> metrics_rows() const;

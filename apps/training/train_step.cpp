@@ -100,6 +100,12 @@ void TrainStepOptions::declare(Options& options) {
                        "mixup, each batch has one of them",
                .min = 0,
                .max = 1000});
+  options.add(
+      "sync_batch_norm", sync_batch_norm,
+      {.help = "several processes: batch norm takes its statistics over the whole batch, not over each "
+               "process's slice",
+       .role = Role::flexible,
+       .left_out = true});
   options.group("device");
   options.add(
       "record", record,
@@ -116,14 +122,20 @@ TrainStep::TrainStep(const Distillation& distillation, Optimizer& optimizer, con
       optimizer_(optimizer),
       average_(average),
       options_(options),
+      alone_(options.group == nullptr ? group_of_one() : nullptr),
+      group_(options.group == nullptr ? *alone_ : *options.group),
       step_(Tensor::zeros({}, DType::i64, options.device)),
       one_(Tensor::full({}, 1.0F, options.device)),
       first_row_(std::make_shared<std::int64_t>(0)),
-      gradients_(parameters_of(student_, method_), optimizer.losses()),
+      gradients_(parameters_of(student_, method_), optimizer.losses(), group_, options.in_order),
       metrics_(method_.terms().size(), options.device),
       mixing_random_(options.seed, "mixing") {
   student_.count_steps_by(step_, first_row_);
   method_.count_steps_by(step_, first_row_);
+  if (!options.sync_batch_norm || group_.size() == 1) return;
+  for (Module* module :
+       {static_cast<Module*>(&student_), static_cast<Module*>(teacher_), static_cast<Module*>(&method_)})
+    if (module != nullptr) module->normalise_with(group_);
 }
 
 void TrainStep::start_epoch(std::int64_t epoch) {
@@ -225,7 +237,7 @@ void TrainStep::compute(std::span<const Batch> slices, const Mixture& mixture) {
   // What the last step left goes first, so that this one finds its memory.
   optimizer_.zero_grad();
   Measures measured;
-  for (const Batch& slice : slices) measured.add(learn_from(slice, mixture));
+  for (const Batch& slice : slices) measured.add(learn_from(slice, mixture, &slice == &slices.back()));
   const bool apart = optimizer_.losses() > 1;
   for (std::size_t loss = 0; loss < optimizer_.losses(); ++loss) {
     gradients_.give(loss);
@@ -233,11 +245,23 @@ void TrainStep::compute(std::span<const Batch> slices, const Mixture& mixture) {
   }
   optimizer_.step();
   if (average_ != nullptr) average_->update();
+  sum_over_group(measured);
   metrics_.store(measured.loss, measured.terms, measured.correct, measured.flat_rows);
 }
 
+void TrainStep::sum_over_group(Measures& measured) {
+  if (group_.size() == 1) return;
+  std::vector<Tensor*> scalars{&measured.loss, &measured.correct};
+  if (measured.flat_rows.defined()) scalars.push_back(&measured.flat_rows);
+  for (Tensor& term : measured.terms) scalars.push_back(&term);
+  std::vector<float> values;
+  for (const Tensor* scalar : scalars) values.push_back(scalar->item());
+  group_.start_sum(values, options_.in_order)->wait();
+  for (std::size_t i = 0; i < scalars.size(); ++i) *scalars[i] = Tensor::full({}, values[i]);
+}
+
 /// Adds the gradients of a slice to those of the batch; returns its share of what is measured of the batch.
-TrainStep::Measures TrainStep::learn_from(const Batch& slice, const Mixture& mixture) {
+TrainStep::Measures TrainStep::learn_from(const Batch& slice, const Mixture& mixture, bool last) {
   *first_row_ = slice.first_row;
   DistillBatch seen{.student = {},
                     .teacher = {},
@@ -265,15 +289,18 @@ TrainStep::Measures TrainStep::learn_from(const Batch& slice, const Mixture& mix
   const float share = static_cast<float>(slice.rows()) / static_cast<float>(slice.whole_rows());
   const Tensor dloss = share == 1.0F ? one_ : Tensor::full({}, share, options_.device);
   if (optimizer_.losses() == 1) {
-    backward(total, dloss);
-    gradients_.take(0);
+    backward(total, dloss, Graph::freed, gradients_.sender(0, last));
+    gradients_.take(0, last);
   } else {
     // What it keeps apart no further goes with the last one.
     const std::vector<Tensor> parts = loss.parts();
-    const std::size_t last = optimizer_.losses() - 1;
+    const std::size_t last_loss = optimizer_.losses() - 1;
     for (std::size_t i = 0; i < parts.size(); ++i) {
-      backward(parts[i], dloss, i + 1 < parts.size() ? Graph::kept : Graph::freed);
-      if (i < last || i + 1 == parts.size()) gradients_.take(std::min(i, last));
+      const std::size_t loss_index = std::min(i, last_loss);
+      const bool complete = i < last_loss || i + 1 == parts.size();
+      backward(parts[i], dloss, i + 1 < parts.size() ? Graph::kept : Graph::freed,
+               gradients_.sender(loss_index, last && complete));
+      if (complete) gradients_.take(loss_index, last);
     }
   }
   const NoGrad no_grad;

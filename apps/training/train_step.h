@@ -27,8 +27,11 @@ struct TrainStepOptions {
   double label_smoothing = 0.0;   ///< Labels::smoothing
   MixingOptions mixing = {};      ///< of the images of a batch, for student and teacher alike
   std::uint64_t seed = 0;         ///< of that
+  Group* group = nullptr;         ///< the processes that take the other slices; null: there are none
+  bool sync_batch_norm = false;   ///< batch norms take their statistics from all of them
+  bool in_order = false;          ///< sums over them are in the order of their ranks: Group::start_sum
 
-  /// Declares label_smoothing, those of mixing, and record.
+  /// Declares label_smoothing, those of mixing, sync_batch_norm, and record.
   void declare(Options& options);
 };
 
@@ -67,10 +70,11 @@ class TrainStep {
   /// Begins an epoch, whose loss may differ from the last one's: then the step is recorded anew.
   void start_epoch(std::int64_t epoch);
   /// Step `step` of the run, counted from 0, with the optimiser's learning rate, on the slices of a batch.
-  /// Losses and their gradients are sums over the slices in their order, each weighted by its share of the
-  /// batch's rows: those of the whole batch, where a loss is a mean over rows. Batch norm takes its
-  /// statistics over a slice. The result is of this step even after further ones. Throws Error for more than
-  /// one slice of a batch that is mixed, or with a method that is relational.
+  /// Losses and their gradients are sums over the slices in their order, and over those of the other
+  /// processes, each weighted by its share of the batch's rows: those of the whole batch, where a loss is a
+  /// mean over rows. Batch norm takes its statistics over a slice. The result is of this step even after
+  /// further ones. Throws Error for more than one slice of a batch that is mixed, or with a method that is
+  /// relational.
   PendingMetrics run(std::span<const Batch> slices, std::int64_t step);
   PendingMetrics run(const Batch& batch, std::int64_t step) { return run(std::span(&batch, 1), step); }
 
@@ -89,7 +93,8 @@ class TrainStep {
   Mixture mixture_of(const Batch& batch, std::int64_t step) const;
   void keep(std::span<const Batch> slices, const Mixture& mixture);
   void compute(std::span<const Batch> slices, const Mixture& mixture);
-  Measures learn_from(const Batch& slice, const Mixture& mixture);
+  Measures learn_from(const Batch& slice, const Mixture& mixture, bool last);
+  void sum_over_group(Measures& measured);
   bool runs_recorded(std::span<const Batch> slices) const;
 
   Network& student_;
@@ -99,6 +104,8 @@ class TrainStep {
   Optimizer& optimizer_;
   WeightAverage* average_;
   TrainStepOptions options_;
+  std::unique_ptr<Group> alone_;  ///< where there is no other
+  Group& group_;
   std::int64_t epoch_ = 0;  ///< since which the loss is this
   /// Computed without recording: they prepare what a recording needs, the first two of a run.
   int whole_batches_ = 0;

@@ -4,11 +4,14 @@
 
 #include "apps/training/run_lock.h"
 #include "apps/training/settings.h"
+#include "apps/training/together.h"
 #include "apps/training/trained_network.h"
 #include "core/console.h"
 #include "core/files.h"
+#include "core/hash.h"
 #include "core/threads.h"
 #include "core/waiting.h"
+#include "nn/state_dict.h"
 
 namespace generous {
 
@@ -47,37 +50,87 @@ void check_mixing(const TrainingSettings& settings) {
       settings.method_name);
 }
 
-/// Throws Error for what needs the whole of a batch at once.
-void check_slices(const TrainingSettings& settings) {
-  const std::int64_t slices = settings.batches.micro_batches;
+/// Into how many slices each batch goes: --micro_batches, at least one for each process. Throws Error where
+/// these cannot be shared out, and for what needs the whole of a batch at once.
+std::int64_t slices_of(const TrainingSettings& settings, const Group& group) {
+  const std::int64_t slices = std::max<std::int64_t>(settings.batches.micro_batches, group.size());
+  require(slices % group.size() == 0, "micro_batches: {} slices cannot be shared out evenly to {} processes",
+          slices, group.size());
+  require(
+      !settings.step.sync_batch_norm || slices == group.size(),
+      "sync_batch_norm: the slices of a process pass one after the other, none knows the statistics of the "
+      "next: give --micro_batches 1, or --sync_batch_norm 0",
+      slices);
   require(slices == 1 || !settings.step.mixing.on(),
           "mixup, cutmix: images are mixed with others of the whole batch, which is taken in {} slices: give "
-          "--micro_batches 1, or --mixup 0 --cutmix 0",
+          "--micro_batches 1 and one process, or --mixup 0 --cutmix 0",
           slices);
   require(slices == 1 || !settings.method->needs().relational,
           "method {} needs the whole of a batch, for its loss is no mean over images, and each batch is "
-          "taken in {} slices: "
-          "give --micro_batches 1, or another method",
+          "taken in {} "
+          "slices: give --micro_batches 1 and one process, or another method",
           settings.method_name, slices);
+  return slices;
+}
+
+std::string hash_of(const std::vector<const Module*>& modules) {
+  Hash hash;
+  for (const Module* module : modules)
+    for (const auto& [name, tensor] : state_dict(*module)) {
+      hash.add(name);
+      hash.add({static_cast<const std::byte*>(tensor.raw()), tensor.bytes()});
+    }
+  return hash.hex();
+}
+
+/// What the processes of a group must have alike.
+Facts facts_of(const TrainingSettings& settings, const Options& options, const Inputs& inputs,
+               std::int64_t first_step, const std::vector<const Module*>& modules) {
+  Hash binary;
+  binary.add(read_file("/proc/self/exe"));
+  Facts facts = {{"the program's file", binary.hex()},
+                 {"save_path", settings.run.save_path},
+                 {"resume", settings.run.resume ? "1" : "0"},
+                 {"max_steps", fmt::format("{}", settings.loop.max_steps)}};
+  for (const SettingValue& setting : options.settings()) {
+    // These are each process's own.
+    if (setting.key == "threads" || setting.key == "num_workers" || setting.key == "data_dir") continue;
+    facts.emplace_back(setting.key, setting.json);
+  }
+  for (const auto& [what, hash] : inputs.hashes) facts.emplace_back(what, hash);
+  facts.emplace_back("the first step", fmt::format("{}", first_step));
+  facts.emplace_back("the weights", hash_of(modules));
+  return facts;
 }
 
 int train_shown(TrainingSettings& settings, const Options& options, const TrainingStage& stage,
-                std::span<const TrainingStage> stages, Display& display) {
+                std::span<const TrainingStage> stages, Display& display, Start& start, Group& group) {
   const RunFolder folder{settings.run.save_path};
-  const Device device = set_up_device(settings.device, !settings.step.record);
+  DeviceSettings device_settings = settings.device;
+  device_settings.threads = group.threads(static_cast<int>(settings.device.threads));
+  const Device device = set_up_device(device_settings, !settings.step.record);
+  require(group.size() == 1 || device == Device::cpu,
+          "{} processes train on CPUs alone so far: give --device cpu", group.size());
   settings.step.device = device;
   settings.step.dtype = choose_dtype(settings.dtype.dtype, device);
   settings.step.batch_size = settings.batches.batch_size;
   settings.step.seed = static_cast<std::uint64_t>(settings.seed);
+  settings.step.group = &group;
+  settings.step.in_order = settings.device.deterministic;
   check_mixing(settings);
-  check_slices(settings);
-  create_writable_folder(folder.path);
-  const RunLock lock(folder.path);
-  remove_abandoned_files(folder.path);
-  const std::optional<TrainingState> state =
-      saved_state(settings.run, options.settings(), settings.images.dataset);
+  const std::int64_t slices = slices_of(settings, group);
+  std::optional<RunLock> lock;
+  if (group.is_first()) {
+    create_writable_folder(folder.path);
+    lock.emplace(folder.path);
+    remove_abandoned_files(folder.path);
+  }
+  // Whether a new run may begin there rank 0 alone looks, which makes the folder.
+  std::optional<TrainingState> state;
+  if (group.is_first() || settings.run.resume)
+    state = saved_state(settings.run, options.settings(), settings.images.dataset);
 
-  RunLog log(folder.log(), display);
+  RunLog log(folder.log(), display, group.is_first());
   if (state && state->position.epoch >= settings.loop.num_epochs) {
     log.line(fmt::format("{} is complete: {} epochs, {}; a larger --num_epochs goes on",
                          settings.run.save_path, state->position.epoch, words_of_best(state->position)));
@@ -96,7 +149,7 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
   const Data data = load_data(settings.images, settings.parts, seed);
   const std::vector<std::string>& classes = data.train.classes;
   const ModelOptions model_options = generous::model_options(data.train, seed, device);
-  check_batches(settings.batches, settings.model, model_options, data.train.size());
+  check_batches(settings.batches, settings.model, model_options, data.train.size(), slices);
   const WeightFinder finder{folder.path, [&](const auto& run) { return program_of_run(stages, run); }};
   Method& method = *settings.method;
   WeightsOrigin origin{.model_name = settings.model.name,
@@ -129,11 +182,15 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
   LoaderOptions batches = settings.batches.loader_options(seed, device);
   batches.second_view = method.needs().views == 2;
   batches.unmade = true;  // a training step makes them, as its networks take them
+  batches.slices = slices;
+  batches.share = {.index = group.rank(), .of = group.size()};
+  const Inputs inputs = inputs_of(data, teacher, slices);
   TrainingLoop loop({.loop = settings.loop,
                      .batches = batches,
                      .step = settings.step,
                      .learning_rates = settings.optimizer.learning_rates(settings.loop.num_epochs),
                      .data = data,
+                     .group = group,
                      .student = *model,
                      .teacher = teacher,
                      .method = method,
@@ -143,7 +200,7 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
                      .origin = origin,
                      .config = options.to_json(),
                      .train_images = data.train.size(),
-                     .inputs = inputs_of(data, teacher, batches.slices)},
+                     .inputs = inputs},
                     settings.report, log);
   if (state) {
     log.keep_earlier_lines();
@@ -154,9 +211,12 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
   for (const std::string& change : changes_of_params(folder.params(), options.settings()))
     notes.push_back(fmt::format("{} changes: {}", folder.params().string(), change));
 
+  start.agree([&] {
+    return facts_of(settings, options, inputs, state ? state->position.step : 0, {model.get(), &method});
+  });
   // Everything is valid: from here on the folder changes.
   describe(log, stage.program, settings, data, *model);
-  if (!lock.holds())
+  if (lock && !lock->holds())
     log.line(fmt::format("note: no locks on the file system of {}: start no second program in it",
                          settings.run.save_path));
   for (const SettingValue& setting : options.settings())
@@ -171,26 +231,26 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
   if (state)
     log.line(fmt::format("resumed in epoch {} after step {} of the run", state->position.epoch + 1,
                          state->position.step));
-  write_file_atomically(folder.params(), options.to_json());
+  if (group.is_first()) write_file_atomically(folder.params(), options.to_json());
   if (!state) loop.save_start();
   return loop.run();
 }
 
-}  // namespace
-
-int train(Options& options, const TrainingStage& stage, std::span<const TrainingStage> stages) {
+int train_in(Group& group, Options& options, const TrainingStage& stage,
+             std::span<const TrainingStage> stages, Start& start) {
   TrainingSettings settings;
   settings.declare(options, stage);
   tell_stages_apart(options, stage, stages);
   if (!settings.list.list.empty()) {
     options.check_names();
-    print_lines(settings.list.text(settings.images.dataset));
+    if (group.is_first()) print_lines(settings.list.text(settings.images.dataset));
     return 0;
   }
+  if (options.asks_for_help() && !group.is_first()) return 0;
   if (!options.finish()) return 0;
   const PoliteWaiting waiting;
-  Display display;
-  const int code = train_shown(settings, options, stage, stages, display);
+  Display display(group.is_first());
+  const int code = train_shown(settings, options, stage, stages, display, start, group);
   const std::string lost = display.finish();
   if (lost.empty()) return code;
   const std::string message = fmt::format("standard output did not take every line ({}); {} has them all",
@@ -198,6 +258,14 @@ int train(Options& options, const TrainingStage& stage, std::span<const Training
   if (code == 0) throw Error(message);
   print_error(fmt::format("{}: {}", stage.program, message));
   return code;
+}
+
+}  // namespace
+
+int train(Options& options, const TrainingStage& stage, std::span<const TrainingStage> stages) {
+  const std::unique_ptr<Group> group = join_group();
+  return run_together(*group, stage.program,
+                      [&](Start& start) { return train_in(*group, options, stage, stages, start); });
 }
 
 }  // namespace generous

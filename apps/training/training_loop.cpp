@@ -61,7 +61,7 @@ TrainingLoop::TrainingLoop(const Training& training, RunIdentity run, const Repo
       run_(std::move(run)),
       train_loader_(training.data.train, training.data.info, training.batches),
       measuring_(training.data, training.batches,
-                 {.dtype = training.step.dtype, .record = training.step.record}),
+                 {.dtype = training.step.dtype, .record = training.step.record, .group = &training.group}),
       report_(run_.folder, report, training.method.terms(), training.loop.num_epochs, log),
       step_({training.student, training.teacher.model.get(), training.method}, training.optimizer,
             training.step, training.average) {
@@ -85,7 +85,9 @@ TeacherFault TrainingLoop::teacher_fault(std::int64_t step_in_epoch) {
   return training_.teacher.examine(train_loader_.next()->view(0, training_.step.dtype));
 }
 
-void TrainingLoop::save_start() const { save_state(run_, position_, report_.metrics_rows(), {}); }
+void TrainingLoop::save_start() const {
+  if (training_.group.is_first()) save_state(run_, position_, report_.metrics_rows(), {});
+}
 
 int TrainingLoop::run() {
   const StopSignals signals;
@@ -127,7 +129,7 @@ int TrainingLoop::run_epochs() {
     return position_.epoch >= training_.loop.num_epochs || training_.loop.out_of_patience(position_);
   };
   while (!over())
-    if (StopSignals::received() != 0 || steps_exhausted() || !train_epoch() || !finish_epoch()) return stop();
+    if (stop_asked() || steps_exhausted() || !train_epoch() || !finish_epoch()) return stop();
   const bool early = position_.epoch < training_.loop.num_epochs;
   const std::string end =
       early ? fmt::format("stopped early after epoch {}, as none of the last {} was better (--patience)",
@@ -136,7 +138,7 @@ int TrainingLoop::run_epochs() {
   report_.log().line(fmt::format("{}: {}; weights, metrics and log are in {}; at most {} MiB of memory", end,
                                  words_of_best(position_), run_.folder.path.string(), peak_memory_mib()));
   report_.log().write();
-  return StopSignals::received() == 0 ? 0 : 128 + StopSignals::received();
+  return stop_asked() ? 128 + signal_ : 0;
 }
 
 /// The rest of the epoch's steps; false if the run is to stop before the epoch's evaluation.
@@ -150,7 +152,7 @@ bool TrainingLoop::train_epoch() {
   bool stopping = false;
   while (position_.step_in_epoch < batches && !stopping) {
     train_step();
-    stopping = StopSignals::received() != 0 || (steps_exhausted() && position_.step_in_epoch < batches);
+    stopping = stop_asked() || (steps_exhausted() && position_.step_in_epoch < batches);
     if (stopping || position_.step_in_epoch == batches ||
         pending_.size() == steps_between_readings(training_.step.device)) {
       account();
@@ -163,7 +165,8 @@ bool TrainingLoop::train_epoch() {
 
 void TrainingLoop::train_step() {
   std::vector<Batch> slices;
-  for (std::int64_t i = 0; i < training_.batches.slices; ++i) slices.push_back(*train_loader_.next());
+  for (std::int64_t i = 0; i < training_.batches.slices / training_.batches.share.of; ++i)
+    slices.push_back(*train_loader_.next());
   PendingMetrics metrics = step_.run(slices, position_.step);
   ++position_.step;
   ++position_.step_in_epoch;
@@ -180,8 +183,9 @@ void TrainingLoop::account() {
     if (!std::isfinite(total)) {
       const TeacherFault fault = teacher_fault(position_.step_in_epoch - 1 - (position_.step - pending.step));
       if (!fault.what.empty())
-        fail("the loss became {} in epoch {} at step {} of the run: {}; checkpoints are as they were", total,
-             position_.epoch + 1, pending.step, fault.what);
+        throw SharedError(fmt::format(
+            "the loss became {} in epoch {} at step {} of the run: {}; checkpoints are as they were", total,
+            position_.epoch + 1, pending.step, fault.what));
       diverged(fmt::format("the loss became {}", total), pending.step);
     }
     const auto weight = static_cast<double>(pending.images);
@@ -201,6 +205,7 @@ void TrainingLoop::account() {
 /// Evaluates, saves and goes to the next epoch; false if a signal came first.
 bool TrainingLoop::finish_epoch() {
   const double start = now_seconds();
+  share_statistics();
   const auto measures =
       measuring_.measure(training_.student, training_.average, [&](std::int64_t images, std::int64_t all) {
         report_.show_evaluation(position_, images, all);
@@ -225,13 +230,12 @@ void TrainingLoop::save_epoch(const EpochMeasures& measures, const Snapshot& sna
   const std::int64_t epoch = position_.epoch;
   const RunFolder& folder = run_.folder;
   const bool kept = training_.loop.save_every > 0 && epoch % training_.loop.save_every == 0;
-  if (improve(position_.best, epoch, measures.weights))
-    write_weights(folder.best_model(), snapshot.model, run_.origin);
-  if (kept) write_weights(folder.epoch_model(epoch), snapshot.model, run_.origin);
+  if (improve(position_.best, epoch, measures.weights)) write(folder.best_model(), snapshot.model);
+  if (kept) write(folder.epoch_model(epoch), snapshot.model);
   if (measures.average) {
     if (improve(*position_.ema_best, epoch, *measures.average))
-      write_weights(folder.ema_best_model(), snapshot.average, run_.origin);
-    if (kept) write_weights(folder.ema_epoch_model(epoch), snapshot.average, run_.origin);
+      write(folder.ema_best_model(), snapshot.average);
+    if (kept) write(folder.ema_epoch_model(epoch), snapshot.average);
   }
   const double paper_accuracy = measures.weights.test.paper_accuracy;
   if (position_.paper_best && paper_accuracy >= position_.paper_best->accuracy)
@@ -240,22 +244,26 @@ void TrainingLoop::save_epoch(const EpochMeasures& measures, const Snapshot& sna
 
 /// Saves before the run's end and returns the exit code.
 int TrainingLoop::stop() {
-  const int signal = StopSignals::received();
+  const bool asked = stop_asked();
+  share_statistics();
   Snapshot snapshot = finite_snapshot();
-  const std::string by = signal == 0 ? "--max_steps" : fmt::format("SIG{}", sigabbrev_np(signal));
+  const std::string by = asked ? fmt::format("SIG{}{}", sigabbrev_np(signal_), stopped_) : "--max_steps";
   report_.note_flat_rows(position_);
   report_.line(fmt::format("stopped by {} in epoch {} after step {} of the run; --resume goes on from here",
                            by, position_.epoch + 1, position_.step));
   save(std::move(snapshot));
-  return signal == 0 ? 0 : 128 + signal;
+  return asked ? 128 + signal_ : 0;
+}
+
+void TrainingLoop::write(const std::filesystem::path& file, const NamedTensors& weights) const {
+  if (training_.group.is_first()) write_weights(file, weights, run_.origin);
 }
 
 void TrainingLoop::save(Snapshot snapshot) const {
-  write_weights(run_.folder.last_model(), snapshot.model, run_.origin);
-  if (training_.average != nullptr)
-    write_weights(run_.folder.ema_last_model(), snapshot.average, run_.origin);
+  write(run_.folder.last_model(), snapshot.model);
+  if (training_.average != nullptr) write(run_.folder.ema_last_model(), snapshot.average);
   report_.write();
-  save_state(run_, position_, report_.metrics_rows(), std::move(snapshot));
+  if (training_.group.is_first()) save_state(run_, position_, report_.metrics_rows(), std::move(snapshot));
 }
 
 /// Everything in it is finite: nothing else is ever saved.
@@ -270,11 +278,37 @@ Snapshot TrainingLoop::finite_snapshot() const {
   return snapshot;
 }
 
+/// Whether a signal asked any process of the group to stop. Called by all of them.
+bool TrainingLoop::stop_asked() {
+  if (signal_ != 0) return true;
+  Group& group = training_.group;
+  // Of several the first process with the largest signal.
+  const int found = group.most(StopSignals::received() * group.size() + (group.size() - 1 - group.rank()));
+  signal_ = found / group.size();
+  if (signal_ != 0 && group.size() > 1)
+    stopped_ = fmt::format(" (rank {} of {})", group.size() - 1 - found % group.size(), group.size());
+  return signal_ != 0;
+}
+
+/// What is computed of a process's own slices and moves without gradients, as rank 0 has it: all processes
+/// measure the same weights.
+void TrainingLoop::share_statistics() {
+  std::vector<StateEntry> entries = training_.student.state();
+  const auto add = [&entries](const std::vector<StateEntry>& more) {
+    entries.insert(entries.end(), more.begin(), more.end());
+  };
+  add(training_.method.state());
+  if (training_.average != nullptr) add(training_.average->entries());
+  for (const StateEntry& entry : entries)
+    if (!entry.trainable)
+      training_.group.broadcast({static_cast<std::byte*>(entry.tensor.raw()), entry.tensor.bytes()});
+}
+
 void TrainingLoop::diverged(const std::string& what, std::int64_t step) const {
-  fail(
+  throw SharedError(fmt::format(
       "{} in epoch {} at step {} of the run with learning rate {}; checkpoints are as they were; try a lower "
       "one",
-      what, position_.epoch + 1, step, learning_rate());
+      what, position_.epoch + 1, step, learning_rate()));
 }
 
 }  // namespace generous

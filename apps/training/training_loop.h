@@ -32,6 +32,7 @@ struct Training {
   TrainStepOptions step;
   Schedule learning_rates;
   const Data& data;
+  Group& group;  ///< the processes that train together; one of them writes the run's files
   Network& student;
   const Teacher& teacher;
   Method& method;
@@ -74,9 +75,12 @@ class TrainingLoop {
   bool finish_epoch();
   int stop();
   void save_epoch(const EpochMeasures& measures, const Snapshot& snapshot);
+  void write(const std::filesystem::path& file, const NamedTensors& weights) const;
   void save(Snapshot snapshot) const;
   Snapshot finite_snapshot() const;
   [[noreturn]] void diverged(const std::string& what, std::int64_t step) const;
+  bool stop_asked();
+  void share_statistics();
   bool steps_exhausted() const {
     return training_.loop.max_steps > 0 && position_.step >= training_.loop.max_steps;
   }
@@ -89,6 +93,8 @@ class TrainingLoop {
   Report report_;
   TrainStep step_;
   Position position_;
+  int signal_ = 0;                    ///< that asked a process of the group to stop, as far as all know of it
+  std::string stopped_;               ///< the name of that process
   std::vector<PendingStep> pending_;  ///< on a GPU reading every step's metrics would make it wait
 };
 

@@ -1,24 +1,64 @@
 #include "nn/parallel/gradient_sum.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace generous {
 
-GradientSum::GradientSum(std::vector<StateEntry> parameters, std::size_t losses)
-    : parameters_(std::move(parameters)), sums_(losses, std::vector<Tensor>(parameters_.size())) {}
+GradientSum::GradientSum(std::vector<StateEntry> parameters, std::size_t losses, Group& group, bool in_order)
+    : parameters_(std::move(parameters)), sums_(losses, std::vector<Tensor>(parameters_.size())) {
+  if (group.size() == 1) return;
+  std::vector<std::int64_t> counts;
+  for (const StateEntry& entry : parameters_) {
+    numbers_.emplace(entry.tensor.node().get(), counts.size());
+    counts.push_back(entry.tensor.numel());
+  }
+  for (std::size_t loss = 0; loss < losses; ++loss) buckets_.emplace_back(counts, group, in_order);
+  sent_.assign(losses, std::vector<bool>(parameters_.size(), false));
+}
 
-void GradientSum::take(std::size_t loss) {
+LeafDone GradientSum::sender(std::size_t loss, bool last) {
+  if (!last || buckets_.empty()) return {};
+  return [this, loss](const Node& leaf) {
+    if (const auto found = numbers_.find(&leaf); found != numbers_.end()) send(loss, found->second);
+  };
+}
+
+void GradientSum::take(std::size_t loss, bool last) {
+  const bool sends = last && !buckets_.empty();
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    Tensor& parameter = parameters_[i].tensor;
-    Tensor gradient = parameter.grad_as_kept();
-    parameter.clear_grad();
-    if (gradient.defined()) add_gradient(sums_[loss][i], std::move(gradient));
+    if (!sends)
+      add(loss, i);
+    else if (!sent_[loss][i])
+      send(loss, i);
   }
 }
 
+void GradientSum::add(std::size_t loss, std::size_t parameter) {
+  Tensor& leaf = parameters_[parameter].tensor;
+  Tensor gradient = leaf.grad_as_kept();
+  leaf.clear_grad();
+  if (gradient.defined()) add_gradient(sums_[loss][parameter], std::move(gradient));
+}
+
+void GradientSum::send(std::size_t loss, std::size_t parameter) {
+  add(loss, parameter);
+  buckets_[loss].put(parameter, sums_[loss][parameter]);
+  sent_[loss][parameter] = true;
+}
+
 void GradientSum::give(std::size_t loss) {
-  for (std::size_t i = 0; i < parameters_.size(); ++i)
-    parameters_[i].tensor.set_grad(std::exchange(sums_[loss][i], Tensor()));
+  if (!buckets_.empty()) buckets_[loss].finish();
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    Tensor sum = std::exchange(sums_[loss][i], Tensor());
+    if (sum.defined() && !buckets_.empty()) {
+      // Of all processes, in f32; in the same memory where nobody else sees it.
+      if (sum.dtype() != DType::f32 || !sum.unique()) sum = Tensor::empty(sum.shape());
+      std::ranges::copy(buckets_[loss].sum(i), sum.data<float>().begin());
+    }
+    parameters_[i].tensor.set_grad(std::move(sum));
+  }
+  if (!sent_.empty()) std::fill(sent_[loss].begin(), sent_[loss].end(), false);
 }
 
 }  // namespace generous
