@@ -20,7 +20,7 @@ optional=(dataset-fashion-mnist curl)  # for the demo and tests; not every distr
 grids=(snakemake python3-yaml python3-pandas python3-scipy python3-matplotlib python3-jinja2 python3-sklearn)  # apps/compare
 [[ " $targets " == *" compare "* ]] && required+=("${grids[@]}")
 [[ " $targets " == *" all "* ]] && optional+=("${grids[@]}")  # for its tests
-[[ " $targets " == *" all "* ]] && optional+=(libopenmpi-dev openmpi-bin)  # several processes, and their tests
+[[ " $targets " == *" all "* ]] && optional+=(libopenmpi-dev openmpi-bin iproute2)  # several processes, and their tests
 
 missing_of() {  # PACKAGE...: those that are not installed
   for package in "$@"; do

@@ -32,7 +32,6 @@ GroupBatchNorm group_batch_norm(Group& group, const Tensor& x, const Tensor& gam
   const Tensor centred = rows - mean;
   const Tensor variance = group_sum(group, sum_to(square(centred), {1, channels})) / n;
   const Tensor y = gamma * (centred / sqrt(variance + epsilon)) + beta;
-  const NoGrad no_grad;
   return {.y = cast(reshape(y, x.shape()), x.dtype()),
           .mean = mean.detach().view({channels}),
           .variance = (variance.detach() * (n / (n - 1.0F))).view({channels})};

@@ -11,14 +11,14 @@
 namespace generous {
 
 /// For a machine with fewer cores than processes, for root, and for containers that do not let one process
-/// read another's memory. Settings of Open MPI; others ignore them.
+/// read another's memory; whom Open MPI ends it ends at once. Its settings; others ignore them.
 inline void prepare_mpi() {
   for (const auto& [name, value] : {std::pair{"OMPI_ALLOW_RUN_AS_ROOT", "1"},
                                     {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"},
                                     {"OMPI_MCA_rmaps_base_oversubscribe", "1"},
                                     {"OMPI_MCA_hwloc_base_binding_policy", "none"},
                                     {"OMPI_MCA_btl_vader_single_copy_mechanism", "none"},
-                                    {"OMPI_MCA_odls_base_sigkill_timeout", "20"}})
+                                    {"OMPI_MCA_odls_base_sigkill_timeout", "0"}})
     ::setenv(name, value, 1);
 }
 
