@@ -37,8 +37,8 @@ Loss mlkd_loss(const TwoViews& logits, const Labels& labels, const MlkdOptions& 
   const Tensor p = softmax_at(teacher, 1.0F);
   const Tensor m_b = up_to_median(max_rows(p));                                     // {B, 1}
   const Tensor m_c = up_to_median(reshape(sum_to(p, {1, classes}), {classes, 1}));  // {C, 1}
-  const auto chosen = [&](const Tensor& rows, const Tensor& mask) {
-    return options.published ? mean(mask) * sum(rows) : sum(mask * rows);
+  const auto chosen = [&](const Tensor& rows, const Tensor& weights) {
+    return options.published ? mean(weights) * sum(rows) : sum(weights * rows);
   };
 
   Tensor kd_masked;  // {B, 1}: sum_T K_w(T) of each sample

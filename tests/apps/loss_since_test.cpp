@@ -50,9 +50,10 @@ TEST_CASE("no method's loss changes in an epoch that it does not say") {
 }
 
 TEST_CASE("a sum's loss changes with any of its parts'") {
-  for (const auto& [name, since] : std::vector<std::pair<std::string, std::int64_t>>{
+  for (const auto& test : std::vector<std::pair<std::string, std::int64_t>>{
            {"kd", 0}, {"kd,at", 0}, {"dkd,kd", 20}, {"wkd_f,dkd", 20}, {"ctkd", 9}}) {
-    CAPTURE(name);
+    const auto& [name, since] = test;
+    CAPTURE(test.first);
     const auto method = make_method(name);
     CHECK(method->loss_since(7) == (since == 0 ? 0 : 7));
     CHECK(method->loss_since(30) == since);

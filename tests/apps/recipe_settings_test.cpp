@@ -113,11 +113,13 @@ TEST_CASE("each of them decides the result, is recorded, and may not change when
   const Arguments two_steps = {"--max_steps", "2", "--learning_rate", "0.02"};
   completes("train_standard", at.run("plain", two_steps));
   const std::string plain = read_file(at.path("plain") / "last_model.safetensors");
-  for (const auto& [key, value] : {std::pair{"label_smoothing", "0.25"},
-                                   {"mixup", "0.5"},
-                                   {"cutmix", "0.75"},
-                                   {"validation", "6"},
-                                   {"subset_percent", "62.5"}}) {
+  for (const auto& setting : {std::pair{"label_smoothing", "0.25"},
+                              {"mixup", "0.5"},
+                              {"cutmix", "0.75"},
+                              {"validation", "6"},
+                              {"subset_percent", "62.5"}}) {
+    const char* const key = setting.first;
+    const char* const value = setting.second;
     CAPTURE(key);
     const Arguments flag = {std::string("--") + key, value};
     completes("train_standard", at.run(key, two_steps + flag));
@@ -147,7 +149,9 @@ TEST_CASE("the average of the weights: the first step's copied, then D of what w
   const auto average = tensors("ema_last_model.safetensors");
   REQUIRE(average.size() == second.size());
   bool moved = false;
-  for (const auto& [name, tensor] : average) {
+  for (const auto& averaged : average) {
+    const std::string& name = averaged.first;
+    const Tensor& tensor = averaged.second;
     CAPTURE(name);
     if (tensor.dtype() != DType::f32) {
       CHECK(tensor.data<std::int64_t>()[0] == second.at(name).data<std::int64_t>()[0]);

@@ -173,8 +173,9 @@ TEST_CASE("programs whose result is their output say its loss, and exit with 1")
       {"loader_benchmark", loading},
       {"benchmark", {"--models", "resnet8", "--batch", "2", "--steps", "1", "--threads", "1"}},
       {"predict", {"--help"}}};
-  for (const auto& [program, arguments] : calls) {
-    CAPTURE(program);
+  for (const auto& call : calls) {
+    const auto& [program, arguments] = call;
+    CAPTURE(call.first);
     for (const int out : {pipe.its(), full.descriptor, -1}) {
       CAPTURE(out);
       const Finished finished = run_app(program, arguments, {.out = out});

@@ -138,10 +138,12 @@ TEST_CASE("the gradients of batch norm fused with an activation are those of the
   on_every_cpu_implementation([] {
     for (const Shape& shape : small_and_large())
       for (const bool training : {true, false})
-        for (const auto& [activation, residual] : {std::pair{Activation::relu, false},
-                                                   {Activation::relu, true},
-                                                   {Activation::relu6, false},
-                                                   {Activation::relu6, true}}) {
+        for (const auto& test : {std::pair{Activation::relu, false},
+                                 {Activation::relu, true},
+                                 {Activation::relu6, false},
+                                 {Activation::relu6, true}}) {
+          const Activation activation = test.first;
+          const bool residual = test.second;
           CAPTURE(shape.str());
           CAPTURE(static_cast<int>(activation));
           CAPTURE(training);

@@ -187,7 +187,8 @@ const std::pair<Shape, Pool2dParams> pool_cases[] = {
 
 TEST_CASE("pooling equals naive loops and has the right gradients") {
   on_every_cpu_implementation([] {
-    for (const auto& [shape, params] : pool_cases) {
+    for (const auto& test : pool_cases) {
+      const auto& [shape, params] = test;
       const std::string name = shape.str();
       CAPTURE(name);
       const Tensor x = shuffled(shape);
@@ -215,8 +216,8 @@ TEST_CASE("pooling equals naive loops and has the right gradients") {
             }
       CHECK(relative_difference(largest, max_wanted) == 0.0);
       CHECK(relative_difference(average, avg_wanted) < 1e-6);
-      check_gradients("max_pool2d", [&](const auto& in) { return max_pool2d(in[0], params); }, {x});
-      check_gradients("avg_pool2d", [&](const auto& in) { return avg_pool2d(in[0], params); }, {x});
+      check_gradients("max_pool2d", [&](const auto& in) { return max_pool2d(in[0], test.second); }, {x});
+      check_gradients("avg_pool2d", [&](const auto& in) { return avg_pool2d(in[0], test.second); }, {x});
     }
     check_gradients("global_avg_pool", [](const auto& in) { return global_avg_pool(in[0]); },
                     {random_tensor({2, 5, 3, 4}, "global")});

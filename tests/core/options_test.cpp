@@ -239,9 +239,9 @@ TEST_CASE("a wrong flag is a usage error that says what would be right") {
       {{"--names", "a,d"},
        "--names must be some, with commas between, of a, b, c, not 'a,d' (did you mean 'a'?)"},
   };
-  for (const auto& [arguments, message] : cases) {
-    CAPTURE(message);
-    CHECK(usage_error([&] { from_flags(arguments); }) == message);
+  for (const auto& test : cases) {
+    CAPTURE(test.second);
+    CHECK(usage_error([&] { from_flags(test.first); }) == test.second);
   }
 }
 
@@ -303,9 +303,9 @@ TEST_CASE("a wrong value in the file is an error that names file and key, even w
       {R"({"place": 1})", "p.json: place must be text, not 1"},
       {R"({"old": 7})", "p.json: old must be 0 or 1, not 7"},
   };
-  for (const auto& [text, message] : cases) {
-    CAPTURE(message);
-    CHECK(file_error([&] { from_text(text); }) == message);
+  for (const auto& test : cases) {
+    CAPTURE(test.second);
+    CHECK(file_error([&] { from_text(test.first); }) == test.second);
   }
   CHECK(contains(file_error([] { from_text(R"({"count": 0})", {"--count", "2"}); }), "not 0"));
 }

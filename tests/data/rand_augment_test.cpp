@@ -69,9 +69,9 @@ TEST_CASE("the strong view's operations are equally likely, their values cover t
   double chi_squared = 0.0;
   for (const auto& [pair, count] : pairs) chi_squared += (count - 100.0) * (count - 100.0) / 100.0;
   CHECK(chi_squared < 261.0);  // 195 degrees of freedom: exceeded with probability 0.001
-  for (const auto& [name, range] : ranges) {
-    CAPTURE(name);
-    check_covers(seen[name], range.first, range.second);
+  for (const auto& expected : ranges) {
+    CAPTURE(expected.first);
+    check_covers(seen[expected.first], expected.second.first, expected.second.second);
   }
   for (const char* without : {"Identity", "AutoContrast", "Equalize"}) CHECK(seen[without].count > 0);
 }
@@ -97,9 +97,9 @@ TEST_CASE(
         seen[std::string(name_of(drawn.op))].add(drawn.value);
       }
     REQUIRE(seen.size() == 14);
-    for (const auto& [name, values] : seen) {
-      CAPTURE(name);
-      CHECK(std::abs(values.count - draws / 14) < 4 * std::sqrt(draws / 14));
+    for (const auto& operation : seen) {
+      CAPTURE(operation.first);
+      CHECK(std::abs(operation.second.count - draws / 14) < 4 * std::sqrt(draws / 14));
     }
     const auto check = [&](const char* name, double middle, double deviation) {
       CAPTURE(name);

@@ -118,7 +118,9 @@ void compare_gradients(const GoldenCase& golden, const Module* method) {
   Complaints complaints;
   std::set<std::string> compared;
   const json& expected = golden.item.at("grad");
-  for (const auto& [name, tensor] : golden.students) {
+  for (const auto& student : golden.students) {
+    const std::string& name = student.first;
+    const Tensor& tensor = student.second;
     if (!expected.contains(name)) {
       CHECK_MESSAGE(!tensor.grad().defined(), name);
       continue;

@@ -161,7 +161,8 @@ void check_gradient(const std::string& name) {
   NamedTensors moved = start;
   for (std::size_t i = 0; i < all.size(); ++i) {
     if (gradients[i].empty()) continue;
-    const auto& [what, tensor] = all[i];
+    const std::string& what = all[i].first;
+    const Tensor& tensor = all[i].second;
     CAPTURE(what);
     double norm = 0.0;
     double size = 0.0;

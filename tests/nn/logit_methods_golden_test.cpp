@@ -87,10 +87,12 @@ class Case {
             complaints);
     backward(total);
     std::size_t gradients = 0;
-    for (const auto& [key, input] : {std::pair{"grad_student", "student_logits"},
-                                     {"grad_student_strong", "student_logits_strong"},
-                                     {"grad_patches", "student_patches"},
-                                     {"grad_theta", "theta"}}) {
+    for (const auto& names : {std::pair{"grad_student", "student_logits"},
+                              {"grad_student_strong", "student_logits_strong"},
+                              {"grad_patches", "student_patches"},
+                              {"grad_theta", "theta"}}) {
+      const char* const key = names.first;
+      const char* const input = names.second;
       if (!item_.contains(key)) continue;
       REQUIRE_MESSAGE(inputs_.contains(input), "the loss does not use " << input);
       compare_gradient(inputs_.at(input).grad(), item_.at(key), key, complaints);
@@ -351,7 +353,8 @@ TEST_CASE("every loss on logits: value and gradients") {
       }
     });
   }
-  for (const auto& [loss, compute] : computations()) CHECK_MESSAGE(checked[loss] > 0, loss << " has no case");
+  for (const auto& computation : computations())
+    CHECK_MESSAGE(checked[computation.first] > 0, computation.first << " has no case");
 }
 
 }  // namespace
