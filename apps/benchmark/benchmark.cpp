@@ -67,10 +67,10 @@ struct Measurement {
   std::int64_t peak_rss_mib = 0;
   std::vector<TimedConvolution> convolutions;  ///< only with --limit
 
+  double gradient_mb = 0.0;  ///< in f32
   // Of several processes, in a step:
-  double exposed_s = 0.0;         ///< the median that it is kept by communication
-  double alone_s = 0.0;           ///< what the same sums take where nothing else is done meanwhile
-  std::size_t summed_values = 0;  ///< of f32
+  double exposed_s = 0.0;  ///< the median that it is kept by communication
+  double alone_s = 0.0;    ///< what the same sums take where nothing else is done meanwhile
 
   double convolutions_s() const {
     double sum = 0.0;
@@ -111,8 +111,8 @@ Measurement measure(const Settings& settings, Workload& workload, double start, 
   m.peak_rss_mib = peak_memory_mib();
   m.median_s = median(seconds);
   m.min_s = *std::ranges::min_element(seconds);
+  m.gradient_mb = 4e-6 * static_cast<double>(workload.gradients());
   m.exposed_s = median(exposed);
-  for (const std::size_t count : group.counts()) m.summed_values += count;
   m.alone_s = seconds_alone(group, group.counts(), settings.device.deterministic);
   if (settings.limit) m.convolutions = time_convolutions(workload, chosen_algorithms(settings.device));
   return m;
@@ -136,8 +136,8 @@ void print(const Settings& settings, const WorkloadOptions& cell, const Measurem
       line += fmt::format(
           "  {} processes of {:.1f} images/s; sums of {:.2f} MB take {:.2f} ms, {:.0f} % of them hidden; the "
           "step is kept {:.2f} ms ({:.1f} %), with what it waits for slower processes",
-          processes, rate / processes, 4e-6 * static_cast<double>(m.summed_values), 1e3 * m.alone_s,
-          100.0 * hidden_share(m), 1e3 * m.exposed_s, 100.0 * m.exposed_s / m.median_s);
+          processes, rate / processes, m.gradient_mb, 1e3 * m.alone_s, 100.0 * hidden_share(m),
+          1e3 * m.exposed_s, 100.0 * m.exposed_s / m.median_s);
     print_line(line);
     if (settings.limit && settings.profile) print_lines(convolution_table(m.convolutions));
     return;
@@ -152,13 +152,13 @@ void print(const Settings& settings, const WorkloadOptions& cell, const Measurem
                               {"step_ms", 1e3 * m.median_s},
                               {"fastest_step_ms", 1e3 * m.min_s},
                               {"peak_rss_mib", m.peak_rss_mib},
+                              {"gradient_mb", m.gradient_mb},
                               {"system_allocations_after_first_step", m.system_allocations},
                               {"set_up_s", m.set_up_s},
                               {"first_step_s", m.first_step_s}};
   if (processes > 1) {
     line["processes"] = processes;
     line["images_per_s_each"] = rate / processes;
-    line["summed_mb"] = 4e-6 * static_cast<double>(m.summed_values);
     line["communication_ms"] = 1e3 * m.alone_s;
     line["hidden_share"] = hidden_share(m);
     line["exposed_ms"] = 1e3 * m.exposed_s;

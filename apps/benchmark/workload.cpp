@@ -106,6 +106,13 @@ std::unique_ptr<TrainStep> Workload::make_step(bool record) {
   return step;
 }
 
+std::int64_t Workload::gradients() const {
+  std::int64_t values = 0;
+  if (method_ != nullptr)
+    for (const StateEntry& entry : parameters_of(*model_, *method_)) values += entry.tensor.numel();
+  return values;
+}
+
 void Workload::step() { run(step_.get()); }
 
 void Workload::compute() {

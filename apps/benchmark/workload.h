@@ -38,6 +38,8 @@ class Workload {
   /// The same, never recorded.
   void compute();
   Device device() const { return options_.device; }
+  /// Values that a step has gradients of.
+  std::int64_t gradients() const;
 
  private:
   std::unique_ptr<TrainStep> make_step(bool record);

@@ -43,6 +43,7 @@ TEST_CASE("the benchmark prints one line of JSON a measurement, each from a proc
     CHECK(rate * line.at("step_ms").get<double>() == doctest::Approx(8e3));
     CHECK(line.at("fastest_step_ms") <= line.at("step_ms"));
     CHECK(line.at("peak_rss_mib").get<double>() > 5.0);
+    CHECK((line.at("gradient_mb") > 0.3) == (line.at("stage") != "infer"));
     CHECK(line.at("system_allocations_after_first_step") == 0);
     CHECK(line.at("set_up_s").get<double>() > 0.0);
     CHECK(line.at("first_step_s") > line.at("set_up_s"));
