@@ -16,6 +16,7 @@ class TimedGroup : public Group {
   int size() const override { return group_.size(); }
   std::string name() const override { return group_.name(); }
   int threads(int asked) const override { return group_.threads(asked); }
+  std::string complaint() const override { return group_.complaint(); }
   std::unique_ptr<Transfer> start_sum(std::span<float> values, bool in_order) override;
   void sum(std::span<double> values) override { group_.sum(values); }
   void broadcast(std::span<std::byte> bytes) override { group_.broadcast(bytes); }

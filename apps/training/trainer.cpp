@@ -208,6 +208,7 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
     notes.insert(notes.end(), found.begin(), found.end());
   }
   notes.push_back(loop.examine_teacher());
+  notes.push_back(group.complaint());
   for (const std::string& change : changes_of_params(folder.params(), options.settings()))
     notes.push_back(fmt::format("{} changes: {}", folder.params().string(), change));
 

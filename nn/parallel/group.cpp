@@ -23,6 +23,7 @@ class GroupOfOne : public Group {
   int size() const override { return 1; }
   std::string name() const override { return {}; }
   int threads(int asked) const override { return asked; }
+  std::string complaint() const override { return {}; }
   std::unique_ptr<Transfer> start_sum(std::span<float> /*values*/, bool /*in_order*/) override {
     return std::make_unique<Done>();
   }

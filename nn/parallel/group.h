@@ -51,6 +51,9 @@ class Group {
   /// With how many threads to compute where `asked` are asked for, as set_threads takes it: 0 becomes this
   /// process's share of the cores that it may use, at least one.
   virtual int threads(int asked) const = 0;
+  /// What keeps the processes of this host from computing as fast as it could: too many of them, or cores
+  /// that none may use; "" for nothing.
+  virtual std::string complaint() const = 0;
   /// Begins to replace `values`, which must stay where they are, by their sums over all processes, taken in
   /// the order of ranks if `in_order`, and otherwise in any; of two processes these are the same bits.
   virtual std::unique_ptr<Transfer> start_sum(std::span<float> values, bool in_order) = 0;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <mpi.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -114,7 +115,7 @@ class MpiGroup : public Group {
     int length = 0;
     MPI_Get_processor_name(host.data(), &length);
     host_.assign(host.data(), static_cast<std::size_t>(length));
-    cores_ = share_of_cores();
+    find_cores();
   }
   ~MpiGroup() override {
     completely([](MPI_Request* request) { MPI_Ibarrier(MPI_COMM_WORLD, request); });
@@ -131,6 +132,8 @@ class MpiGroup : public Group {
     if (asked > 0 || size_ == 1 || std::getenv("OMP_NUM_THREADS") != nullptr) return asked;
     return std::max(1, static_cast<int>(cores_ + 1e-6));
   }
+
+  std::string complaint() const override { return complaint_; }
 
   std::unique_ptr<Transfer> start_sum(std::span<float> values, bool in_order) override {
     if (in_order && size_ > 2) return std::make_unique<OrderedSum>(values, rank_, size_);
@@ -180,7 +183,7 @@ class MpiGroup : public Group {
 
  private:
   /// Each core that this process may use counts as its part of those that may use it on this host.
-  double share_of_cores() const {
+  void find_cores() {
     MPI_Comm on_host = MPI_COMM_NULL;
     MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &on_host);
     int processes = 1;
@@ -191,20 +194,31 @@ class MpiGroup : public Group {
     MPI_Allgather(&own, sizeof own, MPI_BYTE, all.data(), sizeof own, MPI_BYTE, on_host);
     MPI_Comm_free(&on_host);
     double share = 0.0;
+    int used = 0;
     for (std::size_t core = 0; core < CPU_SETSIZE; ++core) {
-      if (!CPU_ISSET(core, &own)) continue;
       const auto users = std::count_if(all.begin(), all.end(),
                                        [core](const cpu_set_t& set) { return CPU_ISSET(core, &set); });
+      used += users > 0 ? 1 : 0;
+      if (!CPU_ISSET(core, &own)) continue;
       share += 1.0 / static_cast<double>(users);
     }
     if (const std::optional<double> quota = cpu_quota()) share = std::min(share, *quota / processes);
-    return share;
+    cores_ = share;
+    const auto there = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+    if (share < 1.0 - 1e-6)
+      complaint_ = fmt::format("{} processes share {:.3g} cores of {}: fewer would be faster", processes,
+                               share * processes, host_);
+    else if (used < there && used != CPU_COUNT(&own))
+      complaint_ = fmt::format(
+          "the {} processes on {} are bound to {} of its {} cores: mpirun --bind-to none lets them use all",
+          processes, host_, used, there);
   }
 
   int rank_ = 0;
   int size_ = 1;
   std::string host_;
   double cores_ = 1.0;
+  std::string complaint_;
 };
 
 }  // namespace

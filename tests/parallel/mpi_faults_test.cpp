@@ -1,4 +1,6 @@
 // What goes wrong in one process ends all of them, within seconds, with one line that says which and why.
+#include <sched.h>
+
 #include "tests/parallel/mpi_runs.h"
 
 namespace generous {
@@ -97,6 +99,23 @@ TEST_CASE("a signal to one process, or to mpirun, stops all in good order, saved
         2, "train_standard",
         {"--save_path", (folder / name).string(), "--resume", "--num_epochs", std::to_string(rows)});
   }
+}
+
+TEST_CASE("more processes than cores is said") {
+  const TemporaryFolder folder;
+  make_images(folder / "images");
+  cpu_set_t before{};
+  cpu_set_t first{};
+  REQUIRE(sched_getaffinity(0, sizeof before, &before) == 0);
+  for (std::size_t core = 0; CPU_COUNT(&first) == 0; ++core)
+    if (CPU_ISSET(core, &before)) CPU_SET(core, &first);
+  REQUIRE(sched_setaffinity(0, sizeof first, &first) == 0);
+  const Finished finished = mpirun(processes(
+      2, "train_standard", small_run(folder / "images", folder / "run") + Arguments{"--max_steps", "1"}));
+  REQUIRE(sched_setaffinity(0, sizeof before, &before) == 0);
+  CAPTURE(finished.err);
+  CHECK(finished.exit_code == 0);
+  CHECK(contains(finished.out, "note: 2 processes share 1 cores of "));
 }
 
 TEST_CASE("what all processes find out is said once") {
