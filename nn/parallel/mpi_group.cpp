@@ -182,7 +182,8 @@ class MpiGroup : public Group {
   void abort(int exit_code) override { MPI_Abort(MPI_COMM_WORLD, exit_code); }
 
  private:
-  /// Each core that this process may use counts as its part of those that may use it on this host.
+  /// How many cores are this process's: each that it may use, divided among those of this host that may use
+  /// it as well.
   void find_cores() {
     MPI_Comm on_host = MPI_COMM_NULL;
     MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &on_host);
