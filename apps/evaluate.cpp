@@ -21,10 +21,16 @@ namespace {
 
 using namespace generous;
 
+WeightFinder weight_finder() {
+  return {{}, [](const auto& run) { return program_of_run(stages, run); }};
+}
+
 struct Settings {
   ModelSettings model;
   PaperModelSettings paper_model;
   std::string weights;
+  FoundWeights found = {};
+  WeightsOrigin held = {};
   ImageSettings images{.normalisation = from_weights};
   std::string split = "test";
   BatchSettings batches{.batch_size = evaluation_batch};
@@ -35,9 +41,17 @@ struct Settings {
 
   void declare(Options& options) {
     options.group("model");
-    model.declare(options, "model_name", "the network");
-    options.add("weights", weights,
-                {.help = "the network's weights (.safetensors, or what PyTorch saved)", .required = true});
+    options.add(
+        "weights", weights,
+        {.help = "the network's weights (.safetensors, or what PyTorch saved), or the folder of its run",
+         .positional = true,
+         .required = true});
+    if (!weights.empty() && !options.asks_for_help()) {
+      found = weight_finder().find("weights", weights);
+      held = read_origin(found.path);
+      images.take_from(held, found.path);
+    }
+    model.declare(options, {.name = "model_name", .help = "the network"}, held);
     images.declare(options);
     options.add("split", split, {.help = "which images", .choices = {"test", "train"}});
     batches.declare(options, "images at a time");
@@ -55,7 +69,8 @@ struct Subject {
   Device device = Device::cpu;
   DType dtype = DType::f32;
   Dataset dataset;
-  DatasetInfo info;  ///< normalises the images as the network is used to
+  DatasetInfo info;             ///< normalises the images as the network is used to
+  bool by_own_numbers = false;  ///< of its own training images
   TrainedNetwork trained;
   Teacher teacher;
 
@@ -63,24 +78,42 @@ struct Subject {
   std::string normalisation() const { return to_text(info.normalisation, channels()); }
 };
 
+/// The channels of the images that weights are for; 0 if nothing tells.
+std::int64_t channels_of(const WeightsOrigin& origin, const std::filesystem::path& file) {
+  if (origin.image.rank() == 3) return origin.image[2];
+  for (const auto& [name, tensor] : read_weights(file).content.tensors)
+    if (tensor.shape().rank() == 4) return tensor.size(1);  // of the first convolution {K, C, R, S}
+  return 0;
+}
+
 Subject load(Settings& settings) {
   Subject subject;
   subject.device = set_up_device(settings.device);
   subject.dtype = choose_dtype(settings.dtype.dtype, subject.device);
-  const WeightFinder finder{{}, [](const auto& run) { return program_of_run(stages, run); }};
-  const std::filesystem::path file = finder.find("weights", settings.weights);
   subject.dataset = load_images(settings.images, settings.split == "train" ? Split::train : Split::test);
+  if (subject.channels() == 1 && channels_of(settings.held, settings.found.path) == 3)
+    subject.dataset.images = repeat_grey(subject.dataset.images);
   subject.info = settings.images.info(subject.channels());
+  const auto take_own_numbers = [&] {
+    subject.by_own_numbers = settings.images.by_own_numbers();
+    if (subject.by_own_numbers)
+      subject.info.normalisation =
+          statistics_of(settings.split == "train" ? subject.dataset.images
+                                                  : load_images(settings.images, Split::train).images);
+  };
+  if (settings.images.normalisation != from_weights) take_own_numbers();
   const ModelOptions options = model_options(subject.dataset, 0, subject.device);
   WeightsOrigin wanted{.classes = subject.dataset.classes};
   if (settings.images.normalisation != from_weights) wanted.normalisation = subject.normalisation();
-  subject.trained = load_network(settings.model, options, file, wanted);
+  subject.trained = load_network(settings.model, options, settings.found.path, wanted);
   if (const auto parsed = parse_normalisation(subject.trained.normalisation))
     subject.info.normalisation = parsed->values;
+  else if (settings.images.normalisation == from_weights)
+    take_own_numbers();
   subject.trained.network->freeze();
   if (settings.report.has_teacher()) {
     wanted.normalisation = subject.normalisation();
-    subject.teacher = settings.report.teacher.load(finder, student_stage, options, wanted, false);
+    subject.teacher = settings.report.teacher.load(weight_finder(), student_stage, options, wanted, false);
   }
   return subject;
 }
@@ -107,10 +140,12 @@ Evaluation measure(const Subject& subject, const Settings& settings, const SeeLo
 void print(const Subject& subject, const Settings& settings, const Evaluation& result) {
   print_line(fmt::format("model    {} ({} parameters)", settings.model.name,
                          subject.trained.network->parameter_count()));
-  print_line(fmt::format("weights  {}", settings.weights));
-  for (const std::string& note : {subject.trained.weights.note, subject.teacher.weights.note})
+  print_line(fmt::format("weights  {}", settings.found.path.string()));
+  for (const std::string& note :
+       {settings.found.note, subject.trained.weights.note, subject.teacher.weights.note})
     if (!note.empty()) print_line(fmt::format("note     {}", note));
   if (const std::string used = subject.normalisation();
+      !subject.by_own_numbers &&
       used != to_text(dataset_info(subject.info.name).normalisation, subject.channels()))
     print_line(fmt::format("note     images normalised by {} (means/standard deviations)", used));
   print_line(fmt::format("dataset  {} {}, {}, {} classes", settings.images.dataset, settings.split,

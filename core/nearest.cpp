@@ -1,11 +1,12 @@
 #include "core/nearest.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <limits>
 #include <vector>
 
 namespace generous {
-namespace {
 
 /// Optimal string alignment distance: row i holds the distances between a's first i letters and b's prefixes.
 std::size_t edit_distance(std::string_view a, std::string_view b) {
@@ -27,8 +28,6 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
-}  // namespace
-
 std::string nearest(std::string_view word, std::span<const std::string> candidates) {
   std::string best;
   std::size_t best_distance = std::numeric_limits<std::size_t>::max();
@@ -40,6 +39,18 @@ std::string nearest(std::string_view word, std::span<const std::string> candidat
     }
   }
   return best;
+}
+
+std::string near_word(std::string_view word, std::span<const std::string> candidates) {
+  std::string best = nearest(word, candidates);
+  const std::size_t distance = edit_distance(word, best);
+  return distance < word.size() && distance <= std::max<std::size_t>(word.size() / 3, 1) ? best
+                                                                                         : std::string();
+}
+
+std::string suggestion(std::string_view word, std::span<const std::string> candidates) {
+  const std::string near = near_word(word, candidates);
+  return near.empty() ? std::string() : fmt::format(" (did you mean '{}'?)", near);
 }
 
 }  // namespace generous

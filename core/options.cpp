@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cctype>
 #include <nlohmann/json.hpp>
 
 #include "core/console.h"
@@ -19,11 +20,14 @@ namespace {
 
 constexpr std::size_t largest_params = std::size_t{1} << 20;
 
-/// The found entry of a map under either of a setting's names, or the end.
-template <class Map>
-auto find_either(const Map& map, const std::string& name, const std::string& alias) {
-  const auto found = map.find(name);
-  return found != map.end() || alias.empty() ? found : map.find(alias);
+std::string in_capitals(std::string name) {
+  std::ranges::transform(name, name.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  return name;
+}
+
+UsageError no_flag(const std::string& word) {
+  return UsageError(fmt::format("'{}' belongs to no flag; flags are written --name value", word));
 }
 
 }  // namespace
@@ -36,10 +40,14 @@ Options::Options(std::string program, const std::vector<std::string>& arguments)
       help_ = true;
       continue;
     }
-    if (!argument.starts_with("--"))
-      throw UsageError(fmt::format("'{}' belongs to no flag; flags are written --name value", argument));
+    if (!argument.starts_with("--")) {
+      if (argument.starts_with('-')) throw no_flag(argument);
+      words_.push_back(argument);
+      continue;
+    }
     const std::size_t equals = argument.find('=');
-    const std::string name = argument.substr(2, equals == std::string::npos ? equals : equals - 2);
+    std::string name = argument.substr(2, equals == std::string::npos ? equals : equals - 2);
+    std::ranges::replace(name, '-', '_');
     std::optional<std::string> value;
     if (equals != std::string::npos)
       value = argument.substr(equals + 1);
@@ -83,27 +91,38 @@ void Options::declare(std::string name, Target target, About about) {
   Declared setting{std::move(name), group_, target, std::move(about), {}, {}};
   setting.json_default = generous::to_json(target);
   setting.text_default = to_text(target);
-  setting.given = read_given(setting);
-  if (find(setting.name) == nullptr) declared_.push_back(std::move(setting));
+  setting.given = read_given(setting) || take_words(setting);
+  if (std::ranges::find(declared_, setting.name, &Declared::name) == declared_.end())
+    declared_.push_back(std::move(setting));
+}
+
+/// The names under which a map has what is given for a setting: its own, its alias, habits.
+template <class Map>
+std::vector<std::string> Options::names_in(const Map& map, const Declared& setting) const {
+  std::vector<std::string> names = {setting.name, setting.about.alias};
+  for (const auto& [habit, name] : habits_)
+    if (name == setting.name) names.push_back(habit);
+  std::erase_if(names, [&](const std::string& name) { return name.empty() || !map.contains(name); });
+  return names;
 }
 
 /// Reads what the file and the flags have for a setting; false if they have nothing.
 bool Options::read_given(const Declared& setting) const {
   const About& about = setting.about;
   const bool in_params = source_ && about.role != Role::call;
-  const auto in_file = find_either(params_, setting.name, about.alias);
-  const bool from_file = in_params && in_file != params_.end();
-  if (from_file) {
-    if (in_file->first == setting.name && !about.alias.empty() && params_.contains(about.alias))
-      fail("{}: {} and {} are the same setting: leave one out", *source_, setting.name, about.alias);
+  const std::vector<std::string> keys = in_params ? names_in(params_, setting) : std::vector<std::string>();
+  if (!keys.empty()) {
+    if (keys.size() > 1)
+      fail("{}: {} and {} are the same setting: leave one out", *source_, keys[0], keys[1]);
     read_value(setting.target, about,
-               {FoundValue::Origin::file, in_file->second, fmt::format("{}: {}", *source_, in_file->first)});
+               {FoundValue::Origin::file, params_.at(keys[0]), fmt::format("{}: {}", *source_, keys[0])});
   }
-  const auto flag = find_either(flags_, setting.name, about.alias);
-  if (flag == flags_.end()) return from_file;
+  const std::vector<std::string> names = names_in(flags_, setting);
+  if (names.empty()) return !keys.empty();
+  if (names.size() > 1)
+    throw UsageError(fmt::format("--{} and --{} are the same flag: leave one out", names[0], names[1]));
+  const auto flag = flags_.find(names[0]);
   const std::string where = fmt::format("--{}", flag->first);
-  if (flag->first == setting.name && !about.alias.empty() && flags_.contains(about.alias))
-    throw UsageError(fmt::format("{} and --{} are the same flag: leave one out", where, about.alias));
   const bool is_switch = std::holds_alternative<bool*>(setting.target);
   if (!flag->second && !is_switch)
     throw UsageError(fmt::format("{} needs a value: {}", where, expected_value(setting.target, about)));
@@ -114,14 +133,59 @@ bool Options::read_given(const Declared& setting) const {
   return true;
 }
 
-void Options::belongs_to(const std::string& owner, const Options& other) {
-  for (const Declared& setting : other.declared_) foreign_.emplace_back(setting.name, owner);
+/// The words of a positional setting that its flag did not give; false if there are none.
+bool Options::take_words(const Declared& setting) {
+  if (!setting.about.positional || words_.empty()) return false;
+  if (auto* const* list = std::get_if<std::vector<std::string>*>(&setting.target)) {
+    **list = std::move(words_);
+    words_.clear();
+  } else {
+    read_value(setting.target, setting.about, {FoundValue::Origin::flag, words_.front(), setting.name});
+    words_.erase(words_.begin());
+  }
+  return true;
+}
+
+std::string Options::given_text(const std::string& name, const std::string& alias) const {
+  std::string text;
+  const Declared setting{name, {}, &text, {.help = {}, .alias = alias}, {}, {}};
+  read_given(setting);
+  return text;
+}
+
+void Options::belongs_to(const std::string& owner, const Options& other, bool shared) {
+  for (const Declared& setting : other.declared_) {
+    foreign_.push_back({setting.name, owner, shared});
+    if (!setting.about.alias.empty()) foreign_.push_back({setting.about.alias, owner, shared});
+  }
+}
+
+std::vector<std::string> Options::owners(std::string_view name) const {
+  std::vector<std::string> owners;
+  for (const Foreign& foreign : foreign_)
+    if (foreign.name == name && std::ranges::find(owners, foreign.owner) == owners.end())
+      owners.push_back(foreign.owner);
+  return owners;
+}
+
+bool Options::is_ignored(std::string_view name) const {
+  return find(name) == nullptr && std::ranges::any_of(foreign_, [&](const Foreign& foreign) {
+           return foreign.shared && foreign.name == name;
+         });
+}
+
+std::vector<std::string> Options::ignored() const {
+  std::vector<std::string> keys;
+  for (const auto& [name, value] : params_)
+    if (is_ignored(name)) keys.push_back(fmt::format("{} (of {})", name, fmt::join(owners(name), ", ")));
+  return keys;
 }
 
 const Options::Declared* Options::find(std::string_view name) const {
   for (const Declared& setting : declared_)
     if (setting.name == name || (!name.empty() && setting.about.alias == name)) return &setting;
-  return nullptr;
+  const auto habit = habits_.find(std::string(name));
+  return habit != habits_.end() && habit->second != name ? find(habit->second) : nullptr;
 }
 
 bool Options::given(std::string_view name) const {
@@ -133,23 +197,26 @@ bool Options::given(std::string_view name) const {
 std::string Options::unknown(std::string_view name, bool flag) const {
   const std::string_view dashes = flag ? "--" : "";
   const std::string_view kind = flag ? "flag" : "key";
-  std::vector<std::string> owners;
-  for (const auto& [foreign, owner] : foreign_)
-    if (foreign == name && std::ranges::find(owners, owner) == owners.end()) owners.push_back(owner);
-  if (!owners.empty())
+  if (const std::vector<std::string> others = owners(name); !others.empty())
     return fmt::format("{} {}{} is not one of {}, but of {}", kind, dashes, name, program_,
-                       fmt::join(owners, ", "));
+                       fmt::join(others, ", "));
+  if (const auto answer = answers_.find(std::string(name)); flag && answer != answers_.end())
+    return fmt::format("unknown flag --{}: {}", name, answer->second);
   std::vector<std::string> names;
   for (const Declared& setting : declared_)
     if (flag || setting.about.role != Role::call) names.push_back(setting.name);
-  return fmt::format("unknown {} {}{}; did you mean {}{}?", kind, dashes, name, dashes, nearest(name, names));
+  if (const std::string near = near_word(name, names); !near.empty())
+    return fmt::format("unknown {} {}{}; did you mean {}{}?", kind, dashes, name, dashes, near);
+  return fmt::format("unknown {} {}{}; --help shows all there are", kind, dashes, name);
 }
 
 void Options::check_names() const {
+  if (!words_.empty()) throw no_flag(words_.front());
   for (const auto& [name, value] : flags_)
     if (find(name) == nullptr) throw UsageError(unknown(name, true));
   for (const auto& [name, value] : params_)
-    if (const Declared* setting = find(name); setting == nullptr || setting->about.role == Role::call)
+    if (const Declared* setting = find(name);
+        !is_ignored(name) && (setting == nullptr || setting->about.role == Role::call))
       fail("{}: {}", *source_, unknown(name, false));
 }
 
@@ -181,7 +248,13 @@ std::string Options::help() const {
     if (std::ranges::find(groups, setting.group) == groups.end()) groups.push_back(setting.group);
     width = std::max(width, setting.name.size());
   }
-  std::string text = fmt::format("Usage: {} --NAME VALUE ...\n", program_);
+  std::string words;
+  for (const Declared& setting : declared_)
+    if (setting.about.positional)
+      words += std::holds_alternative<std::string*>(setting.target)
+                   ? fmt::format(" {}", in_capitals(setting.name))
+                   : fmt::format(" {} ...", in_capitals(setting.name));
+  std::string text = fmt::format("Usage: {}{} --NAME VALUE ...\n", program_, words);
   for (const std::string& group : groups) {
     text += fmt::format("\n{}\n", group);
     for (const Declared& setting : declared_) {
@@ -217,6 +290,8 @@ std::string Options::to_json() const {
   std::vector<std::string> lines;
   for (const SettingValue& setting : settings())
     if (!setting.left_out) lines.push_back(fmt::format("    \"{}\": {}", setting.key, setting.json));
+  for (const auto& [name, value] : params_)
+    if (is_ignored(name)) lines.push_back(fmt::format("    {}: {}", nlohmann::json(name).dump(), value));
   return fmt::format("{{\n{}\n}}\n", fmt::join(lines, ",\n"));
 }
 

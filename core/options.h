@@ -29,8 +29,9 @@ struct SettingValue {
 /// the key, what was found and what would be right, with the nearest known name for an unknown one.
 class Options {
  public:
-  /// `arguments` are a command line without the program's name: `--name value`, `--name=value`, and for a
-  /// switch `--name` alone. Throws UsageError for anything else, and for a flag that is given twice.
+  /// `arguments` are a command line without the program's name: `--name value`, `--name=value`, for a switch
+  /// `--name` alone, and words for what is declared as positional. Throws UsageError for anything else, and
+  /// for a flag that is given twice.
   explicit Options(std::string program, const std::vector<std::string>& arguments = {});
 
   /// The file to which what is declared from here on is written back; it is read if it is there. Throws Error
@@ -54,12 +55,24 @@ class Options {
   void add(std::string name, T& value, About about) {
     declare(std::move(name), &value, std::move(about));
   }
+  /// Names that settings have in other programs, each with the one that it has here, as which it is
+  /// understood.
+  void habits(std::map<std::string, std::string> names) { habits_ = std::move(names); }
+  /// What to say of flags that other programs have and this one has not.
+  void answers(std::map<std::string, std::string> texts) { answers_ = std::move(texts); }
+  /// What the file or a flag has for a text that is to be declared later; "" if nothing.
+  std::string given_text(const std::string& name, const std::string& alias = {}) const;
+
   /// For the message when a name that is not declared here, but in `other`, is given: it is one of `owner`.
-  void belongs_to(const std::string& owner, const Options& other);
+  /// Where it is `shared`, files may be for both programs: its names are accepted there, see ignored().
+  void belongs_to(const std::string& owner, const Options& other, bool shared = false);
+  /// Keys of the file that are another program's, without effect here and written back as they are: "alpha
+  /// (of train_kd)".
+  std::vector<std::string> ignored() const;
 
   /// To be called when everything is declared. False if --help was asked for: it is printed. Throws
-  /// UsageError for an unknown flag and for what is required and missing, Error for an unknown key in the
-  /// file.
+  /// UsageError for an unknown flag, a word that belongs to none and what is required and missing, Error for
+  /// an unknown key in the file.
   bool finish() const;
   /// The part of `finish` about unknown names.
   void check_names() const;
@@ -69,6 +82,8 @@ class Options {
   const std::string& program() const { return program_; }
   /// Whether the file or a flag gives what is declared under this name.
   bool given(std::string_view name) const;
+  /// Whether the file has this key, and no flag gives another value.
+  bool from_file(std::string_view key) const { return params_.contains(key) && !flags_.contains(key); }
   /// What decides a run, with the values that the members have now, in the order of declaration: nothing of
   /// one call alone, and what is unused only where it is given.
   std::vector<SettingValue> settings() const;
@@ -89,7 +104,12 @@ class Options {
 
   void declare(std::string name, Target target, About about);
   bool read_given(const Declared& setting) const;
+  template <class Map>
+  std::vector<std::string> names_in(const Map& map, const Declared& setting) const;
+  bool take_words(const Declared& setting);
   const Declared* find(std::string_view name) const;
+  std::vector<std::string> owners(std::string_view name) const;
+  bool is_ignored(std::string_view name) const;
   std::string unknown(std::string_view name, bool flag) const;
   void check_required() const;
 
@@ -99,10 +119,18 @@ class Options {
   std::vector<std::string> left_out_;
   bool help_ = false;
   std::map<std::string, std::optional<std::string>, std::less<>> flags_;  ///< nothing: without a value
-  std::optional<std::string> source_;                                     ///< names the file in messages
-  Texts params_;                                                          ///< values as JSON
+  std::vector<std::string> words_;     ///< that no flag took, nor a positional setting so far
+  std::optional<std::string> source_;  ///< names the file in messages
+  Texts params_;                       ///< values as JSON
   Texts defaults_;
-  std::vector<std::pair<std::string, std::string>> foreign_;  ///< names declared elsewhere, and where
+  struct Foreign {
+    std::string name;
+    std::string owner;
+    bool shared;
+  };
+  std::vector<Foreign> foreign_;  ///< names declared elsewhere
+  std::map<std::string, std::string> habits_;
+  std::map<std::string, std::string> answers_;
   std::vector<Declared> declared_;
 };
 

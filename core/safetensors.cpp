@@ -5,6 +5,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -199,6 +200,27 @@ void check_layout(const std::string& file, const std::vector<Entry>& entries, st
 
 SafetensorsFile read_safetensors(const std::filesystem::path& path) {
   return parse_safetensors(read_file(path), path.string());
+}
+
+std::map<std::string, std::string> read_safetensors_metadata(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) return {};
+  std::ifstream file(path, std::ios::binary);
+  std::uint64_t header_bytes = 0;
+  if (!file.read(reinterpret_cast<char*>(&header_bytes), size_bytes) || header_bytes > max_header_bytes ||
+      header_bytes > std::filesystem::file_size(path, error))
+    return {};
+  std::string header(header_bytes, '\0');
+  if (!file.read(header.data(), static_cast<std::streamsize>(header_bytes)) || !header.starts_with('{'))
+    return {};
+  try {
+    const json parsed = parse_json_strictly(header, path.string());
+    const auto found = parsed.find(metadata_key);
+    return found == parsed.end() ? std::map<std::string, std::string>()
+                                 : parse_metadata(path.string(), *found);
+  } catch (const Error&) {
+    return {};
+  }
 }
 
 SafetensorsFile parse_safetensors(std::string_view content, const std::string& file) {

@@ -29,7 +29,10 @@ struct SafetensorsFile {
 /// converted where no value can change (I32, I16, I8, U16, U32, BOOL to i64; F16 to f32), and rejected by
 /// name otherwise.
 SafetensorsFile read_safetensors(const std::filesystem::path& path);
-/// The same of a file's `content` in memory; `file` names it in messages.
+/// The header's "__metadata__" alone, for the price of reading the header; nothing of a file that is no
+/// safetensors file, that is damaged or that is not there: reading the whole of it says why.
+std::map<std::string, std::string> read_safetensors_metadata(const std::filesystem::path& path);
+/// read_safetensors of a file's `content` in memory; `file` names it in messages.
 SafetensorsFile parse_safetensors(std::string_view content, const std::string& file);
 
 /// Writes atomically (core/files.h). Tensor data is aligned to 8 bytes by padding the header with spaces.

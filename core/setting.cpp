@@ -75,7 +75,8 @@ class Reader {
   [[noreturn]] void reject(const std::string& hint = "") const {
     const std::string shown = is_json_ ? json_excerpt(value_) : fmt::format("'{}'", found_.text);
     const std::string message =
-        fmt::format("{} must be {}, not {}{}", found_.where, expected_value(target_, about_), shown, hint);
+        fmt::format("{} must be {}, not {}{}{}", found_.where, expected_value(target_, about_), shown, hint,
+                    about_.advice.empty() ? "" : ": " + about_.advice);
     if (found_.origin == FoundValue::Origin::flag) throw UsageError(message);
     throw Error(message);
   }
@@ -127,7 +128,7 @@ class Reader {
   void check_choice(const std::string& value) const {
     const std::vector<std::string>& choices = about_.choices;
     if (!choices.empty() && std::ranges::find(choices, value) == choices.end())
-      reject(fmt::format(" (did you mean '{}'?)", nearest(value, choices)));
+      reject(suggestion(value, choices));
   }
 
   const Target& target_;

@@ -27,11 +27,13 @@ struct About {
   std::vector<std::string> choices = {};  ///< text and lists of it: the accepted values; empty for any
   std::string form = {};  ///< text of a form of its own: what is expected, for messages and help
   std::function<bool(const std::string&)> fits = {};  ///< whether a text is of that form
+  std::string advice = {};                            ///< for the message when a value is refused
   Role role = Role::setting;
-  std::string alias = {};  ///< another name that is understood
-  bool several = false;    ///< text: more than one choice is accepted, with commas between, each once
-  bool required = false;   ///< it has no default, and must not be empty
-  bool left_out = false;   ///< of params.json while it has its default: most people never hear of it
+  std::string alias = {};   ///< another name that is understood
+  bool several = false;     ///< text: more than one choice is accepted, with commas between, each once
+  bool positional = false;  ///< may be given without its flag's name: a text by the next word, a list by all
+  bool required = false;    ///< it has no default, and must not be empty
+  bool left_out = false;    ///< of params.json while it has its default: most people never hear of it
 };
 
 /// The member that holds a setting's value, which also is its type.

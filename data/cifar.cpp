@@ -24,15 +24,6 @@ std::vector<std::string> read_class_names(const CifarFormat& format, const fs::p
   return names;
 }
 
-// Planes of red, green and blue on disk; interleaved in memory.
-void planes_to_pixels(std::span<const char> planes, std::span<std::uint8_t> pixels) {
-  for (std::size_t i = 0; i < plane_bytes; ++i) {
-    for (std::size_t c = 0; c < 3; ++c) {
-      pixels[3 * i + c] = static_cast<std::uint8_t>(planes[c * plane_bytes + i]);
-    }
-  }
-}
-
 // Throws unless the file has the size of `records` records.
 void check_size(const CifarFormat& format, const fs::path& path, std::int64_t records) {
   const std::size_t record_bytes = format.label_bounds.size() + image_bytes;
@@ -64,22 +55,36 @@ void read_records(const CifarFormat& format, const fs::path& path, std::int64_t 
       }
     }
     labels.push_back(label);
-    planes_to_pixels(record.subspan(label_bytes), images.subspan(i * image_bytes, image_bytes));
+    cifar_planes_to_pixels(record.subspan(label_bytes), images.subspan(i * image_bytes, image_bytes));
   }
 }
 
 }  // namespace
 
+void cifar_planes_to_pixels(std::span<const char> planes, std::span<std::uint8_t> pixels) {
+  for (std::size_t first = 0; first < planes.size(); first += image_bytes)
+    for (std::size_t i = 0; i < plane_bytes; ++i)
+      for (std::size_t c = 0; c < 3; ++c)
+        pixels[first + 3 * i + c] = static_cast<std::uint8_t>(planes[first + c * plane_bytes + i]);
+}
+
 CifarFormat cifar10_format() {
-  return {.dataset = "cifar10",
-          .archive_folder = "cifar-10-batches-bin",
-          .train_files = {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin",
-                          "data_batch_5.bin"},
-          .test_file = "test_batch.bin",
-          .train_records = 10000,
-          .test_records = 10000,
-          .label_bounds = {10},
-          .names_file = "batches.meta.txt"};
+  return {
+      .dataset = "cifar10",
+      .archive_folder = "cifar-10-batches-bin",
+      .train_files = {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin",
+                      "data_batch_5.bin"},
+      .test_file = "test_batch.bin",
+      .train_records = 10000,
+      .test_records = 10000,
+      .label_bounds = {10},
+      .names_file = "batches.meta.txt",
+      .python_folder = "cifar-10-batches-py",
+      .python_train_files = {"data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5"},
+      .python_test_file = "test_batch",
+      .python_names_file = "batches.meta",
+      .labels_key = "labels",
+      .names_key = "label_names"};
 }
 
 CifarFormat cifar100_format() {
@@ -90,11 +95,20 @@ CifarFormat cifar100_format() {
           .train_records = 50000,
           .test_records = 10000,
           .label_bounds = {20, 100},  // superclass, class
-          .names_file = "fine_label_names.txt"};
+          .names_file = "fine_label_names.txt",
+          .python_folder = "cifar-100-python",
+          .python_train_files = {"train"},
+          .python_test_file = "test",
+          .python_names_file = "meta",
+          .labels_key = "fine_labels",
+          .names_key = "fine_label_names"};
 }
 
 Dataset load_cifar(const CifarFormat& format, const fs::path& folder, Split split) {
   const fs::path root = dataset_root(folder, format.archive_folder);
+  if (!file_exists(root / format.names_file))
+    if (const auto python = find_cifar_python(format, folder))
+      return load_cifar_python(format, *python, split);
   const bool train = split == Split::train;
   const std::vector<std::string> files = train ? format.train_files : std::vector{format.test_file};
   const std::int64_t records = train ? format.train_records : format.test_records;

@@ -28,9 +28,25 @@ fs::path split_folder(const fs::path& root, Split split) {
        (root / names.front()).string(), split == Split::train ? "train/" : "test/ or val/");
 }
 
+/// Whether the three channels are equal; for pictures in colour the first pixels tell.
+bool is_grey(const Tensor& images) {
+  const auto bytes = images.data<std::uint8_t>();
+  for (std::size_t i = 0; i < bytes.size(); i += 3)
+    if (bytes[i] != bytes[i + 1] || bytes[i] != bytes[i + 2]) return false;
+  return true;
+}
+
+Tensor first_channel(const Tensor& images) {
+  Tensor grey = Tensor::empty({images.size(0), images.size(1), images.size(2), 1}, DType::u8);
+  const auto bytes = images.data<std::uint8_t>();
+  const auto out = grey.data<std::uint8_t>();
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = bytes[3 * i];
+  return grey;
+}
+
 }  // namespace
 
-Dataset load_class_folders(const fs::path& root, Split split) {
+Dataset load_class_folders(const fs::path& root, Split split, std::int64_t side) {
   const fs::path train = split_folder(root, Split::train);
   const fs::path folder = split_folder(root, split);
   // The class index is the position among the training folders, so both splits must have the same.
@@ -51,7 +67,11 @@ Dataset load_class_folders(const fs::path& root, Split split) {
       files.push_back({std::move(path), static_cast<std::int64_t>(label)});
     }
   }
-  return load_decoded(root, split, files, classes, image_file_size(files.front().path));
+  const bool fitted = side > 0;
+  const ImageSize size = fitted ? ImageSize{side, side} : image_file_size(files.front().path);
+  Dataset dataset = load_decoded(root, split, files, classes, size, fitted ? Sizes::any : Sizes::equal);
+  if (is_grey(dataset.images)) dataset.images = first_channel(dataset.images);
+  return dataset;
 }
 
 }  // namespace generous

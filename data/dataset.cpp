@@ -1,9 +1,12 @@
 #include "data/dataset.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "core/nearest.h"
 #include "data/folder.h"
 #include "data/formats.h"
+#include "data/resize.h"
 
 namespace generous {
 
@@ -21,8 +24,7 @@ fs::path fashion_mnist_folder() {
   return path_exists(packaged) ? packaged : fs::path("datasets/fashion-mnist");
 }
 
-// Statistics and augmentations: those of the method's published experiments. CIFAR-100 and class folders take
-// CIFAR-10's.
+// Statistics and augmentations: those of the method's published experiments. CIFAR-100 takes CIFAR-10's.
 std::vector<Registered> make_registry() {
   const DatasetInfo cifar10{
       .name = "cifar10",
@@ -41,7 +43,8 @@ std::vector<Registered> make_registry() {
   const DatasetInfo class_folders{.name = "class_folders",
                                   .normalisation = cifar10.normalisation,
                                   .crop_padding = cifar10.crop_padding,
-                                  .default_folder = {}};
+                                  .default_folder = {},
+                                  .own_normalisation = true};
   const DatasetInfo fashion_mnist{.name = "fashion_mnist",
                                   .normalisation = {.mean = {0.2860F}, .std = {0.3530F}},
                                   .crop_padding = 2,
@@ -66,7 +69,7 @@ std::vector<Registered> make_registry() {
       {cifar100,
        [](const fs::path& folder, Split split) { return load_cifar(cifar100_format(), folder, split); }},
       {tiny_imagenet, load_tiny_imagenet},
-      {class_folders, load_class_folders},
+      {class_folders, [](const fs::path& folder, Split split) { return load_class_folders(folder, split); }},
   };
 }
 
@@ -79,7 +82,7 @@ const Registered& find(const std::string& name) {
   for (const Registered& dataset : registry()) {
     if (dataset.info.name == name) return dataset;
   }
-  fail("unknown dataset '{}', did you mean '{}'?", name, nearest(name, dataset_names()));
+  fail("unknown dataset '{}'{}", name, suggestion(name, dataset_names()));
 }
 
 }  // namespace
@@ -92,14 +95,50 @@ std::vector<std::string> dataset_names() {
   return names;
 }
 
-Dataset load_dataset(const std::string& name, const fs::path& folder, Split split) {
+Tensor repeat_grey(const Tensor& images) {
+  Tensor repeated = Tensor::empty({images.size(0), images.size(1), images.size(2), 3}, DType::u8);
+  const auto grey = images.data<std::uint8_t>();
+  const auto out = repeated.data<std::uint8_t>();
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = grey[i / 3];
+  return repeated;
+}
+
+namespace {
+
+/// Images of one size made to fit another.
+Tensor fit_images(const Tensor& images, ImageSize to) {
+  const ImageSize from{images.size(1), images.size(2)};
+  if (from == to) return images;
+  const bool grey = images.size(3) == 1;
+  const Tensor rgb = grey ? repeat_grey(images) : images;
+  const auto bytes = static_cast<std::size_t>(3 * from.height * from.width);
+  const auto size = static_cast<std::size_t>((grey ? 1 : 3) * to.height * to.width);
+  Tensor fitted = Tensor::empty({images.size(0), to.height, to.width, images.size(3)}, DType::u8);
+  const auto in = rgb.data<std::uint8_t>();
+  const auto out = fitted.data<std::uint8_t>();
+#pragma omp parallel for
+  for (std::int64_t i = 0; i < images.size(0); ++i) {
+    const auto index = static_cast<std::size_t>(i);
+    std::vector<std::uint8_t> pixels = fit_rgb(in.subspan(index * bytes, bytes), from, to);
+    if (grey) pixels = grey_of(pixels);
+    std::ranges::copy(pixels, out.subspan(index * size, size).begin());
+  }
+  return fitted;
+}
+
+}  // namespace
+
+Dataset load_dataset(const std::string& name, const fs::path& folder, Split split, std::int64_t side) {
   const Registered& dataset = find(name);
   if (name == "class_folders") {
     if (folder.empty()) fail("class_folders has no default folder: name one that holds train/ and test/");
   } else {
     require_exists(folder, name);
   }
-  return dataset.load(folder, split);
+  if (name == "class_folders") return load_class_folders(folder, split, side);
+  Dataset loaded = dataset.load(folder, split);
+  if (side > 0) loaded.images = fit_images(loaded.images, {side, side});
+  return loaded;
 }
 
 }  // namespace generous

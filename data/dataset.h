@@ -34,6 +34,9 @@ struct DatasetInfo {
   std::int64_t classes = 0;
   std::int64_t train_images = 0;
   std::int64_t test_images = 0;
+  /// Whether it has no published numbers: a run takes those of its training images (statistics_of). What
+  /// `normalisation` has instead is what everything trained on it before.
+  bool own_normalisation = false;
   /// What most publications about the dataset take, where that is another one.
   std::optional<Normalisation> field_normalisation = {};
 };
@@ -44,7 +47,12 @@ const DatasetInfo& dataset_info(const std::string& name);
 std::vector<std::string> dataset_names();
 
 /// Reads one split from `folder`. Throws Error with the file, what was found and what was expected, for files
-/// that are missing, truncated, of a wrong size, mislabelled or that do not decode.
-Dataset load_dataset(const std::string& name, const std::filesystem::path& folder, Split split);
+/// that are missing, truncated, of a wrong size, mislabelled or that do not decode. Images are made to fit
+/// `side` x `side` (data/resize.h) unless it is 0.
+Dataset load_dataset(const std::string& name, const std::filesystem::path& folder, Split split,
+                     std::int64_t side = 0);
+
+/// Grey images {N, H, W, 1} as {N, H, W, 3}.
+Tensor repeat_grey(const Tensor& images);
 
 }  // namespace generous

@@ -26,6 +26,7 @@ namespace {
 // names everything that the pixels were made of, so a cache fits exactly if it begins with the bytes of the
 // manifest that would be written now: nothing in it is ever interpreted.
 
+constexpr std::string_view manifest_start = "generous decoded images, version ";
 constexpr std::size_t block_bytes = std::size_t{1} << 22;
 
 using Checksum = std::uint32_t;
@@ -61,9 +62,10 @@ void check_can_hold(const fs::path& root, const std::vector<struct stat>& states
 }
 
 std::string make_manifest(const fs::path& root, const std::vector<LabelledFile>& files,
-                          const std::vector<struct stat>& states, ImageSize size) {
-  std::string manifest = fmt::format("generous decoded images, version 2, JPEG by {}: {} of {} x {} x 3\n",
-                                     jpeg_decoders().front().name, files.size(), size.height, size.width);
+                          const std::vector<struct stat>& states, ImageSize size, Sizes sizes) {
+  std::string manifest =
+      fmt::format("{}2, JPEG by {}: {} of {} x {} x 3{}\n", manifest_start, jpeg_decoders().front().name,
+                  files.size(), size.height, size.width, sizes == Sizes::any ? ", made to fit" : "");
   for (std::size_t i = 0; i < files.size(); ++i) {
     std::string_view name = std::string_view(files[i].path.native()).substr(root.native().size());
     name.remove_prefix(std::min(name.find_first_not_of('/'), name.size()));
@@ -158,12 +160,14 @@ void note(const std::string& text) { print_error(fmt::format("note: {}", text));
 
 }  // namespace
 
+bool is_decoded_cache(std::string_view content) { return content.starts_with(manifest_start); }
+
 Dataset load_decoded(const fs::path& root, Split split, const std::vector<LabelledFile>& files,
-                     std::vector<std::string> classes, ImageSize size) {
+                     std::vector<std::string> classes, ImageSize size, Sizes sizes) {
   // Before decoding: an image that changes meanwhile makes the cache unfit.
   const std::vector<struct stat> states = look_at(files);
-  check_can_hold(root, states, size);
-  const std::string manifest = make_manifest(root, files, states, size);
+  if (sizes == Sizes::equal) check_can_hold(root, states, size);
+  const std::string manifest = make_manifest(root, files, states, size, sizes);
 
   Dataset dataset;
   dataset.classes = std::move(classes);
@@ -181,7 +185,7 @@ Dataset load_decoded(const fs::path& root, Split split, const std::vector<Labell
   }
   if (!unfit.empty()) note(fmt::format("{} is out of date or damaged: decoding the images again", unfit));
 
-  decode_images(files, size, pixels);
+  decode_images(files, size, pixels, sizes);
 
   std::string reason;
   for (const fs::path& path : paths) {

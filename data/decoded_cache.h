@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "data/dataset.h"
@@ -22,6 +23,9 @@ namespace generous {
 /// what decode_images throws for bad images is thrown, and Error for files that are not there, that are no
 /// regular files, or that cannot hold images of this size.
 Dataset load_decoded(const std::filesystem::path& root, Split split, const std::vector<LabelledFile>& files,
-                     std::vector<std::string> classes, ImageSize size);
+                     std::vector<std::string> classes, ImageSize size, Sizes sizes = Sizes::equal);
+
+/// Whether a file of this content is such a cache, of any version.
+bool is_decoded_cache(std::string_view content);
 
 }  // namespace generous

@@ -13,12 +13,33 @@ namespace fs = std::filesystem;
 
 namespace {
 
-bool is_image_name(const fs::path& path) {
+std::string small_extension(const fs::path& path) {
   std::string extension = path.extension().string();
   std::ranges::transform(extension, extension.begin(),
                          [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return extension;
+}
+
+/// The image format that a file's name announces and that is not read, or "".
+std::string_view other_format(const fs::path& path) {
+  const std::string extension = small_extension(path);
+  for (const auto& [ending, format] : {std::pair<std::string_view, std::string_view>{".bmp", "BMP"},
+                                       {".webp", "WebP"},
+                                       {".gif", "GIF"},
+                                       {".tif", "TIFF"},
+                                       {".tiff", "TIFF"}})
+    if (extension == ending) return format;
+  return {};
+}
+
+}  // namespace
+
+bool is_image_name(const fs::path& path) {
+  const std::string extension = small_extension(path);
   return extension == ".jpg" || extension == ".jpeg" || extension == ".png";
 }
+
+namespace {
 
 // What is in a folder, sorted by name, without hidden entries (a leading dot). An entry knows its type from
 // the listing: asking it costs no system call, which counts in a folder of a hundred thousand images.
@@ -59,6 +80,10 @@ std::vector<fs::path> list_images(const fs::path& folder) {
   std::vector<fs::path> images;
   std::error_code ignored;
   for (const fs::directory_entry& entry : list_folder(folder)) {
+    if (const std::string_view format = other_format(entry.path()); !format.empty()) {
+      fail("{}: is a {} image; JPEG and PNG are read: convert it to PNG, which loses nothing",
+           entry.path().string(), format);
+    }
     if (!is_image_name(entry.path()) || entry.is_directory(ignored)) {
       fail("{}: found something else, expected only .jpg, .jpeg and .png images in a class folder",
            entry.path().string());

@@ -16,6 +16,9 @@ bool path_exists(const std::filesystem::path& path);
 /// system's reason, for anything else that is there, and when there is none.
 std::vector<std::filesystem::path> list_class_folders(const std::filesystem::path& folder);
 
+/// Whether a file's name ends in .jpg, .jpeg or .png, in any case.
+bool is_image_name(const std::filesystem::path& path);
+
 /// The .jpg, .jpeg and .png files in `folder` (any case), sorted by name, without hidden entries. Throws
 /// Error like list_class_folders.
 std::vector<std::filesystem::path> list_images(const std::filesystem::path& folder);

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "data/resize.h"
 
 namespace generous {
 
@@ -33,10 +34,27 @@ auto with_name(const fs::path& path, Read read) {
 
 }  // namespace
 
+std::string_view image_format(std::string_view encoded) {
+  using namespace std::string_view_literals;
+  const Bytes bytes(reinterpret_cast<const std::uint8_t*>(encoded.data()), encoded.size());
+  if (is_jpeg(bytes)) return "JPEG";
+  if (is_png(bytes)) return "PNG";
+  if (encoded.starts_with("BM")) return "BMP";
+  if (encoded.starts_with("RIFF") && encoded.substr(0, 12).ends_with("WEBP")) return "WebP";
+  if (encoded.starts_with("GIF8")) return "GIF";
+  if (encoded.starts_with("II*\0"sv) || encoded.starts_with("MM\0*"sv)) return "TIFF";
+  return {};
+}
+
 ImageSize encoded_image_size(const std::string& encoded, const fs::path& path) {
   const Bytes bytes = bytes_of(encoded);
   const bool jpeg = is_jpeg(bytes);
-  if (!jpeg && !is_png(bytes)) fail("{}: is not a JPEG or PNG image", path.string());
+  if (!jpeg && !is_png(bytes)) {
+    const std::string_view format = image_format(encoded);
+    if (format.empty()) fail("{}: is not a JPEG or PNG image", path.string());
+    fail("{}: is a {} image; JPEG and PNG are read: convert it to PNG, which loses nothing", path.string(),
+         format);
+  }
   const ImageSize size =
       with_name(path, [&] { return jpeg ? read_jpeg_frame(bytes).size : read_png_size(bytes); });
   if (size.width < 1 || size.height < 1 || size.width > max_side || size.height > max_side) {
@@ -55,8 +73,10 @@ void decode_rgb(const std::string& encoded, const fs::path& path, ImageSize size
                 std::span<std::uint8_t> pixels, const JpegDecoder& jpeg_decoder) {
   const ImageSize found = encoded_image_size(encoded, path);
   if (found != size) {
-    fail("{}: found an image of {} x {} pixels, expected {} x {} like the others", path.string(),
-         found.height, found.width, size.height, size.width);
+    fail(
+        "{}: found an image of {} x {} pixels, expected {} x {} like the others (--image_size N makes images "
+        "of any size fit)",
+        path.string(), found.height, found.width, size.height, size.width);
   }
   require(pixels.size() == static_cast<std::size_t>(3 * size.height * size.width),
           "decode_rgb: {} bytes do not hold {} x {} x 3", pixels.size(), size.height, size.width);
@@ -70,11 +90,19 @@ void decode_rgb(const std::string& encoded, const fs::path& path, ImageSize size
   });
 }
 
+std::vector<std::uint8_t> decode_fitted(const std::string& encoded, const fs::path& path, ImageSize size) {
+  const ImageSize found = encoded_image_size(encoded, path);
+  std::vector<std::uint8_t> pixels(static_cast<std::size_t>(3 * found.height * found.width));
+  decode_rgb(encoded, path, found, pixels);
+  return fit_rgb(pixels, found, size);
+}
+
 ImageSize image_file_size(const fs::path& path) {
   return encoded_image_size(read_file(path, max_file_bytes), path);
 }
 
-void decode_images(const std::vector<LabelledFile>& files, ImageSize size, std::span<std::uint8_t> pixels) {
+void decode_images(const std::vector<LabelledFile>& files, ImageSize size, std::span<std::uint8_t> pixels,
+                   Sizes sizes) {
   const auto count = static_cast<std::int64_t>(files.size());
   const auto image_bytes = static_cast<std::size_t>(3 * size.height * size.width);
   require(pixels.size() == files.size() * image_bytes, "decode_images: {} bytes do not hold {} x {} x {} x 3",
@@ -87,8 +115,12 @@ void decode_images(const std::vector<LabelledFile>& files, ImageSize size, std::
     const auto index = static_cast<std::size_t>(i);
     try {  // an exception must not leave the parallel loop
       const fs::path& path = files[index].path;
-      decode_rgb(read_file(path, max_file_bytes), path, size,
-                 pixels.subspan(index * image_bytes, image_bytes));
+      const std::string encoded = read_file(path, max_file_bytes);
+      const std::span<std::uint8_t> out = pixels.subspan(index * image_bytes, image_bytes);
+      if (sizes == Sizes::any)
+        std::ranges::copy(decode_fitted(encoded, path, size), out.begin());
+      else
+        decode_rgb(encoded, path, size, out);
     } catch (...) {
 #pragma omp critical
       if (i < first_bad) {

@@ -31,17 +31,24 @@ void EvaluationReportSettings::declare(Options& options) {
   options.add(
       "report_worst", worst,
       {.help = "with the pictures of so many images of the largest loss; 0: without", .min = 0, .max = 1e9});
-  teacher.model.declare(options, "teacher_model", "compare with a teacher: its network", {}, false);
-  options.add("teacher_resume", teacher.weights,
-              {.help = "the teacher's weights (.safetensors, or what PyTorch saved)"});
+  const auto found = WeightFinder{}.look(options.given_text("teacher_resume"));
+  teacher.model.declare(
+      options, {.name = "teacher_model", .help = "compare with a teacher: its network", .required = false},
+      found ? read_origin(found->path) : WeightsOrigin{});
+  options.add(
+      "teacher_resume", teacher.weights,
+      {.help = "the teacher's weights (.safetensors, or what PyTorch saved), or the folder of its run"});
 }
 
 void EvaluationReportSettings::check(const Options& options) const {
   if (folder.empty())
     for (const char* name : {"report_features", "report_worst", "teacher_model", "teacher_resume"})
       if (options.given(name)) throw UsageError(fmt::format("--{} is for a report: give --report DIR", name));
-  if (teacher.model.name.empty() != teacher.weights.empty())
-    throw UsageError("a teacher is --teacher_model and --teacher_resume: give both or neither");
+  if (teacher.weights.empty() && !teacher.model.name.empty())
+    throw UsageError("--teacher_model names the network of a teacher: give --teacher_resume, its weights");
+  if (!teacher.weights.empty() && teacher.model.name.empty() && WeightFinder{}.look(teacher.weights))
+    throw UsageError(
+        fmt::format("teacher_model is missing: {} does not say which network it holds", teacher.weights));
 }
 
 EvaluationReport::EvaluationReport(const std::filesystem::path& folder, const Dataset& dataset,

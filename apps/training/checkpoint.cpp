@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
+#include "data/normalisation.h"
 #include "nn/state_dict.h"
 
 namespace generous {
@@ -126,6 +127,7 @@ void write_training_state(const std::filesystem::path& path, const TrainingState
                        {"hashes", nlohmann::json(state.inputs.hashes).dump()},
                        {"threads", fmt::format("{}", state.inputs.threads)},
                        {"slices", fmt::format("{}", state.inputs.slices)},
+                       {"normalisation", state.inputs.normalisation},
                        {"terms", fmt::format("{}", state.position.sums.terms.size())}};
   if (state.metrics) metadata["metrics"] = list_to_json(*state.metrics);
   for_each_number(state.position, [&](const std::string& key, auto value) {
@@ -179,6 +181,12 @@ TrainingState parse_training_state(std::string_view content, const std::filesyst
   if (has("hashes")) state.inputs.hashes = read_hashes(file.metadata.at("hashes"), path);
   if (has("threads")) read_number(file.metadata, "threads", path, state.inputs.threads);
   if (has("slices")) read_number(file.metadata, "slices", path, state.inputs.slices);
+  if (has("normalisation")) {
+    state.inputs.normalisation = file.metadata.at("normalisation");
+    require(state.inputs.normalisation.empty() || parse_normalisation(state.inputs.normalisation),
+            "{} is damaged: its metadata has normalisation = '{}'", path.string(),
+            state.inputs.normalisation);
+  }
   if (has("metrics")) state.metrics = list("metrics");
   check_possible(state, path);
   return state;

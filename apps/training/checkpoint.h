@@ -82,6 +82,7 @@ struct Inputs {
   std::map<std::string, std::string> hashes;  ///< of "training images", "teacher's weights", ...
   std::int64_t threads = 0;                   ///< that compute; 0: not known
   std::int64_t slices = 1;                    ///< of each batch
+  std::string normalisation = {};             ///< of the images, as text; "": not known
 };
 
 /// Everything an exact resume needs.

@@ -2,11 +2,26 @@
 
 namespace generous {
 
-void ModelSettings::declare(Options& options, const std::string& key, const std::string& help,
-                            const std::string& alias, bool required) {
-  options.add(key, name, {.help = help, .alias = alias, .required = required});
+void ModelSettings::declare(Options& options, const ModelKey& key, const WeightsOrigin& held) {
+  name = held.model_name;
+  options.add(key.name, name,
+              {.help = key.help, .alias = key.alias, .required = key.required && held.model_name.empty()});
   family = find_family(name);
-  if (family != nullptr) family->declare(options);
+  if (family == nullptr) return;
+  if (name == held.model_name && !held.model_settings.empty()) {
+    Options own(name);
+    own.params(held.model_settings, "the model_settings of " + name + "'s weights");
+    family->declare(own);
+    own.finish();
+  }
+  family->declare(options);
+}
+
+std::string ModelSettings::own_settings() const {
+  if (family == nullptr) return {};
+  Options own(name);
+  family->declare(own);
+  return own.settings().empty() ? std::string() : own.to_json();
 }
 
 std::unique_ptr<Network> ModelSettings::make(const ModelOptions& options) const {

@@ -4,20 +4,30 @@
 #include <memory>
 #include <string>
 
+#include "apps/training/weights_origin.h"
 #include "core/options.h"
 #include "nn/models/registry.h"
 
 namespace generous {
+
+/// The setting that names a model.
+struct ModelKey {
+  std::string name;
+  std::string help;
+  std::string alias = {};  ///< another name that is understood
+  bool required = true;    ///< where no file of weights says what it holds
+};
 
 /// A model's name, and the settings of its family.
 struct ModelSettings {
   std::string name;
   std::unique_ptr<ModelFamily> family;  ///< null while there is no such model
 
-  /// Declares the name as `key`, which has another name if `alias` is not empty, and then what the family
-  /// declares.
-  void declare(Options& options, const std::string& key, const std::string& help,
-               const std::string& alias = {}, bool required = true);
+  /// Declares the name, and then what the family declares. Their defaults are what a file of weights holds,
+  /// as far as that is known.
+  void declare(Options& options, const ModelKey& key, const WeightsOrigin& held = {});
+  /// What the family declares, as the text of a JSON object; "" if it declares nothing.
+  std::string own_settings() const;
   /// Builds and initialises it. Throws Error for an unknown name, and like make_model.
   std::unique_ptr<Network> make(const ModelOptions& options) const;
 };

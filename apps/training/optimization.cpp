@@ -30,7 +30,7 @@ void OptimizerSettings::declare(Options& options) {
   options.add("gamma", gamma,
               {.help = "factor of the learning rate at those epochs",
                .min = 0,
-               .max = 1,
+               .max = 1000,
                .role = is_cosine ? Role::unused : Role::setting});
   options.add("momentum", momentum, {.help = "sgd, dot and deepkd only", .min = 0, .max = 0.999999});
   options.add("weight_decay", weight_decay,

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
+#include <map>
 #include <new>
 #include <system_error>
 
@@ -35,6 +36,49 @@ Failure failure_of(const std::exception_ptr& error) {
   }
 }
 
+namespace {
+
+/// Names of other programs, the paper's among them, that are understood.
+std::map<std::string, std::string> habits() {
+  return {{"lr", "learning_rate"},
+          {"epochs", "num_epochs"},
+          {"epoch", "num_epochs"},
+          {"bs", "batch_size"},
+          {"wd", "weight_decay"},
+          {"model", "model_name"},
+          {"arch", "model_name"},
+          {"model_s", "model_name"},
+          {"model_t", "teacher_model"},
+          {"path_t", "teacher_resume"},
+          {"data", "data_dir"},
+          {"data_path", "data_dir"},
+          {"workers", "num_workers"},
+          {"milestones", "schedule"},
+          {"lr_decay_epochs", "schedule"},
+          {"lr_decay_rate", "gamma"},
+          {"opt", "optimizer"},
+          {"optim", "optimizer"},
+          {"distill", "method"},
+          {"output_dir", "save_path"},
+          {"save_dir", "save_path"},
+          {"smoothing", "label_smoothing"},
+          {"T", "temperature"},
+          {"kd_T", "temperature"},
+          {"checkpoint", "weights"},
+          {"ckpt", "weights"}};
+}
+
+/// What to say of others' flags that have no counterpart of the same values.
+std::map<std::string, std::string> answers() {
+  const std::string device = "the GPU is chosen by --device, as cuda:0, cuda:1, ...";
+  const std::string start = "weights to start from are given by --init FILE";
+  return {{"gpu_id", device},          {"gpu", device},       {"gpus", device},
+          {"gpu_ids", device},         {"pretrained", start}, {"load", start},
+          {"amp", "give --dtype bf16"}};
+}
+
+}  // namespace
+
 void require_other_file(const std::string& output, std::string_view key, const std::string& input) {
   std::error_code not_there;
   if (std::filesystem::equivalent(output, input, not_there))
@@ -48,6 +92,8 @@ int run_program(const std::string& program, int argc, char** argv, const std::fu
   std::signal(SIGXFSZ, SIG_IGN);
   try {
     Options options(program, {argv + std::min(argc, 1), argv + argc});
+    options.habits(habits());
+    options.answers(answers());
     return body(options);
   } catch (const std::exception&) {
     const Failure failure = failure_of(std::current_exception());

@@ -49,7 +49,10 @@ void RunSettings::declare(Options& options) {
   options.add(
       "save_path", save_path,
       {.help = "the run's folder; its params.json is read if there", .role = Role::call, .required = true});
-  options.add("resume", resume, {.help = "go on where the run in --save_path stopped", .role = Role::call});
+  options.add("resume", resume,
+              {.help = "go on where the run in --save_path stopped",
+               .advice = "it goes on with the run in --save_path; weights to start from are given by --init",
+               .role = Role::call});
   if (!save_path.empty()) options.params(RunFolder{save_path}.params());
 }
 

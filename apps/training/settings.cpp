@@ -21,7 +21,7 @@ void TrainingSettings::declare(Options& options, const TrainingStage& stage) {
   run.declare(options);
   list.declare(options);
   options.group("model");
-  model.declare(options, "model_name", "the network");
+  model.declare(options, {.name = "model_name", .help = "the network"});
   images.declare(options);
   parts.declare(options);
   options.defaults(recipe(model.name, images.dataset));
@@ -34,7 +34,8 @@ void TrainingSettings::declare(Options& options, const TrainingStage& stage) {
                .max = largest_seed});
   options.add(
       "init", init,
-      {.help = "weights to start from (.safetensors, or what PyTorch saved)", .role = Role::flexible});
+      {.help = "weights to start from (.safetensors, or what PyTorch saved), or the folder of their run",
+       .role = Role::flexible});
   loop.declare(options);
 
   options.group("method");
@@ -45,7 +46,7 @@ void TrainingSettings::declare(Options& options, const TrainingStage& stage) {
         {.help = "the distillation method, or several whose terms are added up, beside one cross-entropy",
          .choices = student_methods(),
          .several = true});
-  teacher.declare(options, stage);
+  teacher.declare(options, stage, run.save_path);
   method = make_method(method_name);
   options.defaults(method_recipe(method_name, images.dataset));
   method->declare(options);
@@ -63,7 +64,7 @@ void tell_stages_apart(Options& options, const TrainingStage& stage, std::span<c
     Options of_stage(other.program);
     TrainingSettings settings;
     settings.declare(of_stage, other);
-    options.belongs_to(other.program, of_stage);
+    options.belongs_to(other.program, of_stage, true);
   }
   if (stage.method.empty())
     for (const std::string& name : student_methods()) {

@@ -11,13 +11,22 @@
 
 namespace generous {
 
-void TeacherSettings::declare(Options& options, const TrainingStage& stage) {
+void TeacherSettings::declare(Options& options, const TrainingStage& stage, const std::string& save_path) {
   if (stage.teacher_model.empty()) return;
-  model.declare(options, stage.teacher_model, "the teacher's network", stage.teacher_model_alias);
-  options.add(stage.teacher_weights, weights,
-              {.help = "the teacher's weights (.safetensors, or what PyTorch saved)",
-               .alias = stage.teacher_weights_alias,
-               .required = true});
+  const std::string file = options.given_text(stage.teacher_weights, stage.teacher_weights_alias);
+  const auto found = WeightFinder{save_path, {}}.look(file);
+  // Of weights that are not there, `load` says so.
+  model.declare(options,
+                {.name = stage.teacher_model,
+                 .help = "the teacher's network",
+                 .alias = stage.teacher_model_alias,
+                 .required = file.empty() || found},
+                found ? read_origin(found->path) : WeightsOrigin{});
+  options.add(
+      stage.teacher_weights, weights,
+      {.help = "the teacher's weights (.safetensors, or what PyTorch saved), or the folder of its run",
+       .alias = stage.teacher_weights_alias,
+       .required = true});
   options.add("teacher_accuracy", accuracy,
               {.help = "measure the teacher on the test images before training starts",
                .role = Role::flexible,
@@ -27,9 +36,10 @@ void TeacherSettings::declare(Options& options, const TrainingStage& stage) {
 Teacher TeacherSettings::load(const WeightFinder& finder, const TrainingStage& stage,
                               const ModelOptions& options, const WeightsOrigin& student, bool trains) const {
   if (stage.teacher_model.empty()) return {};
-  const std::filesystem::path file = finder.find(stage.teacher_weights, weights);
-  TrainedNetwork trained = load_network(model, options, file,
+  const FoundWeights found = finder.find(stage.teacher_weights, weights);
+  TrainedNetwork trained = load_network(model, options, found.path,
                                         {.classes = student.classes, .normalisation = student.normalisation});
+  if (!found.note.empty()) trained.weights.note += (trained.weights.note.empty() ? "" : "; ") + found.note;
   Teacher teacher{.model = std::move(trained.network),
                   .weights = std::move(trained.weights),
                   .name = model.name,

@@ -35,7 +35,9 @@ struct TeacherSettings {
   std::string weights;
   bool accuracy = true;
 
-  void declare(Options& options, const TrainingStage& stage);
+  /// The network is that which the weights hold, where they say so and nothing else is asked for.
+  /// `save_path`: of the run that asks, for finding them.
+  void declare(Options& options, const TrainingStage& stage, const std::string& save_path = {});
   /// `options` are those of the student, `student` what its weights will say of themselves: a teacher sees
   /// the same images, normalised in the same way, and tells apart the same classes. It is frozen unless it
   /// `trains`: in training mode its batch norms use the batch's statistics. Throws Error for an unknown

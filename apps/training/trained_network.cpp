@@ -52,12 +52,13 @@ TrainedNetwork load_network(const ModelSettings& model, const ModelOptions& opti
                             const std::filesystem::path& file, WeightsOrigin wanted) {
   const WeightsFile weights = read_weights(file);
   std::unique_ptr<Network> network = model.make(options);
-  if (!weights.head.empty()) {
-    network = std::make_unique<ReusedClassifier>(std::move(network),
-                                                 head_from(weights.head, options.classes, file.string()));
+  if (!weights.origin.head.empty()) {
+    network = std::make_unique<ReusedClassifier>(
+        std::move(network), head_from(weights.origin.head, options.classes, file.string()));
     network->to(options.device);
   }
   wanted.model_name = model.name;
+  wanted.image = options.image;
   LoadedWeights loaded = load_weights(*network, weights, wanted);
   return {std::move(network), std::move(loaded), normalisation_of(weights, options.image[2])};
 }

@@ -17,11 +17,19 @@ namespace generous {
 
 namespace {
 
+/// What a run that goes on has normalised its images by: numbers, or "dataset" where its state is from before
+/// class folders had numbers of their own. Nothing for a new run.
+std::string normalisation_so_far(const std::optional<TrainingState>& state) {
+  if (!state) return {};
+  return state->inputs.normalisation.empty() ? "dataset" : state->inputs.normalisation;
+}
+
 Inputs inputs_of(const Data& data, const Teacher& teacher, std::int64_t slices) {
   Inputs inputs{.classes = data.train.classes,
                 .hashes = hashes_of(data),
                 .threads = settle_threads(),
-                .slices = slices};
+                .slices = slices,
+                .normalisation = normalisation_of(data)};
   if (!teacher.weights.hash.empty()) inputs.hashes["teacher's weights"] = teacher.weights.hash;
   return inputs;
 }
@@ -146,23 +154,32 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
   }
 
   const std::uint64_t seed = settings.step.seed;
-  const Data data = load_data(settings.images, settings.parts, seed);
+  const Data data = load_data(settings.images, settings.parts, seed, normalisation_so_far(state));
   const std::vector<std::string>& classes = data.train.classes;
   const ModelOptions model_options = generous::model_options(data.train, seed, device);
   check_batches(settings.batches, settings.model, model_options, data.train.size(), slices);
   const WeightFinder finder{folder.path, [&](const auto& run) { return program_of_run(stages, run); }};
   Method& method = *settings.method;
   WeightsOrigin origin{.model_name = settings.model.name,
+                       .model_settings = settings.model.own_settings(),
                        .dataset = settings.images.dataset,
                        .classes = classes,
-                       .normalisation = normalisation_of(data)};
+                       .image = image_shape(data.train),
+                       .image_size = settings.images.image_size,
+                       .normalisation = normalisation_of(data),
+                       .program = stage.program,
+                       .method = settings.method_name,
+                       .teacher = settings.teacher.model.name};
   const Teacher teacher =
       settings.teacher.load(finder, stage, model_options, origin, method.needs().teacher_trains);
   std::vector<std::string> notes = {teacher.weights.note};
   std::unique_ptr<Network> model = settings.model.make(model_options);
   const bool begun = state && state->position.step > 0;
-  if (!begun && !settings.init.empty())
-    notes.push_back(load_weights(*model, read_weights(finder.find("init", settings.init)), origin).note);
+  if (!begun && !settings.init.empty()) {
+    const FoundWeights found = finder.find("init", settings.init);
+    notes.push_back(found.note);
+    notes.push_back(load_weights(*model, read_weights(found.path), origin).note);
+  }
   model =
       student_for(method, std::move(model), teacher.model.get(), model_options.image, settings.step, seed);
   origin.head = head_of(*model);
@@ -222,6 +239,13 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
                          settings.run.save_path));
   for (const SettingValue& setting : options.settings())
     if (setting.unused) log.line(fmt::format("note: {} is accepted, and without effect", setting.key));
+  if (settings.parts.whole_by_paper)
+    notes.push_back(
+        fmt::format("{}: subset_percent 1.0 is a fraction, as in the paper's files, and means all images; "
+                    "one percent is --subset_percent 1",
+                    folder.params().string()));
+  for (const std::string& key : options.ignored())
+    notes.push_back(fmt::format("{}: {} is without effect here", folder.params().string(), key));
   for (const std::string& note : notes)
     if (!note.empty()) log.line(fmt::format("note: {}", note));
   if (settings.report.paper_metrics && settings.images.dataset == "tiny_imagenet" &&

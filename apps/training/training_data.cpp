@@ -32,20 +32,31 @@ void PartSettings::declare(Options& options) {
   options.add(
       "subset_percent", subset_percent,
       {.help = "how much of each class's (other) training images is trained on", .min = 0.001, .max = 100});
+  // Every file that this program wrote has a seed.
+  whole_by_paper = subset_percent == 1.0 && options.from_file("subset_percent") && !options.from_file("seed");
+  if (whole_by_paper) subset_percent = 100.0;
 }
 
-Data load_data(ImageSettings& settings, const PartSettings& parts, std::uint64_t seed) {
+Data load_data(ImageSettings& settings, const PartSettings& parts, std::uint64_t seed,
+               const std::string& so_far) {
   Data data{.info = {},
             .train = load_images(settings, Split::train),
             .validation = {},
             .test = load_images(settings, Split::test)};
   require(data.train.classes == data.test.classes, "{}: the {} training classes are not the {} test classes",
           settings.data_dir, data.train.classes.size(), data.test.classes.size());
+  if (data.train.images.size(3) != data.test.images.size(3))  // one of them happens to be grey throughout
+    for (Dataset* split : {&data.train, &data.test})
+      if (split->images.size(3) == 1) split->images = repeat_grey(split->images);
   const Shape train = image_shape(data.train);
   const Shape test = image_shape(data.test);
   require(train == test, "{}: training images are {}, test images {}", settings.data_dir, train.str(),
           test.str());
   data.info = settings.info(train[2]);
+  if (settings.by_own_numbers() && so_far != "dataset") {
+    const auto parsed = parse_normalisation(so_far);
+    data.info.normalisation = parsed ? parsed->values : statistics_of(data.train.images);
+  }
   const auto classes = static_cast<std::int64_t>(data.train.classes.size());
   if (parts.validation > 0) {
     const auto held_out = held_out_images(data.train.labels, classes, parts.validation, seed);

@@ -15,6 +15,7 @@ namespace generous {
 struct PartSettings {
   std::int64_t validation = 0;    ///< images that are held out
   double subset_percent = 100.0;  ///< of the others, in each class
+  bool whole_by_paper = false;    ///< a file of the paper said 1.0, which there is a fraction and means all
 
   void declare(Options& options);
 };
@@ -29,8 +30,11 @@ struct Data {
 
 /// Reads both splits; `seed` decides which images are held out and left out (data/subset.h). Fills in the
 /// default folder like load_images; throws Error if the splits do not fit together, or if there are too few
-/// images to hold so many out, or like ImageSettings::info.
-Data load_data(ImageSettings& settings, const PartSettings& parts, std::uint64_t seed);
+/// images to hold so many out, or like ImageSettings::info. `so_far`: how a run that goes on normalises them,
+/// where its settings leave that to the images; "dataset" for the dataset's published numbers, "" for a new
+/// run.
+Data load_data(ImageSettings& settings, const PartSettings& parts, std::uint64_t seed,
+               const std::string& so_far = {});
 
 /// How the images are normalised, as text.
 std::string normalisation_of(const Data& data);

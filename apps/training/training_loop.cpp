@@ -168,6 +168,7 @@ void TrainingLoop::train_step() {
   for (std::int64_t i = 0; i < training_.batches.slices / training_.batches.share.of; ++i)
     slices.push_back(*train_loader_.next());
   PendingMetrics metrics = step_.run(slices, position_.step);
+  measures_.reset();
   ++position_.step;
   ++position_.step_in_epoch;
   pending_.push_back(
@@ -217,6 +218,7 @@ bool TrainingLoop::finish_epoch() {
   report_.add_epoch(position_, learning_rate(), *measures, now_seconds() - start);
   ++position_.epoch;
   position_.step_in_epoch = 0;
+  measures_ = measures;
   save_epoch(*measures, snapshot);
   const std::size_t terms = position_.sums.terms.size();
   position_.sums = {};
@@ -225,17 +227,28 @@ bool TrainingLoop::finish_epoch() {
   return true;
 }
 
+/// What weights that were measured now, or were not measured, say of themselves.
+WeightsOrigin TrainingLoop::origin_of(const Measured* measured) const {
+  WeightsOrigin origin = run_.origin;
+  if (measured == nullptr) return origin;
+  origin.epoch = position_.epoch;
+  origin.top1 = measured->test.top1();
+  if (measured->validation) origin.validation_top1 = measured->validation->top1();
+  return origin;
+}
+
 /// The weights of the epoch that ended, where they are the best so far or to be kept.
 void TrainingLoop::save_epoch(const EpochMeasures& measures, const Snapshot& snapshot) {
   const std::int64_t epoch = position_.epoch;
   const RunFolder& folder = run_.folder;
   const bool kept = training_.loop.save_every > 0 && epoch % training_.loop.save_every == 0;
-  if (improve(position_.best, epoch, measures.weights)) write(folder.best_model(), snapshot.model);
-  if (kept) write(folder.epoch_model(epoch), snapshot.model);
+  if (improve(position_.best, epoch, measures.weights))
+    write(folder.best_model(), snapshot.model, &measures.weights);
+  if (kept) write(folder.epoch_model(epoch), snapshot.model, &measures.weights);
   if (measures.average) {
     if (improve(*position_.ema_best, epoch, *measures.average))
-      write(folder.ema_best_model(), snapshot.average);
-    if (kept) write(folder.ema_epoch_model(epoch), snapshot.average);
+      write(folder.ema_best_model(), snapshot.average, &*measures.average);
+    if (kept) write(folder.ema_epoch_model(epoch), snapshot.average, &*measures.average);
   }
   const double paper_accuracy = measures.weights.test.paper_accuracy;
   if (position_.paper_best && paper_accuracy >= position_.paper_best->accuracy)
@@ -255,13 +268,16 @@ int TrainingLoop::stop() {
   return asked ? 128 + signal_ : 0;
 }
 
-void TrainingLoop::write(const std::filesystem::path& file, const NamedTensors& weights) const {
-  if (training_.group.is_first()) write_weights(file, weights, run_.origin);
+void TrainingLoop::write(const std::filesystem::path& file, const NamedTensors& weights,
+                         const Measured* measured) const {
+  if (training_.group.is_first()) write_weights(file, weights, origin_of(measured));
 }
 
 void TrainingLoop::save(Snapshot snapshot) const {
-  write(run_.folder.last_model(), snapshot.model);
-  if (training_.average != nullptr) write(run_.folder.ema_last_model(), snapshot.average);
+  write(run_.folder.last_model(), snapshot.model, measures_ ? &measures_->weights : nullptr);
+  if (training_.average != nullptr)
+    write(run_.folder.ema_last_model(), snapshot.average,
+          measures_ && measures_->average ? &*measures_->average : nullptr);
   report_.write();
   if (training_.group.is_first()) save_state(run_, position_, report_.metrics_rows(), std::move(snapshot));
 }

@@ -75,7 +75,8 @@ class TrainingLoop {
   bool finish_epoch();
   int stop();
   void save_epoch(const EpochMeasures& measures, const Snapshot& snapshot);
-  void write(const std::filesystem::path& file, const NamedTensors& weights) const;
+  WeightsOrigin origin_of(const Measured* measured) const;
+  void write(const std::filesystem::path& file, const NamedTensors& weights, const Measured* measured) const;
   void save(Snapshot snapshot) const;
   Snapshot finite_snapshot() const;
   [[noreturn]] void diverged(const std::string& what, std::int64_t step) const;
@@ -93,6 +94,7 @@ class TrainingLoop {
   Report report_;
   TrainStep step_;
   Position position_;
+  std::optional<EpochMeasures> measures_;  ///< of the weights as they are; nothing once a step changed them
   int signal_ = 0;                    ///< that asked a process of the group to stop, as far as all know of it
   std::string stopped_;               ///< the name of that process
   std::vector<PendingStep> pending_;  ///< on a GPU reading every step's metrics would make it wait

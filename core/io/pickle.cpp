@@ -167,7 +167,7 @@ class Reader {
     const auto* global = callable->as<Value::Global>();
     const auto* tuple = arguments->as<Value::Tuple>();
     if (global == nullptr || tuple == nullptr) damaged("it makes an object of what is no class");
-    push({Value::Object{*global, tuple->items, {}}});
+    push({Value::Object{*global, tuple->items, {}, nullptr}});
   }
   void append(const Value::Items& items) {
     if (stack_.size() <= floor()) damaged("it appends to nothing");
@@ -298,9 +298,10 @@ void Reader::apply(Op op) {
       return;
     }
     case Op::build: {  // the attributes of an object
-      pop();
-      if (stack_.size() <= floor() || stack_.back()->as<Value::Object>() == nullptr)
-        damaged("it gives attributes to what is no object");
+      const Value* state = pop();
+      auto* object = stack_.size() <= floor() ? nullptr : std::get_if<Value::Object>(&stack_.back()->is);
+      if (object == nullptr) damaged("it gives attributes to what is no object");
+      object->state = state;
       return;
     }
     case Op::binpersid: {

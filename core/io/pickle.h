@@ -39,6 +39,7 @@ struct PickleValue {
     Global callable;
     Items arguments;
     Dict content;
+    const PickleValue* state = nullptr;  ///< the attributes that it was given, if any
   };
   /// What the pickle's writer keeps elsewhere, by the name that it gave it.
   struct Persistent {

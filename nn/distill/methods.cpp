@@ -99,7 +99,7 @@ std::unique_ptr<Method> make_one(const std::string& name) {
     if (method.name == name) return method.make();
     names.push_back(method.name);
   }
-  fail("unknown method '{}'; did you mean '{}'?", name, nearest(name, names));
+  fail("unknown method '{}'{}", name, suggestion(name, names));
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <cctype>
 #include <functional>
 #include <map>
 
@@ -78,6 +80,40 @@ const std::map<std::string, MakeFamily>& families() {
   return table;
 }
 
+/// In small letters, without what separates words.
+std::string plain(std::string_view name) {
+  std::string letters;
+  for (const unsigned char c : name)
+    if (std::isalnum(c) != 0 || c == '.') letters += static_cast<char>(std::tolower(c));
+  return letters;
+}
+
+/// Its digits, sorted, or else the rest of it.
+std::string part_of(std::string_view name, bool digits) {
+  std::string part;
+  for (const unsigned char c : name)
+    if ((std::isdigit(c) != 0) == digits) part += static_cast<char>(c);
+  if (digits) std::ranges::sort(part);
+  return part;
+}
+
+/// The model whose name was written another way or with one slip; "" for a name that may well be that of a
+/// network which is not here.
+std::string misspelt(const std::string& name, const std::vector<std::string>& names) {
+  const std::string asked = plain(name);
+  for (const std::string& known : names)
+    if (plain(known) == asked) return known;
+  std::string wide = name;
+  for (char& c : wide) c = c == '-' ? '_' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  if (wide.starts_with("wrn_")) return wide;
+  for (const std::string_view elsewhere : {"resnext", "resnest"})
+    if (part_of(asked, false) == elsewhere) return {};
+  for (const std::string& known : names)
+    if (part_of(plain(known), true) == part_of(asked, true) && edit_distance(plain(known), asked) <= 1)
+      return known;
+  return {};
+}
+
 void check_options(const ModelOptions& options) {
   require(options.classes >= 2 && options.classes <= 1000000, "model: {} classes, expected 2 to 1000000",
           options.classes);
@@ -107,8 +143,9 @@ std::unique_ptr<Network> make_model(const std::string& name, const ModelOptions&
   const std::unique_ptr<ModelFamily> family = find_family(name);
   if (family == nullptr) {
     const std::vector<std::string> names = model_names();
-    fail("unknown model '{}'; did you mean '{}'? (known: {})", name, nearest(name, names),
-         fmt::join(names, ", "));
+    const std::string meant = misspelt(name, names);
+    fail("unknown model '{}'{} (known: {})", name,
+         meant.empty() ? "" : fmt::format("; did you mean '{}'?", meant), fmt::join(names, ", "));
   }
   Options settings(name);
   settings.defaults(options.settings);

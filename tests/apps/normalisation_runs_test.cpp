@@ -1,5 +1,8 @@
 // A network is fed what it learned from: weights carry the normalisation of their images, and whoever uses
 // them takes the same, or says that it does not.
+#include <cstring>
+
+#include "data/dataset.h"
 #include "tests/apps/run_checks.h"
 
 using namespace generous;
@@ -7,7 +10,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const std::string own = "0.4914,0.4822,0.4465/0.247,0.243,0.261";  // of class_folders
+const std::string before = "0.4914,0.4822,0.4465/0.247,0.243,0.261";  // of class_folders, once
 const std::string other = "0.5,0.4,0.25/0.25,0.5,0.125";
 
 /// A run of one epoch in folder/run on images normalised by `other`.
@@ -16,9 +19,11 @@ struct Run {
   fs::path images = folder / "images";
   fs::path path = folder / "run";
   std::string weights = (path / "last_model.safetensors").string();
+  std::string own;  ///< of its training images
 
   Run() {
     make_images(images);
+    own = to_text(statistics_of(load_dataset("class_folders", images, Split::train).images), 3);
     completes("train_standard", start("run") + Arguments{"--normalisation", other});
   }
 
@@ -63,7 +68,7 @@ TEST_CASE("weights carry it: evaluate and predict go by them, teachers and --ini
                                        "--input", input, "--output", (run.folder / "out").string()}),
                  run.weights + ": for images normalised by " + other));
   const std::string both = run.weights + ": trained on images normalised by " + other +
-                           " (means/standard deviations), here they are normalised by " + own +
+                           " (means/standard deviations), here they are normalised by " + run.own +
                            ": give --normalisation " + other;
   refuses("evaluate", run.evaluate(run.weights) + Arguments{"--normalisation", "dataset"}, {both});
 
@@ -105,9 +110,11 @@ TEST_CASE("weights from before it could be chosen have their dataset's own") {
   const std::string old =
       run.copy("old.safetensors", [](auto& metadata) { metadata.erase("normalisation"); });
   const Arguments student = {"--teacher_model", "resnet8", "--teacher_resume", old};
-  completes("train_kd", run.start("student") + student);
+  refuses("train_kd", run.start("student") + student,
+          {"trained on images normalised by " + before, "normalised by " + run.own});
+  completes("train_kd", run.start("student") + student + Arguments{"--normalisation", before});
   refuses("train_kd", run.start("field") + student + Arguments{"--normalisation", other},
-          {"trained on images normalised by " + own, "normalised by " + other});
+          {"trained on images normalised by " + before, "normalised by " + other});
   CHECK_FALSE(contains(completes("evaluate", run.evaluate(old)), "note "));
   const std::string tiny = run.copy("tiny.safetensors", [](auto& metadata) {
     metadata.erase("normalisation");
@@ -118,6 +125,46 @@ TEST_CASE("weights from before it could be chosen have their dataset's own") {
   const std::string damaged =
       run.copy("damaged.safetensors", [](auto& metadata) { metadata["normalisation"] = "0.5/0"; });
   refuses("evaluate", run.evaluate(damaged), {damaged, "normalisation: expected the form", "'0.5/0'"});
+}
+
+TEST_CASE("class folders are normalised by the numbers of their own training images, which the run keeps") {
+  const Run run;
+  completes("train_standard", run.start("own") + Arguments{"--max_steps", "3", "--subset_percent", "50"});
+  const fs::path path = run.folder / "own";
+  CHECK(read_safetensors(path / "last_model.safetensors").metadata.at("normalisation") == run.own);
+  CHECK(read_safetensors(path / "training_state.safetensors").metadata.at("normalisation") == run.own);
+  CHECK_FALSE(contains(read_file(path / "params.json"), "normalisation"));
+  // Evaluated by the same, and so is a file that does not say it.
+  const std::string weights = (path / "last_model.safetensors").string();
+  const std::string silent = run.copy("silent.safetensors", [](auto&) {});
+  write_safetensors(silent, read_safetensors(weights).tensors);
+  const std::string loss = line_of(completes("evaluate", run.evaluate(weights)), "loss ");
+  CHECK(line_of(completes("evaluate", run.evaluate(silent)), "loss ") == loss);
+  CHECK(line_of(completes("evaluate", run.evaluate(silent) + Arguments{"--normalisation", before}),
+                "loss ") != loss);
+
+  // A run from before goes on by what it began with.
+  const auto train = [&](const std::string& name, const Arguments& arguments) {
+    completes("train_standard", Arguments{"--save_path", (run.folder / name).string()} + arguments);
+    return read_safetensors(run.folder / name / "last_model.safetensors").tensors;
+  };
+  const NamedTensors straight =
+      train("straight", run.start("straight") + Arguments{"--normalisation", before});
+  train("halted", run.start("halted") + Arguments{"--normalisation", before, "--max_steps", "3"});
+  const auto without = [](std::string text) {  // the line of params.json
+    const std::size_t begin = text.find("    \"normalisation\"");
+    return text.erase(begin, text.find('\n', begin) + 1 - begin);
+  };
+  change_metadata(run.folder / "halted" / "training_state.safetensors", [&](auto& metadata) {
+    metadata.erase("normalisation");
+    metadata["config"] = without(metadata["config"]);
+  });
+  const fs::path params = run.folder / "halted" / "params.json";
+  write_text(params, without(read_file(params)));
+  const NamedTensors resumed = train("halted", {"--resume"});
+  REQUIRE(resumed.size() == straight.size());
+  for (std::size_t i = 0; i < resumed.size(); ++i)
+    CHECK(std::memcmp(resumed[i].second.raw(), straight[i].second.raw(), resumed[i].second.bytes()) == 0);
 }
 
 TEST_CASE("what is no normalisation is a usage error; numbers for other channels are an error") {

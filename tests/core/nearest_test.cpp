@@ -24,6 +24,18 @@ TEST_CASE("a swap of neighbours is one edit, and of equals the first wins") {
   CHECK(nearest("ca", equals) == "cat");
 }
 
+TEST_CASE("a word is suggested only where it is near") {
+  const std::vector<std::string> words{"num_epochs", "batch_size", "seed", "T"};
+  CHECK(near_word("sead", words) == "seed");
+  CHECK(near_word("num_epocs", words) == "num_epochs");
+  CHECK(near_word("batches", words).empty());
+  CHECK(near_word("x", words).empty());
+  CHECK(near_word("", words).empty());
+  CHECK(near_word("seed", {}).empty());
+  CHECK(suggestion("sede", words) == " (did you mean 'seed'?)");
+  CHECK(suggestion("frost", words).empty());
+}
+
 TEST_CASE("empty words and lists") {
   CHECK(nearest("anything", {}).empty());
   const std::vector<std::string> words{"long", "ab", "abc"};

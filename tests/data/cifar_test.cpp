@@ -1,5 +1,7 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include "data/formats.h"
 #include "tests/data/data_files.h"
 #include "tests/temporary_folder.h"
@@ -149,6 +151,105 @@ TEST_CASE("the formats are the original archives'") {
   CHECK(hundred.train_records == 50000);
   CHECK(hundred.test_records == 10000);
   CHECK(hundred.label_bounds == std::vector<std::int64_t>{20, 100});
+}
+
+/// A batch as Python 2's cPickle wrote it, protocol 2: labels, and a NumPy array u1 {rows, 3072} of `planes`.
+std::string python_batch(const std::string& labels_key, const std::string& labels, std::string planes,
+                         const std::string& type = "u1") {
+  using namespace std::string_literals;
+  const auto text = [](const std::string& value) { return "U"s + static_cast<char>(value.size()) + value; };
+  const auto rows = static_cast<char>(planes.size() / 3072);
+  std::string list = "](";
+  for (const char label : labels) list += "K"s + label;
+  std::string size;
+  for (const int shift : {0, 8, 16, 24}) size.push_back(static_cast<char>(planes.size() >> shift & 0xFFU));
+  return "\x80\x02}q\x01("s + text("batch_label") + text("of a test") + text(labels_key) + "q\x02" + list +
+         "e" + text("data") + "cnumpy.core.multiarray\n_reconstruct\nq\x03"s +
+         "cnumpy\nndarray\nq\x04K\0\x85"s + text("b") + "\x87Rq\x05(K\x01K"s + rows + "M\0\x0c\x86"s +
+         "cnumpy\ndtype\n" + text(type) + "K\0K\x01\x87R(K\x03"s + text("|") +
+         "NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb\x89T"s + size + planes + "tbu.";
+}
+
+/// The same images as in Cifar10Files.
+struct PythonFiles {
+  TemporaryFolder folder;
+  CifarFormat format = cifar10_format();
+  fs::path root = folder / "cifar-10-batches-py";
+
+  PythonFiles() {
+    format.train_records = 2;
+    format.test_records = 3;
+    std::string names = "\x80\x02}(U\x0blabel_names](";
+    for (const char name : std::string("abcdefghij")) names += std::string("U\x01") + name;
+    write_file(root / "batches.meta", names + "eu.");
+    for (std::size_t i = 0; i < 5; ++i)
+      write_file(root / format.python_train_files[i],
+                 python_batch("labels", {static_cast<char>(i), static_cast<char>(9 - i)}, records({"", ""})));
+    write_file(root / "test_batch", python_batch("labels", "\x07\x01\x02", records({"", "", ""})));
+  }
+  std::string error(Split split = Split::test) const {
+    return error_of([&] { load_cifar(format, folder.path(), split); });
+  }
+};
+
+TEST_CASE("the version for Python, as torchvision leaves it: the same images") {
+  const Cifar10Files binary;
+  const PythonFiles python;
+  for (const Split split : {Split::train, Split::test}) {
+    const Dataset expected = load_cifar(binary.format, binary.folder.path(), split);
+    for (const fs::path& folder : {python.folder.path(), python.root}) {
+      const Dataset found = load_cifar(python.format, folder, split);
+      CHECK(found.labels == expected.labels);
+      CHECK(found.classes == expected.classes);
+      REQUIRE(found.images.shape() == expected.images.shape());
+      CHECK(std::ranges::equal(found.images.data<std::uint8_t>(), expected.images.data<std::uint8_t>()));
+    }
+  }
+}
+
+TEST_CASE("cifar100 for Python: fine labels, in the files train, test and meta") {
+  const TemporaryFolder folder;
+  CifarFormat format = cifar100_format();
+  format.train_records = 2;
+  format.label_bounds = {20, 3};
+  write_file(folder / "meta",
+             "\x80\x02}(U\x10"
+             "fine_label_names](U\x01xU\x01yU\x01zeu.");
+  write_file(folder / "test", "");
+  write_file(folder / "train", python_batch("fine_labels", "\x02\x01", records({"", ""})));
+  const Dataset train = load_cifar(format, folder.path(), Split::train);
+  CHECK(train.labels == std::vector<std::int64_t>{2, 1});
+  CHECK(train.classes == std::vector<std::string>{"x", "y", "z"});
+  CHECK(train.images.data<std::uint8_t>()[offset(1, 5, 7, 0)] == 200);
+}
+
+TEST_CASE("pickles that are not such a batch are refused by name, and nothing in them is run") {
+  const PythonFiles files;
+  const fs::path test = files.root / "test_batch";
+  const auto error_with = [&](const std::string& content) {
+    write_file(test, content);
+    const std::string error = files.error();
+    REQUIRE(error.starts_with(test.string()));
+    return error.substr(test.string().size());
+  };
+  const std::string planes = records({"", "", ""});
+  CHECK(error_with(python_batch("labels", "\x07\x01", planes)) == ": 'labels': found 2 labels, expected 3");
+  CHECK(error_with(python_batch("labels", "\x07\x01\x0a", planes)) ==
+        ": 'labels': found a label that is none of 0 to 9");
+  CHECK(error_with(python_batch("fine_labels", "\x07\x01\x02", planes))
+            .starts_with(": has no 'labels', expected a dictionary"));
+  CHECK(error_with(python_batch("labels", "\x07\x01\x02", records({"", ""}))) ==
+        ": 'data': is another array than u1 {3, 3072} row by row");
+  CHECK(error_with(python_batch("labels", "\x07\x01\x02", planes, "i1"))
+            .starts_with(": 'data': is another array than u1"));
+  CHECK(error_with("\x80\x02"
+                   "cposix\nsystem\nU\x04true\x85R.")
+            .find("posix.system") != std::string::npos);
+  CHECK(error_with("\x80\x02].") == ": holds no dictionary, but something else");
+  CHECK(error_with(python_batch("labels", "\x07\x01\x02", planes).substr(0, 500)).find("it ends early") !=
+        std::string::npos);
+  fs::remove(files.root / "data_batch_3");
+  CHECK(files.error(Split::train).starts_with((files.root / "data_batch_3").string() + ": no such file"));
 }
 
 }  // namespace

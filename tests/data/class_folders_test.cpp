@@ -42,6 +42,8 @@ const std::vector<int> rgb_pixels{5,   18,  31,  44,  57,  70,  83,  96,  109,
 const std::vector<int> grey_pixels{0,   0,   0,   50,  50,  50,  100, 100, 100,
                                    150, 150, 150, 200, 200, 200, 255, 255, 255};
 
+const std::vector<int> one_channel{0, 50, 100, 150, 200, 255};
+
 TEST_CASE("classes and files are sorted by name; grey is repeated and alpha dropped") {
   const Tree tree;
   const Dataset train = load_class_folders(tree.root.path(), Split::train);
@@ -58,11 +60,41 @@ TEST_CASE("classes and files are sorted by name; grey is repeated and alpha drop
   CHECK(image(val, 1) == grey_pixels);
 }
 
+TEST_CASE("where all images are grey, they keep one channel") {
+  const TemporaryFolder root;
+  write_file(root / "train" / "only" / "1.png", png_grey_2x3);
+  write_file(root / "train" / "only" / "2.png", png_grey_2x3);
+  for (int time = 0; time < 2; ++time) {  // decoded, then from the cache
+    const Dataset train = load_class_folders(root.path(), Split::train);
+    REQUIRE(train.images.shape() == Shape{2, 2, 3, 1});
+    CHECK(image(train, 1) == one_channel);
+    CHECK(repeat_grey(train.images).shape() == Shape{2, 2, 3, 3});
+  }
+  write_file(root / "train" / "only" / "3.png", png_rgb_2x3);
+  CHECK(load_class_folders(root.path(), Split::train).images.shape() == Shape{3, 2, 3, 3});
+}
+
+TEST_CASE("images of any size are made to fit, and the cache knows to which") {
+  const TemporaryFolder root;
+  write_file(root / "train" / "only" / "a.png", png_rgb_2x3);
+  write_file(root / "train" / "only" / "b.jpg", jpeg_stripes_8x24);
+  for (int time = 0; time < 2; ++time) {
+    const Dataset train = load_class_folders(root.path(), Split::train, 4);
+    REQUIRE(train.images.shape() == Shape{2, 4, 4, 3});
+    // The middle 8 x 8 of the stripes is green, at half the size.
+    const std::vector<int> stripes = image(train, 1);
+    for (std::size_t i = 0; i < stripes.size(); i += 3) CHECK(stripes[i + 1] > stripes[i] + 100);
+    CHECK(load_class_folders(root.path(), Split::train, 5).images.shape() == Shape{2, 5, 5, 3});
+  }
+  fs::remove(root / "train" / "only" / "b.jpg");
+  CHECK(image(load_class_folders(root.path(), Split::train), 0) == rgb_pixels);
+}
+
 TEST_CASE("test/ goes before val/") {
   const Tree tree;
   write_file(tree.root / "test" / "cat" / "1.png", png_grey_2x3);
   write_file(tree.root / "test" / "dog" / "1.png", png_grey_2x3);
-  CHECK(image(load_class_folders(tree.root.path(), Split::test), 0) == grey_pixels);
+  CHECK(image(load_class_folders(tree.root.path(), Split::test), 0) == one_channel);
 }
 
 TEST_CASE("JPEG pixels are those Pillow decodes, within rounding") {
@@ -142,6 +174,14 @@ TEST_CASE("a tree that is not class folders is an error that says where") {
           (root / "train" / "cat" / "notes.txt").string() +
               ": found something else, expected only .jpg, .jpeg and .png images in a class folder");
   }
+  SUBCASE("an image of a kind that is not read") {
+    for (const auto& [name, format] : {std::pair{"a.bmp", "BMP"}, {"b.WebP", "WebP"}, {"c.tif", "TIFF"}}) {
+      write_file(tree.root / "train" / "cat" / name, "x");
+      CHECK(tree.error() == (tree.root / "train" / "cat" / name).string() + ": is a " + format +
+                                " image; JPEG and PNG are read: convert it to PNG, which loses nothing");
+      fs::remove(tree.root / "train" / "cat" / name);
+    }
+  }
   SUBCASE("a folder named like an image") {
     fs::create_directory(root / "train" / "cat" / "x.png");
     CHECK(tree.error().starts_with((root / "train" / "cat" / "x.png").string() + ": found something else"));
@@ -169,8 +209,12 @@ TEST_CASE("an image that cannot be used is an error that names it") {
     return error.substr(bad.string().size() + 2);
   };
   CHECK(error_with("").starts_with("is not a JPEG or PNG image"));
-  CHECK(error_with("GIF89a\x03\x00\x02\x00").starts_with("is not a JPEG or PNG image"));
-  CHECK(error_with(jpeg_stripes_8x24) == "found an image of 8 x 24 pixels, expected 2 x 3 like the others");
+  CHECK(error_with("GIF89a\x03\x00\x02\x00").starts_with("is a GIF image; JPEG and PNG are read"));
+  CHECK(error_with("BM\x36").starts_with("is a BMP image; JPEG and PNG are read"));
+  CHECK(error_with("RIFF----WEBPVP8 ").starts_with("is a WebP image; JPEG and PNG are read"));
+  CHECK(error_with(jpeg_stripes_8x24) ==
+        "found an image of 8 x 24 pixels, expected 2 x 3 like the others (--image_size N makes images of any "
+        "size fit)");
   CHECK(error_with(png_grey_1x4097).find("4097") != std::string::npos);
   CHECK(error_with(png_rgb_2x3.substr(0, 50)).starts_with("does not decode: "));
   fs::remove(bad);

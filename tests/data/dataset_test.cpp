@@ -40,7 +40,7 @@ TEST_CASE("every name has an info of that name") {
 }
 
 TEST_CASE("an unknown name is an error that names the nearest") {
-  const std::string expected = "unknown dataset 'cifar_100', did you mean 'cifar100'?";
+  const std::string expected = "unknown dataset 'cifar_100' (did you mean 'cifar100'?)";
   CHECK(error_of([] { dataset_info("cifar_100"); }) == expected);
   CHECK(error_of([] { load_dataset("cifar_100", ".", Split::train); }) == expected);
 }

@@ -4,6 +4,8 @@
 
 #include <vector>
 
+#include "core/error.h"
+
 namespace generous {
 namespace {
 
@@ -32,6 +34,18 @@ TEST_CASE("other forms and impossible numbers are nothing") {
     CAPTURE(wrong);
     CHECK_FALSE(parse_normalisation(wrong).has_value());
   }
+}
+
+TEST_CASE("statistics are those of all pixels of a channel, with four decimals") {
+  // Two images of 1 x 2 pixels: reds 0, 255, 0, 255; greens 10, 10, 10, 30; blues all 100.
+  const Tensor images = Tensor::from(
+      std::vector<std::uint8_t>{0, 10, 100, 255, 10, 100, 0, 10, 100, 255, 30, 100}, {2, 1, 2, 3});
+  // greens: mean 15 / 255, deviation sqrt(75) / 255
+  CHECK(to_text(statistics_of(images), 3) == "0.5,0.0588,0.3922/0.5,0.034,0.001");
+  const Tensor grey = Tensor::from(std::vector<std::uint8_t>{0, 51, 102, 153, 204, 255}, {3, 2, 1, 1});
+  CHECK(to_text(statistics_of(grey), 1) == "0.5/0.3416");  // sqrt(35 / 12) / 5
+  CHECK(parse_normalisation(to_text(statistics_of(images), 3)).has_value());
+  CHECK_THROWS_AS(statistics_of(Tensor::zeros({1, 2, 2, 3})), Error);
 }
 
 }  // namespace

@@ -101,7 +101,7 @@ TEST_CASE("a method of two views beside one of one view: the cross-entropy is of
 
 TEST_CASE("what cannot be added up is refused in one line") {
   CHECK_THROWS_WITH_AS(make_method("kd,at,kd"), "method: kd is there twice", Error);
-  CHECK_THROWS_WITH_AS(make_method("kd,atr"), "unknown method 'atr'; did you mean 'at'?", Error);
+  CHECK_THROWS_WITH_AS(make_method("kd,atr"), "unknown method 'atr' (did you mean 'at'?)", Error);
   CHECK_THROWS_WITH_AS(make_method("at,ofd"),
                        "method: ofd and at cannot share a step: ofd's teacher is in training mode, with the "
                        "batch's own statistics, and at needs one in evaluation mode",
