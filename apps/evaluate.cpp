@@ -69,8 +69,7 @@ struct Subject {
   Device device = Device::cpu;
   DType dtype = DType::f32;
   Dataset dataset;
-  DatasetInfo info;             ///< normalises the images as the network is used to
-  bool by_own_numbers = false;  ///< of its own training images
+  DatasetInfo info;  ///< normalises the images as the network is used to
   TrainedNetwork trained;
   Teacher teacher;
 
@@ -95,8 +94,7 @@ Subject load(Settings& settings) {
     subject.dataset.images = repeat_grey(subject.dataset.images);
   subject.info = settings.images.info(subject.channels());
   const auto take_own_numbers = [&] {
-    subject.by_own_numbers = settings.images.by_own_numbers();
-    if (subject.by_own_numbers)
+    if (settings.images.by_own_numbers())
       subject.info.normalisation =
           statistics_of(settings.split == "train" ? subject.dataset.images
                                                   : load_images(settings.images, Split::train).images);
@@ -144,10 +142,11 @@ void print(const Subject& subject, const Settings& settings, const Evaluation& r
   for (const std::string& note :
        {settings.found.note, subject.trained.weights.note, subject.teacher.weights.note})
     if (!note.empty()) print_line(fmt::format("note     {}", note));
-  if (const std::string used = subject.normalisation();
-      !subject.by_own_numbers &&
+  const std::string used = subject.normalisation();
+  if (subject.info.own_normalisation ||
       used != to_text(dataset_info(subject.info.name).normalisation, subject.channels()))
-    print_line(fmt::format("note     images normalised by {} (means/standard deviations)", used));
+    print_line(fmt::format("{:<8} normalised by {} (means/standard deviations)",
+                           subject.info.own_normalisation ? "pixels" : "note", used));
   print_line(fmt::format("dataset  {} {}, {}, {} classes", settings.images.dataset, settings.split,
                          settings.images.data_dir, subject.dataset.classes.size()));
   print_line(fmt::format("device   {}, {}", backend(subject.device).description(), settings.dtype.dtype));

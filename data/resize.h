@@ -10,7 +10,7 @@
 namespace generous {
 
 /// Pixels {H, W, 3} of size `from` as {H, W, 3} of size `to`, by a triangle filter as wide as what it
-/// shrinks: to the byte what Pillow's Image.resize makes with BILINEAR. Both sizes have at least one pixel.
+/// shrinks: Pillow's arithmetic for BILINEAR, rows first. Both sizes have at least one pixel.
 std::vector<std::uint8_t> resize_rgb(std::span<const std::uint8_t> pixels, ImageSize from, ImageSize to);
 
 /// The same without distortion: shrunk or grown until it just covers `to`, of which the middle is taken. A

@@ -89,7 +89,7 @@ WeightsOrigin parse_origin(const std::map<std::string, std::string>& metadata, c
   WeightsOrigin origin{.model_name = entry(metadata, model_key),
                        .model_settings = entry(metadata, model_settings_key),
                        .dataset = entry(metadata, dataset_key),
-                       .classes = classes.empty()
+                       .classes = classes.empty() || entry(metadata, dataset_key).empty()
                                       ? std::vector<std::string>()
                                       : list_from_json(classes, fmt::format("{}: {}", source, classes_key)),
                        .normalisation = entry(metadata, normalisation_key),

@@ -376,7 +376,7 @@ TEST_CASE("what is refused leaves the folder as it is") {
   const Arguments as_teacher = {"--teacher_model", "resnet8", "--teacher_resume", broken};
   refuses("evaluate", networks.with_report(as_teacher), {"the teacher " + broken + " gives nan for class 0"});
   refuses("evaluate", networks.with_report({"--teacher_model", "resnet9", "--teacher_resume", broken}),
-          {"unknown model 'resnet9'", "'resnet8'"});
+          {"unknown model 'resnet9'", "resnet8, "});
   refuses("evaluate",
           networks.with_report({"--teacher_model", "resnet14", "--teacher_resume", networks.weights}),
           {networks.weights, "holds resnet8, you asked for resnet14"});
@@ -431,7 +431,7 @@ TEST_CASE("what is refused leaves the folder as it is") {
   misused(as_teacher, "--teacher_model is for a report: give --report DIR");
   misused({"--report_features", "3"}, "--report_features is for a report");
   misused({"--report_worst", "3"}, "--report_worst is for a report");
-  misused({"--report", "x", "--teacher_model", "resnet8"}, "give both or neither");
-  misused({"--report", "x", "--teacher_resume", broken}, "give both or neither");
+  misused({"--report", "x", "--teacher_model", "resnet8"}, "give --teacher_resume, its weights");
+  misused({"--report", "x", "--teacher_resume", broken}, "does not say which network it holds");
   misused({"--report", "x", "--report_worst", "-1"}, "--report_worst must be an integer from 0");
 }

@@ -58,7 +58,7 @@ TEST_CASE("weights carry it: evaluate and predict go by them, teachers and --ini
   CHECK(contains(read_file(run.path / "params.json"), "\"normalisation\": \"" + other + "\""));
 
   const std::string evaluated = completes("evaluate", run.evaluate(run.weights));
-  CHECK(contains(evaluated, "note     images normalised by " + other));
+  CHECK(contains(evaluated, "pixels   normalised by " + other));
   const std::string given =
       completes("evaluate", run.evaluate(run.weights) + Arguments{"--normalisation", other});
   CHECK(given.substr(0, given.find("speed")) == evaluated.substr(0, evaluated.find("speed")));
@@ -145,12 +145,12 @@ TEST_CASE("class folders are normalised by the numbers of their own training ima
 
   // A run from before goes on by what it began with.
   const auto train = [&](const std::string& name, const Arguments& arguments) {
-    completes("train_standard", Arguments{"--save_path", (run.folder / name).string()} + arguments);
+    completes("train_standard", arguments);
     return read_safetensors(run.folder / name / "last_model.safetensors").tensors;
   };
-  const NamedTensors straight =
-      train("straight", run.start("straight") + Arguments{"--normalisation", before});
-  train("halted", run.start("halted") + Arguments{"--normalisation", before, "--max_steps", "3"});
+  const Arguments as_before = {"--normalisation", before};
+  const NamedTensors straight = train("straight", run.start("straight") + as_before);
+  train("halted", run.start("halted") + as_before + Arguments{"--max_steps", "3"});
   const auto without = [](std::string text) {  // the line of params.json
     const std::size_t begin = text.find("    \"normalisation\"");
     return text.erase(begin, text.find('\n', begin) + 1 - begin);
@@ -161,7 +161,7 @@ TEST_CASE("class folders are normalised by the numbers of their own training ima
   });
   const fs::path params = run.folder / "halted" / "params.json";
   write_text(params, without(read_file(params)));
-  const NamedTensors resumed = train("halted", {"--resume"});
+  const NamedTensors resumed = train("halted", {"--save_path", (run.folder / "halted").string(), "--resume"});
   REQUIRE(resumed.size() == straight.size());
   for (std::size_t i = 0; i < resumed.size(); ++i)
     CHECK(std::memcmp(resumed[i].second.raw(), straight[i].second.raw(), resumed[i].second.bytes()) == 0);

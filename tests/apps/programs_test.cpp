@@ -239,7 +239,7 @@ TEST_CASE("evaluate agrees with the run, and predict with the model") {
     changed[3] = (folder / "nowhere" / "best_model.tar").string();
     check_error("evaluate", changed, 1,
                 {"weights: there is no file " + (folder / "nowhere" / "best_model.safetensors").string(),
-                 "train it first: train_standard --save_path " + (folder / "nowhere").string()});
+                 "train it first: ", "/train_standard --save_path " + (folder / "nowhere").string()});
   }
   SUBCASE("what PyTorch saved is read everywhere, and converted") {
     const std::string tar = (folder / "theirs.tar").string();

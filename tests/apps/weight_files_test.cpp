@@ -70,7 +70,7 @@ TEST_CASE("a run's weights say what they are and where they come from") {
     CHECK(contains(whole, fmt::format("top-1    {} %", teacher.at("top1"))));
     const std::string beside = completes("evaluate", {runs.at("student"), "--report", runs.at("report"),
                                                       "--teacher_resume", runs.at("teacher")});
-    CHECK(contains(beside, "teacher  net, top-1"));
+    CHECK(contains(beside, "teacher  net: top-1"));
   }
   SUBCASE("another network than the file holds is refused by name") {
     const std::string holds = "best_model.safetensors holds net, you asked for resnet14";

@@ -352,10 +352,10 @@ TEST_CASE("what a shared file has for another program is kept, and without effec
   Options other("other");
   std::string teacher;
   other.add("teacher", teacher, {.help = "", .alias = "master"});
+  std::int64_t count = 3;
   const auto read = [&](const Arguments& arguments, std::string_view params) {
     Options options("program", arguments);
     options.params(params, "p.json");
-    std::int64_t count = 3;
     options.add("count", count, {.help = "", .min = 1, .max = 9});
     options.belongs_to("other", other, true);
     options.finish();

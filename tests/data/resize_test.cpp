@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cstdlib>
 #include <numeric>
 
 #include "core/error.h"
@@ -40,9 +41,12 @@ TEST_CASE("fitted: the sides keep their proportion, and the middle is taken") {
         Pixels{15,  68,  121, 34,  87,  140, 57,  110, 151, 79,  132, 121, 65,  118, 171, 112,
                165, 158, 156, 141, 147, 165, 218, 75,  116, 169, 172, 189, 159, 87,  202, 133,
                71,  195, 165, 104, 166, 156, 187, 211, 144, 61,  118, 113, 91,  172, 83,  107});
-  CHECK(fit_rgb(picture({9, 4}), {9, 4}, {3, 3}) == Pixels{79,  132, 177, 133, 172, 140, 176, 121, 112,
-                                                           141, 168, 179, 205, 145, 70,  158, 149, 68,
-                                                           156, 164, 117, 93,  103, 113, 126, 79,  106});
+  // Of tall pictures Pillow 13 resizes the columns first, which rounds in another order.
+  const Pixels tall = fit_rgb(picture({9, 4}), {9, 4}, {3, 3});
+  const Pixels expected{79, 132, 177, 133, 172, 140, 176, 121, 112, 141, 168, 179, 205, 145,
+                        70, 158, 149, 68,  156, 164, 117, 93,  103, 113, 126, 79,  106};
+  REQUIRE(tall.size() == expected.size());
+  for (std::size_t i = 0; i < tall.size(); ++i) CHECK(std::abs(tall[i] - expected[i]) <= 1);
   CHECK(fit_rgb(picture({5, 7}), {5, 7}, {5, 7}) == picture({5, 7}));
   // As large and as thin as files come.
   CHECK(fit_rgb(picture({1, 900}), {1, 900}, {2, 3}).size() == 18);
