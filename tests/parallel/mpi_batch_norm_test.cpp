@@ -46,7 +46,8 @@ TEST_CASE("synchronised batch norm gives the run of one process, but for roundin
   const TemporaryFolder folder;
   make_images(folder / "images");
   completes("train_standard",
-            small_run(folder / "images", folder / "teacher") + Arguments{"--num_epochs", "1"});
+            small_run(folder / "images", folder / "teacher") +
+                Arguments{"--num_epochs", "1", "--normalisation", "0.5,0.5,0.5/0.25,0.25,0.25"});
   const std::string teacher = (folder / "teacher" / "best_model.safetensors").string();
   const Arguments from_teacher{"--teacher_model", "resnet8", "--teacher_resume", teacher};
   const std::vector<Case> cases{
@@ -62,7 +63,8 @@ TEST_CASE("synchronised batch norm gives the run of one process, but for roundin
       *(std::ranges::find(flags, "--model_name") + 1) = each.model;
       *(std::ranges::find(flags, "--batch_size") + 1) = "20";
       return flags + each.flags +
-             Arguments{"--max_steps", "1", "--drop_last", "1", "--learning_rate", "0.05"};
+             Arguments{"--max_steps",     "1",    "--drop_last",     "1",
+                       "--learning_rate", "0.05", "--normalisation", "0.5,0.5,0.5/0.25,0.25,0.25"};
     };
     const fs::path one = folder / ("one" + std::to_string(i));
     completes(each.program, run("one"));
