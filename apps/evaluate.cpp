@@ -28,9 +28,7 @@ WeightFinder weight_finder() {
 struct Settings {
   ModelSettings model;
   PaperModelSettings paper_model;
-  std::string weights;
-  FoundWeights found = {};
-  WeightsOrigin held = {};
+  GivenWeights weights;
   ImageSettings images{.normalisation = from_weights};
   std::string split = "test";
   BatchSettings batches{.batch_size = evaluation_batch};
@@ -41,17 +39,9 @@ struct Settings {
 
   void declare(Options& options) {
     options.group("model");
-    options.add(
-        "weights", weights,
-        {.help = "the network's weights (.safetensors, or what PyTorch saved), or the folder of its run",
-         .positional = true,
-         .required = true});
-    if (!weights.empty() && !options.asks_for_help()) {
-      found = weight_finder().find("weights", weights);
-      held = read_origin(found.path);
-      images.take_from(held, found.path);
-    }
-    model.declare(options, {.name = "model_name", .help = "the network"}, held);
+    weights.declare(options, weight_finder());
+    images.take_from(weights.origin, weights.found.path);
+    model.declare(options, {.name = "model_name", .help = "the network"}, weights.origin);
     images.declare(options);
     options.add("split", split, {.help = "which images", .choices = {"test", "train"}});
     batches.declare(options, "images at a time");
@@ -90,7 +80,7 @@ Subject load(Settings& settings) {
   subject.device = set_up_device(settings.device);
   subject.dtype = choose_dtype(settings.dtype.dtype, subject.device);
   subject.dataset = load_images(settings.images, settings.split == "train" ? Split::train : Split::test);
-  if (subject.channels() == 1 && channels_of(settings.held, settings.found.path) == 3)
+  if (subject.channels() == 1 && channels_of(settings.weights.origin, settings.weights.found.path) == 3)
     subject.dataset.images = repeat_grey(subject.dataset.images);
   subject.info = settings.images.info(subject.channels());
   const auto take_own_numbers = [&] {
@@ -103,7 +93,7 @@ Subject load(Settings& settings) {
   const ModelOptions options = model_options(subject.dataset, 0, subject.device);
   WeightsOrigin wanted{.classes = subject.dataset.classes};
   if (settings.images.normalisation != from_weights) wanted.normalisation = subject.normalisation();
-  subject.trained = load_network(settings.model, options, settings.found.path, wanted);
+  subject.trained = load_network(settings.model, options, settings.weights.found.path, wanted);
   if (const auto parsed = parse_normalisation(subject.trained.normalisation))
     subject.info.normalisation = parsed->values;
   else if (settings.images.normalisation == from_weights)
@@ -129,18 +119,18 @@ Evaluation measure(const Subject& subject, const Settings& settings, const SeeLo
   bar.clear();
   display.flush();
   if (!result->not_finite.empty())
-    fail("{}: no accuracy: a logit is {} ({}, counted from 0)", settings.weights, result->not_finite,
+    fail("{}: no accuracy: a logit is {} ({}, counted from 0)", settings.weights.given, result->not_finite,
          settings.split);
-  if (!std::isfinite(result->loss)) fail("{}: the loss is {}", settings.weights, result->loss);
+  if (!std::isfinite(result->loss)) fail("{}: the loss is {}", settings.weights.given, result->loss);
   return *result;
 }
 
 void print(const Subject& subject, const Settings& settings, const Evaluation& result) {
   print_line(fmt::format("model    {} ({} parameters)", settings.model.name,
                          subject.trained.network->parameter_count()));
-  print_line(fmt::format("weights  {}", settings.found.path.string()));
+  print_line(fmt::format("weights  {}", settings.weights.found.path.string()));
   for (const std::string& note :
-       {settings.found.note, subject.trained.weights.note, subject.teacher.weights.note})
+       {settings.weights.found.note, subject.trained.weights.note, subject.teacher.weights.note})
     if (!note.empty()) print_line(fmt::format("note     {}", note));
   const std::string used = subject.normalisation();
   if (subject.info.own_normalisation ||
@@ -171,7 +161,7 @@ void write(const EvaluationReport& report, const Subject& subject, const Setting
                         settings.batches.loader_options(subject.device), subject.dtype);
   report.write({.model = settings.model.name,
                 .parameters = network.parameter_count(),
-                .weights = settings.weights,
+                .weights = settings.weights.given,
                 .dataset = settings.images.dataset,
                 .split = settings.split,
                 .dtype = settings.dtype.dtype,

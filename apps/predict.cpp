@@ -66,9 +66,7 @@ struct Settings {
   ModelSettings model;
   PaperModelSettings paper_model;
   std::int64_t classes = 0;
-  std::string weights;
-  FoundWeights found = {};
-  WeightsOrigin held = {};
+  GivenWeights weights;
   std::string input;
   std::vector<std::string> pictures;
   std::int64_t image_size = 0;
@@ -79,16 +77,8 @@ struct Settings {
 
   void declare(Options& options) {
     options.group("model");
-    options.add(
-        "weights", weights,
-        {.help = "the network's weights (.safetensors, or what PyTorch saved), or the folder of its run",
-         .positional = true,
-         .required = true});
-    if (!weights.empty() && !options.asks_for_help()) {
-      found = WeightFinder{{}, [](const auto& run) { return program_of_run(stages, run); }}.find("weights",
-                                                                                                 weights);
-      held = read_origin(found.path);
-    }
+    weights.declare(options, {{}, [](const auto& run) { return program_of_run(stages, run); }});
+    const WeightsOrigin& held = weights.origin;
     model.declare(options, {.name = "model_name", .help = "the network"}, held);
     classes = std::ssize(held.classes);
     options.add("classes", classes,
@@ -118,11 +108,12 @@ struct Settings {
 
   /// {H, W, C} of the network's images.
   Shape image() const {
-    Shape image = held.image.rank() == 3 ? held.image : Shape{image_size, image_size, 3};
+    const Shape& trained_on = weights.origin.image;
+    Shape image = trained_on.rank() == 3 ? trained_on : Shape{image_size, image_size, 3};
     if (image_size > 0) image = {image_size, image_size, image[2]};
     if (image[0] == 0)
       throw UsageError(
-          fmt::format("{} does not say which images it was trained on: give --image_size", weights));
+          fmt::format("{} does not say which images it was trained on: give --image_size", weights.given));
     return image;
   }
   /// How pictures are normalised: as the weights say, or else as asked for.
@@ -133,7 +124,7 @@ struct Settings {
       throw UsageError(
           fmt::format("{} does not say how its images were normalised: give --normalisation, such as "
                       "0.5,0.5,0.5/0.25,0.25,0.25",
-                      weights));
+                      weights.given));
     return parsed->values;
   }
 };
@@ -177,7 +168,7 @@ int predict(Options& options) {
   const PoliteWaiting waiting;
   if (!settings.output.empty()) {
     require_other_file(settings.output, "input", settings.input);
-    require_other_file(settings.output, "weights", settings.found.path);
+    require_other_file(settings.output, "weights", settings.weights.found.path);
     for (const std::string& picture : settings.pictures)
       require_other_file(settings.output, "pictures", picture);
   }
@@ -186,10 +177,10 @@ int predict(Options& options) {
   const Images images = find_images(settings);
   const auto [model, loaded, trained] =
       load_network(settings.model, {.classes = settings.classes, .image = images.image, .device = device},
-                   settings.found.path, {});
+                   settings.weights.found.path, {});
   model->freeze();
   const Normalisation normalisation = images.pictures.empty() ? Normalisation{} : settings.normalise(trained);
-  for (const std::string& note : {settings.found.note, loaded.note})
+  for (const std::string& note : {settings.weights.found.note, loaded.note})
     if (!note.empty()) print_error(fmt::format("note: {}", note));
 
   const NoGrad no_grad;
@@ -203,21 +194,21 @@ int predict(Options& options) {
     std::ranges::copy(part.data<float>(), all.begin() + first * settings.classes);
   }
   if (const auto bad = first_not_finite(logits))
-    fail("{}: the logits have {} of {}; nothing is written", settings.weights, bad->str(),
+    fail("{}: the logits have {} of {}; nothing is written", settings.weights.given, bad->str(),
          logits.shape().str());
   if (settings.output.empty()) {
     for (std::size_t i = 0; i < static_cast<std::size_t>(images.size()); ++i)
-      print_line(
-          fmt::format("{}  {}", images.name(i),
-                      words_of(all.subspan(i * classes, classes), settings.held.classes, shown_classes)));
+      print_line(fmt::format(
+          "{}  {}", images.name(i),
+          words_of(all.subspan(i * classes, classes), settings.weights.origin.classes, shown_classes)));
     return 0;
   }
   write_safetensors(settings.output, {{"logits", logits}});
   print_line(
       fmt::format("{}: logits of {} images, {} classes", settings.output, images.size(), settings.classes));
   if (!trained.empty())
-    print_line(fmt::format("{}: for images normalised by {} (means/standard deviations)", settings.weights,
-                           trained));
+    print_line(fmt::format("{}: for images normalised by {} (means/standard deviations)",
+                           settings.weights.given, trained));
   return 0;
 }
 

@@ -72,10 +72,8 @@ Dataset load_class_folders(const fs::path& root, Split split, std::int64_t side)
   Dataset dataset;
   try {
     dataset = load_decoded(root, split, files, classes, size, fitted ? Sizes::any : Sizes::equal);
-  } catch (const Error& error) {
-    const std::string_view what = error.what();
-    if (what.ends_with("like the others")) fail("{} (--image_size N makes images of any size fit)", what);
-    throw;
+  } catch (const OtherSize& error) {
+    fail("{} (--image_size N makes images of any size fit)", error.what());
   }
   if (is_grey(dataset.images)) dataset.images = first_channel(dataset.images);
   return dataset;

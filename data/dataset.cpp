@@ -1,6 +1,8 @@
 #include "data/dataset.h"
 
 #include <algorithm>
+#include <functional>
+#include <utility>
 
 #include "core/error.h"
 #include "core/nearest.h"
@@ -12,12 +14,53 @@ namespace generous {
 
 namespace fs = std::filesystem;
 
+Tensor repeat_grey(const Tensor& images) {
+  Tensor repeated = Tensor::empty({images.size(0), images.size(1), images.size(2), 3}, DType::u8);
+  const auto grey = images.data<std::uint8_t>();
+  const auto out = repeated.data<std::uint8_t>();
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = grey[i / 3];
+  return repeated;
+}
+
 namespace {
+
+/// Loads a split from a folder; `side` as load_dataset takes it.
+using Load = std::function<Dataset(const fs::path& folder, Split split, std::int64_t side)>;
 
 struct Registered {
   DatasetInfo info;
-  Dataset (*load)(const fs::path& folder, Split split);
+  Load load;
 };
+
+/// Images of one size made to fit another.
+Tensor fit_images(const Tensor& images, ImageSize to) {
+  const ImageSize from{images.size(1), images.size(2)};
+  if (from == to) return images;
+  const bool grey = images.size(3) == 1;
+  const Tensor rgb = grey ? repeat_grey(images) : images;
+  const auto bytes = static_cast<std::size_t>(3 * from.height * from.width);
+  const auto size = static_cast<std::size_t>((grey ? 1 : 3) * to.height * to.width);
+  Tensor fitted = Tensor::empty({images.size(0), to.height, to.width, images.size(3)}, DType::u8);
+  const auto in = rgb.data<std::uint8_t>();
+  const auto out = fitted.data<std::uint8_t>();
+#pragma omp parallel for
+  for (std::int64_t i = 0; i < images.size(0); ++i) {
+    const auto index = static_cast<std::size_t>(i);
+    std::vector<std::uint8_t> pixels = fit_rgb(in.subspan(index * bytes, bytes), from, to);
+    if (grey) pixels = grey_of(pixels);
+    std::ranges::copy(pixels, out.subspan(index * size, size).begin());
+  }
+  return fitted;
+}
+
+/// Of a dataset whose images have one size.
+Load fitted(std::function<Dataset(const fs::path&, Split)> load) {
+  return [load = std::move(load)](const fs::path& folder, Split split, std::int64_t side) {
+    Dataset dataset = load(folder, split);
+    if (side > 0) dataset.images = fit_images(dataset.images, {side, side});
+    return dataset;
+  };
+}
 
 fs::path fashion_mnist_folder() {
   const fs::path packaged = "/usr/share/datasets/fashion-mnist";  // Debian's dataset-fashion-mnist
@@ -63,13 +106,15 @@ std::vector<Registered> make_registry() {
       .train_images = 100000,
       .test_images = 10000};
   return {
-      {fashion_mnist, load_fashion_mnist},
-      {cifar10,
-       [](const fs::path& folder, Split split) { return load_cifar(cifar10_format(), folder, split); }},
-      {cifar100,
-       [](const fs::path& folder, Split split) { return load_cifar(cifar100_format(), folder, split); }},
-      {tiny_imagenet, load_tiny_imagenet},
-      {class_folders, [](const fs::path& folder, Split split) { return load_class_folders(folder, split); }},
+      {fashion_mnist, fitted(load_fashion_mnist)},
+      {cifar10, fitted([](const fs::path& folder, Split split) {
+         return load_cifar(cifar10_format(), folder, split);
+       })},
+      {cifar100, fitted([](const fs::path& folder, Split split) {
+         return load_cifar(cifar100_format(), folder, split);
+       })},
+      {tiny_imagenet, fitted(load_tiny_imagenet)},
+      {class_folders, load_class_folders},
   };
 }
 
@@ -95,39 +140,6 @@ std::vector<std::string> dataset_names() {
   return names;
 }
 
-Tensor repeat_grey(const Tensor& images) {
-  Tensor repeated = Tensor::empty({images.size(0), images.size(1), images.size(2), 3}, DType::u8);
-  const auto grey = images.data<std::uint8_t>();
-  const auto out = repeated.data<std::uint8_t>();
-  for (std::size_t i = 0; i < out.size(); ++i) out[i] = grey[i / 3];
-  return repeated;
-}
-
-namespace {
-
-/// Images of one size made to fit another.
-Tensor fit_images(const Tensor& images, ImageSize to) {
-  const ImageSize from{images.size(1), images.size(2)};
-  if (from == to) return images;
-  const bool grey = images.size(3) == 1;
-  const Tensor rgb = grey ? repeat_grey(images) : images;
-  const auto bytes = static_cast<std::size_t>(3 * from.height * from.width);
-  const auto size = static_cast<std::size_t>((grey ? 1 : 3) * to.height * to.width);
-  Tensor fitted = Tensor::empty({images.size(0), to.height, to.width, images.size(3)}, DType::u8);
-  const auto in = rgb.data<std::uint8_t>();
-  const auto out = fitted.data<std::uint8_t>();
-#pragma omp parallel for
-  for (std::int64_t i = 0; i < images.size(0); ++i) {
-    const auto index = static_cast<std::size_t>(i);
-    std::vector<std::uint8_t> pixels = fit_rgb(in.subspan(index * bytes, bytes), from, to);
-    if (grey) pixels = grey_of(pixels);
-    std::ranges::copy(pixels, out.subspan(index * size, size).begin());
-  }
-  return fitted;
-}
-
-}  // namespace
-
 Dataset load_dataset(const std::string& name, const fs::path& folder, Split split, std::int64_t side) {
   const Registered& dataset = find(name);
   if (name == "class_folders") {
@@ -135,10 +147,7 @@ Dataset load_dataset(const std::string& name, const fs::path& folder, Split spli
   } else {
     require_exists(folder, name);
   }
-  if (name == "class_folders") return load_class_folders(folder, split, side);
-  Dataset loaded = dataset.load(folder, split);
-  if (side > 0) loaded.images = fit_images(loaded.images, {side, side});
-  return loaded;
+  return dataset.load(folder, split, side);
 }
 
 }  // namespace generous

@@ -73,8 +73,8 @@ void decode_rgb(const std::string& encoded, const fs::path& path, ImageSize size
                 std::span<std::uint8_t> pixels, const JpegDecoder& jpeg_decoder) {
   const ImageSize found = encoded_image_size(encoded, path);
   if (found != size) {
-    fail("{}: found an image of {} x {} pixels, expected {} x {} like the others", path.string(),
-         found.height, found.width, size.height, size.width);
+    throw OtherSize(fmt::format("{}: found an image of {} x {} pixels, expected {} x {} like the others",
+                                path.string(), found.height, found.width, size.height, size.width));
   }
   require(pixels.size() == static_cast<std::size_t>(3 * size.height * size.width),
           "decode_rgb: {} bytes do not hold {} x {} x 3", pixels.size(), size.height, size.width);

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/error.h"
 #include "data/image_size.h"
 #include "data/jpeg.h"
 #include "data/png.h"
@@ -23,8 +24,15 @@ std::string_view image_format(std::string_view encoded);
 /// is a JPEG or PNG of at most 4096 x 4096 pixels, and of no more than its bytes can hold.
 ImageSize encoded_image_size(const std::string& encoded, const std::filesystem::path& path);
 
+/// Thrown for an image of another size than it was to have.
+class OtherSize : public Error {
+ public:
+  using Error::Error;
+};
+
 /// Decodes to {height, width, 3} bytes of RGB: greyscale is repeated, alpha dropped, 16 bits become 8. Throws
-/// Error that names `path` if it has another size than `size`, is truncated or does not decode.
+/// OtherSize if it has another size than `size`, and Error if it is truncated or does not decode; both name
+/// `path`.
 void decode_rgb(const std::string& encoded, const std::filesystem::path& path, ImageSize size,
                 std::span<std::uint8_t> pixels, const JpegDecoder& jpeg_decoder = jpeg_decoders().front());
 

@@ -63,4 +63,15 @@ TrainedNetwork load_network(const ModelSettings& model, const ModelOptions& opti
   return {std::move(network), std::move(loaded), normalisation_of(weights, options.image[2])};
 }
 
+void GivenWeights::declare(Options& options, const WeightFinder& finder) {
+  options.add(
+      "weights", given,
+      {.help = "the network's weights (.safetensors, or what PyTorch saved), or the folder of its run",
+       .positional = true,
+       .required = true});
+  if (given.empty() || options.asks_for_help()) return;
+  found = finder.find("weights", given);
+  origin = read_origin(found.path);
+}
+
 }  // namespace generous

@@ -26,4 +26,15 @@ struct TrainedNetwork {
 TrainedNetwork load_network(const ModelSettings& model, const ModelOptions& options,
                             const std::filesystem::path& file, WeightsOrigin wanted);
 
+/// The weights that a program works on, given as its first word or by --weights.
+struct GivenWeights {
+  std::string given = {};     ///< a file, or the folder of a run
+  FoundWeights found = {};    ///< where they are
+  WeightsOrigin origin = {};  ///< what they say of themselves
+
+  /// Finds them at once, unless --help is asked for, so that what is declared behind them has their values
+  /// for its defaults. Throws Error like WeightFinder::find and read_origin.
+  void declare(Options& options, const WeightFinder& finder);
+};
+
 }  // namespace generous

@@ -67,8 +67,7 @@ std::int64_t slices_of(const TrainingSettings& settings, const Group& group) {
   require(
       !settings.step.sync_batch_norm || slices == group.size(),
       "sync_batch_norm: the slices of a process pass one after the other, none knows the statistics of the "
-      "next: give --micro_batches 1, or --sync_batch_norm 0",
-      slices);
+      "next: give --micro_batches 1, or --sync_batch_norm 0");
   require(slices == 1 || !settings.step.mixing.on(),
           "mixup, cutmix: images are mixed with others of the whole batch, which is taken in {} slices: give "
           "--micro_batches 1 and one process, or --mixup 0 --cutmix 0",

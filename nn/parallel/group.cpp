@@ -61,7 +61,7 @@ std::unique_ptr<Group> group_of_one() { return std::make_unique<GroupOfOne>(); }
 
 std::unique_ptr<Group> join_group() {
   const int started = processes_started();
-  if (started == 0 || (started == 1 && !has_mpi())) return group_of_one();
+  if (started <= 1) return group_of_one();
   if (!has_mpi())
     fail(
         "started as one of {} processes, but built without MPI: install libopenmpi-dev and configure with "

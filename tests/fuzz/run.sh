@@ -31,7 +31,7 @@ done
 
 # Without oneDNN and GPU, and for any x86-64 of the last ten years: no parser needs more, and it builds faster.
 bash apps/setup.sh "$build" "$(printf 'fuzz_%s ' "${targets[@]}")" -DGENEROUS_FUZZ=ON -DGENEROUS_TESTS=OFF \
-  -DCMAKE_CXX_COMPILER=clang++ -DGENEROUS_ARCH=x86-64-v3 -DGENEROUS_ONEDNN=OFF -DGENEROUS_CUDA=OFF
+  -DCMAKE_CXX_COMPILER=clang++ -DGENEROUS_ARCH=x86-64-v3 -DGENEROUS_ONEDNN=OFF -DGENEROUS_CUDA=OFF -DGENEROUS_UNITY=ON
 
 # The parsers' files are in memory, where there is such a folder.
 scratch=$(mktemp -d "$([ -w /dev/shm ] && echo /dev/shm || echo /tmp)/generous-fuzz-XXXXXX")
