@@ -1,6 +1,7 @@
 #include "core/waiting.h"
 
 #include <omp.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <condition_variable>
@@ -55,6 +56,13 @@ void watch(const std::stop_token& stop, const fs::path& root) try {
   // Out of threads or memory: the program goes on as it waits now.
 }
 
+/// Whether the address space has a limit. What the watcher's threads take of it the computation may need, and
+/// libgomp ends the program where a thread of a team cannot start.
+bool address_space_is_limited() {
+  rlimit limit{};
+  return ::getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+}
+
 }  // namespace
 
 std::chrono::nanoseconds RunDelay::since_last() {
@@ -77,6 +85,7 @@ std::chrono::nanoseconds RunDelay::since_last() {
 
 PoliteWaiting::PoliteWaiting(const fs::path& root) {
   if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;
+  if (address_space_is_limited()) return;
   watcher_ = std::jthread(watch, root);
 }
 

@@ -28,7 +28,8 @@ class RunDelay {
 /// While it lives, the threads of this process wait for each other as suits the machine. They spin by
 /// default, for milliseconds, which is the fastest where the cores are free; where others want them it takes
 /// the time that the thread waited for would need, and they sleep. One in each process that computes, for as
-/// long as it does; nothing happens where the environment says how to wait (OMP_WAIT_POLICY, GOMP_SPINCOUNT).
+/// long as it does; nothing happens where the environment says how to wait (OMP_WAIT_POLICY, GOMP_SPINCOUNT),
+/// nor under a limit on the address space (ulimit -v), which its threads would take from the computation.
 class PoliteWaiting {
  public:
   /// `root` is where /proc is.

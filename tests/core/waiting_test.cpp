@@ -3,11 +3,13 @@
 
 #include <doctest/doctest.h>
 #include <omp.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <iterator>
 #include <string>
 #include <thread>
 #include <vector>
@@ -98,6 +100,28 @@ TEST_CASE("threads of this process are seen") {
   const std::chrono::nanoseconds longest = delay.since_last();
   stop = true;
   CHECK(longest > 20ms);
+}
+
+TEST_CASE("under a limit on the address space nothing watches, whose threads would take of it") {
+  const auto threads = [] {
+    return std::distance(fs::directory_iterator("/proc/self/task"), fs::directory_iterator());
+  };
+  const FakeProcess process;
+  process.write("1", "0 0 0\n");
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_AS, &before) == 0);
+  rlimit limited = before;
+  limited.rlim_cur = rlim_t{1} << 60U;
+  REQUIRE(::setrlimit(RLIMIT_AS, &limited) == 0);
+  const auto alone = threads();
+  {
+    const PoliteWaiting waiting(process.root());
+    CHECK(threads() == alone);
+  }
+  REQUIRE(::setrlimit(RLIMIT_AS, &before) == 0);
+  const PoliteWaiting waiting(process.root());
+  const bool told = std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr;
+  CHECK(threads() == alone + (told || before.rlim_cur != RLIM_INFINITY ? 0 : 1));
 }
 
 TEST_CASE("waiting threads sleep while cores are taken away, and spin when they are free again") {
