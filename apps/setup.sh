@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
 # Prepares a Debian 12 or Ubuntu 24.04 machine and builds: installs missing packages with apt where that is allowed
 # (as root or with a sudo that asks nothing), otherwise prints the exact command; then configures and builds.
-#   bash apps/setup.sh BUILD_FOLDER TARGETS [CMAKE_OPTION ...]     TARGETS: "all" or names in quotes
+#   bash apps/setup.sh [BUILD_FOLDER [TARGETS [CMAKE_OPTION ...]]]     by default build, all; several TARGETS in quotes
+# Where there is no GPU, a new folder is without the CUDA backend unless the options say otherwise (-DGENEROUS_CUDA=AUTO).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-build=${1:?usage: bash apps/setup.sh BUILD_FOLDER TARGETS [CMAKE_OPTION ...]}
-targets=${2:?usage: bash apps/setup.sh BUILD_FOLDER TARGETS [CMAKE_OPTION ...]}
-shift 2
+build=${1:-build}
+targets=${2:-all}
+[[ "$build$targets" != -* && "$targets" != -* ]] ||
+  { echo "usage: bash apps/setup.sh [BUILD_FOLDER [TARGETS [CMAKE_OPTION ...]]]" >&2; exit 2; }
+shift $(($# < 2 ? $# : 2))
 case $PWD$build in
   *";"*) echo "setup: CMake cannot build where a path has a ';': move $PWD, or choose another folder than $build" >&2; exit 1 ;;
 esac
@@ -59,7 +62,13 @@ else
 fi
 
 options=("$@")
-[ -f "$build/CMakeCache.txt" ] || options+=(-G Ninja)
+if [ ! -f "$build/CMakeCache.txt" ]; then
+  options+=(-G Ninja)
+  if [[ " $* " != *" -DGENEROUS_CUDA="* ]] && ! nvidia-smi -L >/dev/null 2>&1; then
+    echo "setup: no GPU here: building without the CUDA backend (-DGENEROUS_CUDA=AUTO: with it all the same)"
+    options+=(-DGENEROUS_CUDA=OFF)
+  fi
+fi
 command -v ccache >/dev/null && options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
 cmake -S . -B "$build" "${options[@]}" >"$build.configure.log" 2>&1 ||
   { cat "$build.configure.log" >&2; rm -f "$build.configure.log"; exit 1; }

@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 build=${1:-build}
 [ $# -gt 0 ] && shift
 # Code for two generations of GPUs and PTX for later ones run on all of them; each further one takes nvcc as long again.
-bash apps/setup.sh "$build" all "-DCMAKE_CUDA_ARCHITECTURES=80-real;90" "$@"
+bash apps/setup.sh "$build" all -DGENEROUS_CUDA=AUTO "-DCMAKE_CUDA_ARCHITECTURES=80-real;90" "$@"
 on_gpu=()
 nvidia-smi -L >/dev/null 2>&1 || on_gpu=(--label-exclude cuda)
 ctest --test-dir "$build" --parallel 2 --output-on-failure "${on_gpu[@]}"

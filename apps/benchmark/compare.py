@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares build/apps/benchmark with PyTorch on this machine, in alternation, and prints the README's table.
+"""Compares build/apps/benchmark with PyTorch on this machine, in alternation, and prints README.md's table.
 
     python3 apps/benchmark/compare.py --yardstick torch_baseline.py --python VENV/bin/python --output FILE.jsonl
     python3 apps/benchmark/compare.py --table FILE.jsonl

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How the cost of a training step grows: images/s and peak MiB by batch and threads, by depth and by width.
 
-    python3 apps/benchmark/scaling.py [--dtype f32]     prints the README's two tables, measured by build/apps/benchmark
+    python3 apps/benchmark/scaling.py [--dtype f32]     prints README.md's two tables, measured by build/apps/benchmark
 """
 import argparse
 import json
