@@ -48,6 +48,8 @@ elseif(NOT GENEROUS_CUDA STREQUAL OFF)
       set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
     endif()
     find_package(CUDAToolkit REQUIRED)
+    generous_imported(cublas "${CUBLAS_LIBRARY}")
+    generous_imported(cudnn "${CUDNN_LIBRARY}")
     message(STATUS "CUDA: nvcc ${CMAKE_CUDA_COMPILER_VERSION}, ${CUBLAS_LIBRARY}, ${CUDNN_LIBRARY}, "
                    "for sm_${CMAKE_CUDA_ARCHITECTURES}")
   else()

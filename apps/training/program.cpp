@@ -11,6 +11,7 @@
 
 #include "core/console.h"
 #include "core/error.h"
+#include "core/version.h"
 
 namespace generous {
 
@@ -96,6 +97,10 @@ int run_program(const std::string& program, int argc, char** argv, const std::fu
   // A write beyond the file size limit then fails like one on a full disk, instead of ending the process.
   std::signal(SIGXFSZ, SIG_IGN);
   try {
+    if (argc == 2 && std::string_view(argv[1]) == "--version") {
+      print_line(fmt::format("{} (generous) {}", program, version()));
+      return 0;
+    }
     Options options(program, {argv + std::min(argc, 1), argv + argc});
     options.habits(habits());
     options.answers(answers());

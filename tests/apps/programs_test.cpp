@@ -337,6 +337,16 @@ TEST_CASE("loader_benchmark prints its measurement, also as JSON") {
   check_error("loader_benchmark", {}, 2, {"give --dataset"});
 }
 
+TEST_CASE("every program says the project's version") {
+  const std::string project = read_file(GENEROUS_SOURCE_DIR "/CMakeLists.txt");
+  const std::size_t begin = project.find("VERSION ", project.find("project(generous")) + 8;
+  const std::string version = project.substr(begin, project.find(' ', begin) - begin);
+  CHECK(std::ranges::count(version, '.') == 2);
+  for (const char* program : {"train_standard", "train_generous", "train_kd", "evaluate", "predict",
+                              "convert", "info", "preview", "benchmark", "loader_benchmark"})
+    CHECK(completed(program, {"--version"}) == fmt::format("{} (generous) {}\n", program, version));
+}
+
 TEST_CASE("usage errors exit with 2, help with 0") {
   const TemporaryFolder folder;
   for (const char* program : {"train_standard", "train_generous", "train_kd", "evaluate", "predict"}) {

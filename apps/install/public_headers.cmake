@@ -1,0 +1,21 @@
+# Copies generous.h, and every header that it reaches, from SOURCE to a fresh folder DESTINATION, where they name each
+# other as their users do: "core/ops.h" becomes "generous/core/ops.h", which no header of a user's own can stand for.
+# Runs as a script: cmake -DSOURCE=... -DDESTINATION=... -P public_headers.cmake
+cmake_minimum_required(VERSION 3.22)
+file(REMOVE_RECURSE "${DESTINATION}")
+set(seen generous.h)
+set(todo generous.h)
+while(todo)
+  list(POP_FRONT todo header)
+  file(READ "${SOURCE}/${header}" content)
+  string(REGEX MATCHALL "#include \"[^\"]+\"" includes "${content}")
+  foreach(reached IN LISTS includes)
+    string(REGEX REPLACE "#include \"(.*)\"" "\\1" reached "${reached}")
+    if(NOT reached IN_LIST seen)
+      list(APPEND seen "${reached}")
+      list(APPEND todo "${reached}")
+    endif()
+  endforeach()
+  string(REPLACE "#include \"" "#include \"generous/" content "${content}")
+  file(WRITE "${DESTINATION}/${header}" "${content}")
+endwhile()
