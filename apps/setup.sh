@@ -16,7 +16,7 @@ case $PWD$build in
 esac
 
 required=(g++ cmake ninja-build libeigen3-dev libdnnl-dev libfmt-dev nlohmann-json3-dev zlib1g-dev
-          libxxhash-dev libturbojpeg0-dev libstb-dev doctest-dev libbenchmark-dev libboost-context-dev)
+          libxxhash-dev libturbojpeg0-dev libstb-dev doctest-dev libbenchmark-dev libboost-context-dev pkg-config)
 optional=(dataset-fashion-mnist curl)  # for the demo and tests; not every distribution has the first
 [[ " $* " == *" -DGENEROUS_FUZZ=ON "* ]] && required+=(clang libclang-rt-dev libomp-dev)
 [[ " $targets " == *" failing_calls "* ]] && required+=(python3)
