@@ -7,6 +7,7 @@
 
 #include "nn/state_dict.h"
 #include "tests/apps/method_run.h"
+#include "tests/nn/golden_files.h"
 
 namespace generous {
 namespace {
@@ -83,7 +84,8 @@ TEST_CASE("every method joins every kind of pair, and resumes to the bit") {
       check_equal(state_dict(*resumed.method), state_dict(*whole->method));
     }
   }
-  CHECK(refused == std::vector<std::string>{"simkd,lskd", "sdd_dkd", "cat_kd", "simkd", "ofd"});
+  const std::vector<std::string> expected{"simkd,lskd", "sdd_dkd", "cat_kd", "simkd", "ofd"};
+  CHECK(methods_with_reference(refused, expected) == expected);
 }
 
 }  // namespace generous

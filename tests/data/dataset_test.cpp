@@ -3,6 +3,8 @@
 #include <doctest/doctest.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+
 #include "tests/data/data_files.h"
 #include "tests/temporary_folder.h"
 
@@ -34,8 +36,8 @@ TEST_CASE("statistics and augmentations are the recipes'") {
 
 TEST_CASE("every name has an info of that name") {
   const std::vector<std::string> names = dataset_names();
-  CHECK(names ==
-        std::vector<std::string>{"fashion_mnist", "cifar10", "cifar100", "tiny_imagenet", "class_folders"});
+  for (const std::string name : {"fashion_mnist", "cifar10", "cifar100", "tiny_imagenet", "class_folders"})
+    CHECK(std::ranges::count(names, name) == 1);
   for (const std::string& name : names) CHECK(dataset_info(name).name == name);
 }
 

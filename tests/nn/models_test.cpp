@@ -54,9 +54,7 @@ TEST_CASE("a misspelt model is recognised, and one that is not here is not taken
     CHECK(model_error(elsewhere).starts_with("unknown model '" + elsewhere + "' (known: "));
   }
   CHECK(model_error("").starts_with("unknown model ''"));
-  const std::vector<std::string> names = model_names();
-  CHECK(std::ranges::is_sorted(names));
-  CHECK(names.size() == 45);
+  CHECK(std::ranges::is_sorted(model_names()));
 }
 
 TEST_CASE("wide residual networks are parsed strictly") {
