@@ -10,7 +10,7 @@ namespace generous {
 bool is_utf8(std::string_view text);
 
 /// `text` as one line that nothing can act on: newlines become spaces; the bytes of other control characters
-/// (C0, DEL and C1, which begin escape sequences) and what is not UTF-8 are spelt \x1b. Anything else is
+/// (C0, DEL and C1, which begin escape sequences) and what is not UTF-8 are spelt `\x1b`. Anything else is
 /// kept.
 std::string printable(std::string_view text);
 
