@@ -10,4 +10,4 @@ bash apps/setup.sh "$build" "${suites[*]/#/test_} train_standard train_generous 
   -DCMAKE_BUILD_TYPE=RelWithDebInfo -DGENEROUS_SANITIZE=thread -DGENEROUS_CUDA=OFF -DGENEROUS_UNITY=ON
 pattern=$(IFS='|'; echo "${suites[*]}")
 # Without address randomisation, of which some kernels do more than ThreadSanitizer can take.
-OMP_THREAD_LIMIT=1 setarch --addr-no-randomize ctest --test-dir "$build" --output-on-failure --no-tests=error -R "^($pattern)$"
+OMP_THREAD_LIMIT=1 setarch --addr-no-randomize ctest --test-dir "$build" --parallel 2 --output-on-failure --no-tests=error -R "^($pattern)$"

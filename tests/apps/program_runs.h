@@ -6,7 +6,6 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include <cstdlib>
 #include <fstream>
@@ -17,6 +16,7 @@
 
 #include "core/files.h"
 #include "core/random.h"
+#include "tests/data/data_files.h"
 #include "tests/temporary_folder.h"
 
 namespace generous {
@@ -127,33 +127,6 @@ inline Finished run_app(const std::string& name, const Arguments& arguments,
   RunningProgram program(name, arguments, options);
   const int exit_code = program.wait();
   return {exit_code, program.out(), program.err()};
-}
-
-/// The smallest PNG file of these RGB pixels: signature, IHDR, one IDAT, IEND.
-inline std::string encode_png(std::uint32_t height, std::uint32_t width, const std::string& pixels) {
-  const auto big_endian = [](std::uint32_t value) {
-    std::string bytes;
-    for (const int shift : {24, 16, 8, 0}) bytes.push_back(static_cast<char>(value >> shift & 0xFFU));
-    return bytes;
-  };
-  const auto chunk = [&](const std::string& type, const std::string& content) {
-    const std::string checked = type + content;
-    const uLong sum =
-        crc32(0, reinterpret_cast<const Bytef*>(checked.data()), static_cast<uInt>(checked.size()));
-    return big_endian(static_cast<std::uint32_t>(content.size())) + checked +
-           big_endian(static_cast<std::uint32_t>(sum));
-  };
-  std::string rows;
-  for (std::uint32_t row = 0; row < height; ++row) rows += '\0' + pixels.substr(row * width * 3, width * 3);
-  uLongf size = compressBound(rows.size());
-  std::string packed(size, '\0');
-  const int code = compress(reinterpret_cast<Bytef*>(packed.data()), &size,
-                            reinterpret_cast<const Bytef*>(rows.data()), rows.size());
-  require(code == Z_OK, "compress failed");
-  packed.resize(size);
-  const std::string eight_bit_rgb = {8, 2, 0, 0, 0};
-  return "\x89PNG\r\n\x1a\n" + chunk("IHDR", big_endian(width) + big_endian(height) + eight_bit_rgb) +
-         chunk("IDAT", packed) + chunk("IEND", "");
 }
 
 /// Class folders of noisy images, each class with a tint of its own: three classes of 14 training and 5 test

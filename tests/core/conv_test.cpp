@@ -71,10 +71,10 @@ const ConvCase large_cases[] = {
 
 std::vector<double> naive_conv(const Tensor& x, const Tensor& weight, const Tensor& bias,
                                const Conv2dParams& p, const Shape& out) {
-  const auto at = [](const Tensor& t, std::int64_t a, std::int64_t b, std::int64_t c, std::int64_t d) {
-    return static_cast<double>(
-        t.data<float>()[static_cast<std::size_t>(((a * t.size(1) + b) * t.size(2) + c) * t.size(3) + d)]);
-  };
+  const std::span<const float> xs = x.data<float>();
+  const std::span<const float> weights = weight.data<float>();
+  const std::int64_t height = x.size(1), width = x.size(2), channels = x.size(3);
+  const std::int64_t rows = weight.size(1), columns = weight.size(2), group_c = weight.size(3);
   const std::int64_t group_k = weight.size(0) / p.groups;
   std::vector<double> y;
   for (std::int64_t n = 0; n < out[0]; ++n)
@@ -83,13 +83,16 @@ std::vector<double> naive_conv(const Tensor& x, const Tensor& weight, const Tens
         for (std::int64_t k = 0; k < out[3]; ++k) {
           double total =
               bias.defined() ? static_cast<double>(bias.data<float>()[static_cast<std::size_t>(k)]) : 0.0;
-          for (std::int64_t r = 0; r < weight.size(1); ++r)
-            for (std::int64_t s = 0; s < weight.size(2); ++s) {
+          for (std::int64_t r = 0; r < rows; ++r)
+            for (std::int64_t s = 0; s < columns; ++s) {
               const std::int64_t h = i * p.stride + r - p.padding;
               const std::int64_t w = j * p.stride + s - p.padding;
-              if (h < 0 || h >= x.size(1) || w < 0 || w >= x.size(2)) continue;
-              for (std::int64_t c = 0; c < weight.size(3); ++c)
-                total += at(x, n, h, w, k / group_k * weight.size(3) + c) * at(weight, k, r, s, c);
+              if (h < 0 || h >= height || w < 0 || w >= width) continue;
+              const std::int64_t pixel = ((n * height + h) * width + w) * channels + k / group_k * group_c;
+              const std::int64_t filter = ((k * rows + r) * columns + s) * group_c;
+              for (std::int64_t c = 0; c < group_c; ++c)
+                total += static_cast<double>(xs[static_cast<std::size_t>(pixel + c)]) *
+                         static_cast<double>(weights[static_cast<std::size_t>(filter + c)]);
             }
           y.push_back(total);
         }

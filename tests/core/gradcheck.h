@@ -29,9 +29,11 @@ using Function = std::function<Tensor(const std::vector<Tensor>&)>;
 
 /// sum_i w_i y_i in double with fixed weights: a scalar in which every output counts differently.
 inline double weighted_sum(const Tensor& y, const Tensor& weights) {
+  const std::span<const float> values = y.data<float>();
+  const std::span<const float> factors = weights.data<float>();
   double total = 0.0;
-  for (std::size_t i = 0; i < y.data<float>().size(); ++i)
-    total += static_cast<double>(y.data<float>()[i]) * static_cast<double>(weights.data<float>()[i]);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    total += static_cast<double>(values[i]) * static_cast<double>(factors[i]);
   return total;
 }
 

@@ -1,15 +1,20 @@
 #include "data/decoded_cache.h"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <thread>
 
+#include "core/files.h"
 #include "data/formats.h"
-#include "tests/apps/program_runs.h"
+#include "tests/data/data_files.h"
+#include "tests/temporary_folder.h"
 
 namespace generous {
 namespace {
@@ -31,7 +36,7 @@ std::string pixels_of(int image, std::uint32_t rows = height, std::uint32_t colu
 // Overwrites a file, and gives it its time of modification back.
 void replace_secretly(const fs::path& path, const std::string& content) {
   const fs::file_time_type time = fs::last_write_time(path);
-  write_text(path, content);
+  write_file(path, content);
   fs::last_write_time(path, time);
 }
 
@@ -46,9 +51,9 @@ struct Images {
 
   Images() {
     ::setenv("XDG_CACHE_HOME", user_cache.path().c_str(), 1);
-    for (int i = 0; i < 3; ++i) write_text(files[static_cast<std::size_t>(i)], image(i));
-    write_text(root / "test" / "a" / "3.png", image(3));
-    write_text(root / "test" / "b" / "4.png", image(4));
+    for (int i = 0; i < 3; ++i) write_file(files[static_cast<std::size_t>(i)], image(i));
+    write_file(root / "test" / "a" / "3.png", image(3));
+    write_file(root / "test" / "b" / "4.png", image(4));
   }
   static std::string image(int number) { return encode_png(height, width, pixels_of(number)); }
   Dataset load(Split split = Split::train) const { return load_class_folders(root.path(), split); }
@@ -135,7 +140,7 @@ TEST_CASE("every change of the images makes the cache unfit, and the next load w
     fs::last_write_time(file, fs::last_write_time(file) + std::chrono::nanoseconds(1));
   }
   SUBCASE("another image of the same size") {
-    write_text(file, Images::image(7));
+    write_file(file, Images::image(7));
     fs::last_write_time(file, fs::last_write_time(file) + std::chrono::seconds(1));
     now = {0, 7, 2};
   }
@@ -144,7 +149,7 @@ TEST_CASE("every change of the images makes the cache unfit, and the next load w
     now = {0, 7, 2};
   }
   SUBCASE("an image more") {
-    write_text(images.root / "train" / "b" / "3.png", Images::image(9));
+    write_file(images.root / "train" / "b" / "3.png", Images::image(9));
     now = {0, 1, 2, 9};
   }
   SUBCASE("an image less") {
@@ -157,8 +162,8 @@ TEST_CASE("every change of the images makes the cache unfit, and the next load w
   }
   SUBCASE("in another class") { fs::rename(file, images.root / "train" / "b" / "1.png"); }
   SUBCASE("a new class") {
-    write_text(images.root / "train" / "c" / "3.png", Images::image(5));
-    write_text(images.root / "test" / "c" / "3.png", Images::image(6));
+    write_file(images.root / "train" / "c" / "3.png", Images::image(5));
+    write_file(images.root / "test" / "c" / "3.png", Images::image(6));
     now = {0, 1, 2, 5};
   }
   const std::string notes = standard_error_of([&] { CHECK(pixels(images.load()) == expected(now)); });
@@ -171,7 +176,7 @@ TEST_CASE("every change of the images makes the cache unfit, and the next load w
 TEST_CASE("a cache of images of another shape does not fit, even if all else is the same") {
   const auto padded = [](std::string png) { return png.append(100 - png.size(), '\0'); };
   const Images images;
-  for (int i = 0; i < 3; ++i) write_text(images.files[static_cast<std::size_t>(i)], padded(Images::image(i)));
+  for (int i = 0; i < 3; ++i) write_file(images.files[static_cast<std::size_t>(i)], padded(Images::image(i)));
   images.load();
   for (int i = 0; i < 3; ++i)
     replace_secretly(images.files[static_cast<std::size_t>(i)],
@@ -193,7 +198,7 @@ TEST_CASE("a cache of pixels from another JPEG decoder or an earlier version doe
   std::string other = "generous decoded images, version 2, JPEG by someone else: 3 of ";
   SUBCASE("another decoder") {}
   SUBCASE("an earlier version") { other = "generous decoded images, version 1: 3 of "; }
-  write_text(images.cache, other + sound.substr(begin.size()));
+  write_file(images.cache, other + sound.substr(begin.size()));
   CHECK_FALSE(standard_error_of([&] { CHECK(pixels(images.load()) == expected({0, 1, 2})); }).empty());
   CHECK(read_file(images.cache) == sound);
 }
@@ -201,13 +206,13 @@ TEST_CASE("a cache of pixels from another JPEG decoder or an earlier version doe
 TEST_CASE("labels are those of today, whatever the cache was written with") {
   const TemporaryFolder root;
   const std::string red = encode_png(64, 64, pixels_of(1, 64, 64));
-  write_text(root / "wnids.txt", "n02\nn01\n");
-  for (const char* name : {"n01", "n02"}) write_text(root / "train" / name / "0.png", red);
-  for (const char* name : {"0.png", "1.png"}) write_text(root / "val" / "images" / name, red);
-  write_text(root / "val" / "val_annotations.txt", "0.png\tn01\n1.png\tn02\n");
+  write_file(root / "wnids.txt", "n02\nn01\n");
+  for (const char* name : {"n01", "n02"}) write_file(root / "train" / name / "0.png", red);
+  for (const char* name : {"0.png", "1.png"}) write_file(root / "val" / "images" / name, red);
+  write_file(root / "val" / "val_annotations.txt", "0.png\tn01\n1.png\tn02\n");
   CHECK(load_tiny_imagenet(root.path(), Split::test).labels == std::vector<std::int64_t>{0, 1});
   CHECK(fs::exists(root / ".generous_cache" / "test.images"));
-  write_text(root / "val" / "val_annotations.txt", "0.png\tn02\n1.png\tn02\n");
+  write_file(root / "val" / "val_annotations.txt", "0.png\tn02\n1.png\tn02\n");
   CHECK(load_tiny_imagenet(root.path(), Split::test).labels == std::vector<std::int64_t>{1, 1});
 }
 
@@ -215,7 +220,7 @@ TEST_CASE("a temporary file that a killed program left beside the cache goes at 
   const Images images;
   images.load();
   const fs::path left = images.cache.parent_path() / ".train.images.4711-0.tmp";
-  write_text(left, "part of a cache");
+  write_file(left, "part of a cache");
   images.load();
   CHECK_FALSE(fs::exists(left));
   CHECK(fs::exists(images.cache));
@@ -227,7 +232,7 @@ TEST_CASE("a damaged cache is noted, never believed, and replaced") {
   const std::string sound = read_file(images.cache);
   REQUIRE(sound.size() > 3 * height * width * 3);
   const auto check = [&](const std::string& damaged) {
-    write_text(images.cache, damaged);
+    write_file(images.cache, damaged);
     std::string notes = standard_error_of([&] { CHECK(pixels(images.load()) == expected({0, 1, 2})); });
     CHECK(std::count(notes.begin(), notes.end(), '\n') == 1);
     CHECK(read_file(images.cache) == sound);
@@ -253,8 +258,8 @@ TEST_CASE("damage far behind the beginning is found too") {
   for (int i = 0; i < 3; ++i) {
     all += pixels_of(i, rows, columns);
     const auto png = encode_png(rows, columns, pixels_of(i, rows, columns));
-    write_text(root / "train" / "a" / (std::to_string(i) + ".png"), png);
-    if (i == 0) write_text(root / "test" / "a" / "0.png", png);
+    write_file(root / "train" / "a" / (std::to_string(i) + ".png"), png);
+    if (i == 0) write_file(root / "test" / "a" / "0.png", png);
   }
   const auto loaded = [&] {
     const Dataset dataset = load_class_folders(root.path(), Split::train);
@@ -269,7 +274,7 @@ TEST_CASE("damage far behind the beginning is found too") {
   for (const std::size_t from_end : {std::size_t{100}, std::size_t{3'500'000}, std::size_t{7'000'000}}) {
     std::string damaged = sound;
     damaged[sound.size() - from_end] ^= 1;
-    write_text(cache, damaged);
+    write_file(cache, damaged);
     CHECK_FALSE(standard_error_of([&] { CHECK(loaded()); }).empty());
     CHECK(read_file(cache) == sound);
   }
@@ -277,7 +282,7 @@ TEST_CASE("damage far behind the beginning is found too") {
 
 TEST_CASE("where nothing can be written beside the images, the user's cache folder serves") {
   const Images images;
-  write_text(images.cache.parent_path(), "a file, so there can be no such folder");
+  write_file(images.cache.parent_path(), "a file, so there can be no such folder");
   CHECK(standard_error_of([&] { images.load(); }).empty());
   REQUIRE(fs::exists(images.user_file()));
   replace_secretly(images.files[1], Images::image(7));
@@ -286,7 +291,7 @@ TEST_CASE("where nothing can be written beside the images, the user's cache fold
   // Another dataset has another cache.
   const Images others;
   ::setenv("XDG_CACHE_HOME", images.user_cache.path().c_str(), 1);
-  write_text(others.cache.parent_path(), "a file");
+  write_file(others.cache.parent_path(), "a file");
   others.load();
   CHECK(files_in(images.user_cache / "generous") == 2);
 }
@@ -295,12 +300,12 @@ TEST_CASE("without a place for the cache, on a full disk and for odd files there
   const Images images;
   std::string reason = "cannot create";
   SUBCASE("no place") {
-    write_text(images.cache.parent_path(), "a file");
+    write_file(images.cache.parent_path(), "a file");
     ::setenv("XDG_CACHE_HOME", (images.cache.parent_path() / "below_a_file").c_str(), 1);
     reason = "Not a directory";
   }
   SUBCASE("no place and no home") {
-    write_text(images.cache.parent_path(), "a file");
+    write_file(images.cache.parent_path(), "a file");
     ::setenv("XDG_CACHE_HOME", "relative", 1);
     ::setenv("HOME", "", 1);
     reason = "";
@@ -308,7 +313,7 @@ TEST_CASE("without a place for the cache, on a full disk and for odd files there
   SUBCASE("folders in the place of the files") {
     fs::create_directories(images.cache);
     ::setenv("XDG_CACHE_HOME", (images.cache / "0").c_str(), 1);
-    write_text(images.cache / "0", "a file");
+    write_file(images.cache / "0", "a file");
     reason = "";
   }
   SUBCASE("full disk") {
@@ -325,8 +330,8 @@ TEST_CASE("without a place for the cache, on a full disk and for odd files there
   }
   for (int i = 0; i < 2; ++i) {
     const std::string notes = standard_error_of([&] { CHECK(pixels(images.load()) == expected({0, 1, 2})); });
-    CHECK(contains(notes, "the next start decodes the images again: "));
-    CHECK(contains(notes, reason));
+    CHECK(notes.find("the next start decodes the images again: ") != std::string::npos);
+    CHECK(notes.find(reason) != std::string::npos);
   }
 }
 
@@ -336,7 +341,7 @@ TEST_CASE("a bad image is the same error with a cache of its earlier self, and l
   SUBCASE("without a cache") {}
   const bool cached = fs::exists(images.cache);
   const std::string before = cached ? read_file(images.cache) : "";
-  write_text(images.files[2], Images::image(2).substr(0, 40));
+  write_file(images.files[2], Images::image(2).substr(0, 40));
   std::string error;
   standard_error_of([&] { error = error_of([&] { images.load(); }); });
   CHECK(error.starts_with(images.files[2].string() + ": "));
