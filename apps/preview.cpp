@@ -77,7 +77,8 @@ int preview(Options& options) {
   const std::vector<std::int64_t> shown =
       spread_over_classes(all.labels, std::ssize(all.classes), settings.rows);
   const Dataset some = select_images(all, shown);
-  const DatasetInfo info = settings.images.info(image[2]);
+  DatasetInfo info = settings.images.info(image[2]);
+  info.crop_padding = settings.batches.crop_pixels(info, image);
   LoaderOptions loading =
       settings.batches.loader_options(static_cast<std::uint64_t>(settings.seed), Device::cpu);
   loading.batch_size = some.size();

@@ -140,6 +140,13 @@ std::vector<std::string> dataset_names() {
   return names;
 }
 
+std::int64_t crop_padding_for(const DatasetInfo& info, const Shape& image) {
+  constexpr std::int64_t of_class_folders = 32;
+  const std::int64_t published =
+      info.image.rank() == 0 ? of_class_folders : std::min(info.image[0], info.image[1]);
+  return (2 * info.crop_padding * std::min(image[0], image[1]) + published) / (2 * published);  // rounded
+}
+
 Dataset load_dataset(const std::string& name, const fs::path& folder, Split split, std::int64_t side) {
   const Registered& dataset = find(name);
   if (name == "class_folders") {

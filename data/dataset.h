@@ -25,7 +25,8 @@ struct Dataset {
 struct DatasetInfo {
   std::string name;
   Normalisation normalisation = {};
-  std::int64_t crop_padding = 0;         ///< zero-pad by this much, then crop back at random; 0: no crop
+  /// Zero-pad by this much, then crop back at random; 0: no crop. As published: see crop_padding_for.
+  std::int64_t crop_padding = 0;
   float rotation_degrees = 0.0F;         ///< rotate by up to this much; 0: none
   bool flip = true;                      ///< mirror horizontally with probability 1/2
   std::filesystem::path default_folder;  ///< looked at when no --data_dir is given
@@ -45,6 +46,10 @@ struct DatasetInfo {
 /// others.
 const DatasetInfo& dataset_info(const std::string& name);
 std::vector<std::string> dataset_names();
+
+/// The dataset's crop padding in proportion to images {H, W, C} of another size than it was published for: to
+/// their shorter side. Class folders have CIFAR's, an eighth.
+std::int64_t crop_padding_for(const DatasetInfo& info, const Shape& image);
 
 /// Reads one split from `folder`. Throws Error with the file, what was found and what was expected, for files
 /// that are missing, truncated, of a wrong size, mislabelled or that do not decode. Images are made to fit

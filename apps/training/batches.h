@@ -22,6 +22,7 @@ struct BatchSettings {
 /// Batches to train on.
 struct TrainingBatchSettings : BatchSettings {
   bool augmentation = true;
+  std::string crop_padding = "dataset";            ///< or pixels
   std::vector<std::int64_t> randaugment = {0, 0};  ///< operations, magnitude
   double random_erasing = 0.0;
   bool shuffle = true;
@@ -30,6 +31,9 @@ struct TrainingBatchSettings : BatchSettings {
 
   void declare(Options& options);
   LoaderOptions loader_options(std::uint64_t seed, Device device) const;
+  /// Pixels around images {H, W, C} before they are cropped: as given, or the dataset's in proportion. Throws
+  /// Error where crops could miss the image.
+  std::int64_t crop_pixels(const DatasetInfo& info, const Shape& image) const;
 };
 
 /// For a model built with these options, so many training images, and batches in so many slices. Throws

@@ -83,6 +83,7 @@ struct Inputs {
   std::int64_t threads = 0;                   ///< that compute; 0: not known
   std::int64_t slices = 1;                    ///< of each batch
   std::string normalisation = {};             ///< of the images, as text; "": not known
+  std::int64_t crop_padding = -1;             ///< pixels around the images; -1: not known
 };
 
 /// Everything an exact resume needs.

@@ -24,12 +24,22 @@ std::string normalisation_so_far(const std::optional<TrainingState>& state) {
   return state->inputs.normalisation.empty() ? "dataset" : state->inputs.normalisation;
 }
 
+/// Pixels around the images before they are cropped: of a run that goes on those that it had, and of one from
+/// before they were in proportion the dataset's for whatever size.
+std::int64_t crop_padding_of(const TrainingBatchSettings& settings, const Data& data,
+                             const std::optional<TrainingState>& state) {
+  if (!state || settings.crop_padding != "dataset")
+    return settings.crop_pixels(data.info, image_shape(data.train));
+  return state->inputs.crop_padding >= 0 ? state->inputs.crop_padding : data.info.crop_padding;
+}
+
 Inputs inputs_of(const Data& data, const Teacher& teacher, std::int64_t slices) {
   Inputs inputs{.classes = data.train.classes,
                 .hashes = hashes_of(data),
                 .threads = settle_threads(),
                 .slices = slices,
-                .normalisation = normalisation_of(data)};
+                .normalisation = normalisation_of(data),
+                .crop_padding = data.info.crop_padding};
   if (!teacher.weights.hash.empty()) inputs.hashes["teacher's weights"] = teacher.weights.hash;
   return inputs;
 }
@@ -153,7 +163,8 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
   }
 
   const std::uint64_t seed = settings.step.seed;
-  const Data data = load_data(settings.images, settings.parts, seed, normalisation_so_far(state));
+  Data data = load_data(settings.images, settings.parts, seed, normalisation_so_far(state));
+  data.info.crop_padding = crop_padding_of(settings.batches, data, state);
   const std::vector<std::string>& classes = data.train.classes;
   const ModelOptions model_options = generous::model_options(data.train, seed, device);
   check_batches(settings.batches, settings.model, model_options, data.train.size(), slices);
