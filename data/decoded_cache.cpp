@@ -135,23 +135,29 @@ void write_cache(const fs::path& path, const std::string& manifest, std::span<st
   write_file_atomically(path, parts, Durability::in_memory);
 }
 
-// Where the cache of a split may be: beside the images, then in the user's cache folder, if there is one.
-std::vector<fs::path> cache_paths(const fs::path& root, Split split) {
-  const fs::path name = split == Split::train ? "train.images" : "test.images";
-  std::vector<fs::path> paths = {root / ".generous_cache" / name};
+// The user's folder for caches; empty where the environment names none.
+fs::path user_caches() {
   const char* cache = std::getenv("XDG_CACHE_HOME");
   const char* home = std::getenv("HOME");
-  fs::path user;
-  if (cache != nullptr && *cache == '/') {
-    user = cache;
-  } else if (home != nullptr && *home == '/') {
-    user = fs::path(home) / ".cache";
-  }
+  if (cache != nullptr && *cache == '/') return fs::path(cache) / "generous";
+  if (home != nullptr && *home == '/') return fs::path(home) / ".cache" / "generous";
+  return {};
+}
+
+// Where the cache of a split may be: in the folder that was asked for, otherwise beside the images, then in
+// the user's folder.
+std::vector<fs::path> cache_paths(const fs::path& root, Split split) {
+  const fs::path name = split == Split::train ? "train.images" : "test.images";
+  const char* asked = std::getenv("GENEROUS_CACHE_DIR");
+  const bool elsewhere = asked != nullptr && *asked != '\0';
+  std::vector<fs::path> paths;
+  if (!elsewhere) paths.push_back(root / ".generous_cache" / name);
   std::error_code error;
   const std::string absolute = fs::weakly_canonical(root, error).string();
-  if (!user.empty() && !error) {
+  const fs::path folder = elsewhere ? fs::path(asked) : user_caches();
+  if (!folder.empty() && !error) {
     const std::span bytes(reinterpret_cast<const std::uint8_t*>(absolute.data()), absolute.size());
-    paths.push_back(user / "generous" / fmt::format("{:08x}", checksum(bytes)) / name);
+    paths.push_back(folder / fmt::format("{:08x}", checksum(bytes)) / name);
   }
   return paths;
 }

@@ -18,10 +18,11 @@ namespace generous {
 /// otherwise decoded as by decode_images, and the cache is written anew, atomically.
 ///
 /// The cache is root/.generous_cache/{train,test}.images or, where that cannot be written,
-/// $XDG_CACHE_HOME/generous/HASH_OF_ROOT/ (without the variable: ~/.cache/generous/...). It may be removed at
-/// any time. A cache that cannot be used or written costs time and a note on standard error, never an Error;
-/// what decode_images throws for bad images is thrown, and Error for files that are not there, that are no
-/// regular files, or that cannot hold images of this size.
+/// $XDG_CACHE_HOME/generous/HASH_OF_ROOT/ (without the variable: ~/.cache/generous/...); with
+/// GENEROUS_CACHE_DIR in the environment only $GENEROUS_CACHE_DIR/HASH_OF_ROOT/. It may be removed at any
+/// time. A cache that cannot be used or written costs time and a note on standard error, never an Error; what
+/// decode_images throws for bad images is thrown, and Error for files that are not there, that are no regular
+/// files, or that cannot hold images of this size.
 Dataset load_decoded(const std::filesystem::path& root, Split split, const std::vector<LabelledFile>& files,
                      std::vector<std::string> classes, ImageSize size, Sizes sizes = Sizes::equal);
 

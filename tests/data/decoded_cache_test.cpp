@@ -296,6 +296,23 @@ TEST_CASE("where nothing can be written beside the images, the user's cache fold
   CHECK(files_in(images.user_cache / "generous") == 2);
 }
 
+TEST_CASE("the cache is in the folder that was asked for, and nowhere else") {
+  const Images images;
+  const TemporaryFolder asked;
+  ::setenv("GENEROUS_CACHE_DIR", (asked / "of images").c_str(), 1);
+  images.load();
+  CHECK(files_in(asked / "of images") == 1);
+  replace_secretly(images.files[1], Images::image(7));
+  CHECK(standard_error_of([&] { CHECK(pixels(images.load()) == expected({0, 1, 2})); }).empty());
+  write_file(asked / "a file", "");
+  ::setenv("GENEROUS_CACHE_DIR", (asked / "a file").c_str(), 1);
+  const std::string notes = standard_error_of([&] { CHECK(pixels(images.load()) == expected({0, 7, 2})); });
+  CHECK(notes.find("the next start decodes the images again: ") != std::string::npos);
+  ::unsetenv("GENEROUS_CACHE_DIR");
+  CHECK_FALSE(fs::exists(images.cache.parent_path()));
+  CHECK(images.user_file().empty());
+}
+
 TEST_CASE("without a place for the cache, on a full disk and for odd files there: just no cache") {
   const Images images;
   std::string reason = "cannot create";
