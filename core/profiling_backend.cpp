@@ -3,8 +3,9 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <type_traits>
 #include <utility>
+
+#include "core/forwarding_backend.h"
 
 namespace generous {
 namespace {
@@ -26,220 +27,73 @@ std::string ConvolutionCall::key() const {
                      residual ? " + residual" : "", activation_names[static_cast<std::size_t>(activation)]);
 }
 
-/// Forwards every kernel; one line each.
-class ProfileScope::Recorder final : public Backend {
+/// Times every kernel, and notes the convolutions among them.
+class ProfileScope::Recorder final : public ForwardingBackend {
  public:
-  explicit Recorder(std::unique_ptr<Backend> measured) : measured_(std::move(measured)) {}
+  using ForwardingBackend::ForwardingBackend;
 
-  std::unique_ptr<Backend> release() { return std::move(measured_); }
   Profile take() {
     start_ = now();
     return std::exchange(profile_, Profile());
   }
 
-  std::string description() const override { return measured_->description(); }
-  DType weight_gradient_dtype(DType images) const override {
-    return measured_->weight_gradient_dtype(images);
-  }
-  std::string why_no_bf16() const override { return measured_->why_no_bf16(); }
-  void choose_algorithms(const AlgorithmChoice& choice) override { measured_->choose_algorithms(choice); }
-  void synchronize() override { measured_->synchronize(); }
-  std::unique_ptr<RecordedWork> record(const std::function<void()>& work) override {
-    return measured_->record(work);
-  }
-  const std::shared_ptr<CachingAllocator>& allocator() const override { return measured_->allocator(); }
-
-  void copy_to_host(const Tensor& x, void* host) override {
-    run("copy_to_host", x, &Backend::copy_to_host, x, host);
-  }
-  void copy_from_host(const void* host, Tensor& y) override {
-    run("copy_from_host", y, &Backend::copy_from_host, host, y);
-  }
-  void copy(const Tensor& x, Tensor& y) override { run("copy", x, &Backend::copy, x, y); }
-  void fill(Tensor& y, double value) override { run("fill", y, &Backend::fill, y, value); }
-  void cast(const Tensor& x, Tensor& y) override { run("cast", x, &Backend::cast, x, y); }
-
-  void unary(Unary op, const Tensor& x, Tensor& y) override { run("unary", x, &Backend::unary, op, x, y); }
-  void unary_backward(Unary op, const Tensor& x, const Tensor& y, const Tensor& dy, Tensor& dx) override {
-    run("unary_backward", x, &Backend::unary_backward, op, x, y, dy, dx);
-  }
-  void binary(Binary op, const Tensor& a, const Tensor& b, Tensor& y) override {
-    run("binary", a, &Backend::binary, op, a, b, y);
-  }
-  void binary_backward(Binary op, const Tensor& a, const Tensor& b, const Tensor& dy, Tensor& da,
-                       Tensor& db) override {
-    run("binary_backward", a, &Backend::binary_backward, op, a, b, dy, da, db);
-  }
-  void affine(const Tensor& x, float scale, float shift, Tensor& y) override {
-    run("affine", x, &Backend::affine, x, scale, shift, y);
-  }
-  void accumulate(const Tensor& x, Tensor& y) override { run("accumulate", x, &Backend::accumulate, x, y); }
-  void dropout(const Tensor& x, const DropoutParams& params, Tensor& y) override {
-    run("dropout", x, &Backend::dropout, x, params, y);
-  }
-
-  void broadcast(const Tensor& x, Tensor& y) override { run("broadcast", y, &Backend::broadcast, x, y); }
-  void sum_to(const Tensor& x, Tensor& y) override { run("sum_to", x, &Backend::sum_to, x, y); }
-
-  void rearrange_channels(std::int64_t groups, std::span<const ChannelPart> from,
-                          std::span<const ChannelPart> to) override {
-    run("rearrange_channels", from[0].tensor, &Backend::rearrange_channels, groups, from, to);
-  }
-
-  void log_softmax(const Tensor& x, Tensor& y) override {
-    run("log_softmax", x, &Backend::log_softmax, x, y);
-  }
-  void log_softmax_backward(const Tensor& y, const Tensor& dy, Tensor& dx) override {
-    run("log_softmax_backward", y, &Backend::log_softmax_backward, y, dy, dx);
-  }
-  void cross_entropy(const Tensor& x, const Tensor& labels, Tensor& probabilities, Tensor& loss) override {
-    run("cross_entropy", x, &Backend::cross_entropy, x, labels, probabilities, loss);
-  }
-  void cross_entropy_backward(const Tensor& probabilities, const Tensor& labels, const Tensor& dloss,
-                              Tensor& dx) override {
-    run("cross_entropy_backward", dx, &Backend::cross_entropy_backward, probabilities, labels, dloss, dx);
-  }
-  void one_hot(const Tensor& labels, Tensor& y) override { run("one_hot", y, &Backend::one_hot, labels, y); }
-  void store_scalars(std::span<const Tensor> scalars, Tensor& count, Tensor& table) override {
-    run("store_scalars", table, &Backend::store_scalars, scalars, count, table);
-  }
-  void argmax_rows(const Tensor& x, Tensor& y) override {
-    run("argmax_rows", x, &Backend::argmax_rows, x, y);
-  }
-  void count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k, Tensor& count) override {
-    run("count_top_k", x, &Backend::count_top_k, x, labels, k, count);
-  }
-
-  void gemm(const GemmParams& params, const Tensor& a, const Tensor& b, Tensor& c) override {
-    run("gemm", c, &Backend::gemm, params, a, b, c);
-  }
   void conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight, const Tensor& bias,
               Tensor& y) override {
-    convolve(call_of(Direction::forward, bias), params, x, weight, y, &Backend::conv2d, params, x, weight,
-             bias, y);
+    note(call_of(Direction::forward, bias), params, x, weight, y);
+    ForwardingBackend::conv2d(params, x, weight, bias, y);
   }
   void conv2d_inference(const Conv2dParams& params, const Tensor& x, FrozenFilter& filter,
                         const Conv2dEpilogue& epilogue, Tensor& y) override {
     ConvolutionCall call = call_of(Direction::inference, filter.bias);
     call.residual = epilogue.residual.defined();
     call.activation = epilogue.activation;
-    convolve(call, params, x, filter.weight, y, &Backend::conv2d_inference, params, x, filter, epilogue, y);
+    note(call, params, x, filter.weight, y);
+    ForwardingBackend::conv2d_inference(params, x, filter, epilogue, y);
   }
   void conv2d_add(const Conv2dParams& params, const Tensor& x, const Tensor& weight, const Tensor& residual,
                   Tensor& y) override {
     ConvolutionCall call = call_of(Direction::forward, {});
     call.residual = true;
-    convolve(call, params, x, weight, y, &Backend::conv2d_add, params, x, weight, residual, y);
+    note(call, params, x, weight, y);
+    ForwardingBackend::conv2d_add(params, x, weight, residual, y);
   }
   void conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
                             Tensor& dx) override {
-    convolve(call_of(Direction::backward_data, {}), params, dx, weight, dy, &Backend::conv2d_backward_data,
-             params, dy, weight, dx);
+    note(call_of(Direction::backward_data, {}), params, dx, weight, dy);
+    ForwardingBackend::conv2d_backward_data(params, dy, weight, dx);
   }
   void accumulate_conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
                                        Tensor& dx) override {
     ConvolutionCall call = call_of(Direction::backward_data, {});
     call.residual = true;
-    convolve(call, params, dx, weight, dy, &Backend::accumulate_conv2d_backward_data, params, dy, weight, dx);
+    note(call, params, dx, weight, dy);
+    ForwardingBackend::accumulate_conv2d_backward_data(params, dy, weight, dx);
   }
   void conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
                               Tensor& dweight) override {
-    convolve(call_of(Direction::backward_weight, {}), params, x, dweight, dy,
-             &Backend::conv2d_backward_weight, params, x, dy, dweight);
+    note(call_of(Direction::backward_weight, {}), params, x, dweight, dy);
+    ForwardingBackend::conv2d_backward_weight(params, x, dy, dweight);
   }
-  void max_pool(const Pool2dParams& params, const Tensor& x, Tensor& y, Tensor& chosen) override {
-    run("max_pool", x, &Backend::max_pool, params, x, y, chosen);
-  }
-  void max_pool_backward(const Pool2dParams& params, const Tensor& dy, const Tensor& chosen,
-                         Tensor& dx) override {
-    run("max_pool_backward", dx, &Backend::max_pool_backward, params, dy, chosen, dx);
-  }
-  void avg_pool(const Pool2dParams& params, const Tensor& x, Tensor& y) override {
-    run("avg_pool", x, &Backend::avg_pool, params, x, y);
-  }
-  void avg_pool_backward(const Pool2dParams& params, const Tensor& dy, Tensor& dx) override {
-    run("avg_pool_backward", dx, &Backend::avg_pool_backward, params, dy, dx);
-  }
-
-  void resample_nearest(const Tensor& x, Tensor& y) override {
-    run("resample_nearest", y, &Backend::resample_nearest, x, y);
-  }
-  void resample_nearest_backward(const Tensor& dy, Tensor& dx) override {
-    run("resample_nearest_backward", dy, &Backend::resample_nearest_backward, dy, dx);
-  }
-  void adaptive_avg_pool(const Tensor& x, Tensor& y) override {
-    run("adaptive_avg_pool", x, &Backend::adaptive_avg_pool, x, y);
-  }
-  void adaptive_avg_pool_backward(const Tensor& dy, Tensor& dx) override {
-    run("adaptive_avg_pool_backward", dx, &Backend::adaptive_avg_pool_backward, dy, dx);
-  }
-  void gather_rows(const Tensor& x, const Tensor& indices, Tensor& y) override {
-    run("gather_rows", y, &Backend::gather_rows, x, indices, y);
-  }
-  void gather_rows_backward(const Tensor& indices, const Tensor& dy, Tensor& dx) override {
-    run("gather_rows_backward", dx, &Backend::gather_rows_backward, indices, dy, dx);
-  }
-
-  void draw_negatives(const Tensor& labels, const NegativeDraws& draws, Tensor& y) override {
-    run("draw_negatives", y, &Backend::draw_negatives, labels, draws, y);
-  }
-
-  void batch_norm_train(const BatchNormParams& params, const BatchNormInputs& in,
-                        BatchNormStatistics& running, Tensor& mean, Tensor& inverse_std, Tensor& y) override {
-    run("batch_norm_train", y, &Backend::batch_norm_train, params, in, running, mean, inverse_std, y);
-  }
-  void batch_norm_eval(const BatchNormParams& params, const BatchNormInputs& in,
-                       const BatchNormStatistics& running, Tensor& y) override {
-    run("batch_norm_eval", y, &Backend::batch_norm_eval, params, in, running, y);
-  }
-  void batch_norm_backward(const BatchNormParams& params, const BatchNormSaved& saved, const Tensor& dy,
-                           BatchNormGradients& out) override {
-    run("batch_norm_backward", dy, &Backend::batch_norm_backward, params, saved, dy, out);
-  }
-
-  void sgd_step(const SgdParams& params, const Tensor& learning_rate,
-                std::span<const SgdUpdate> updates) override {
-    run("sgd_step", learning_rate, &Backend::sgd_step, params, learning_rate, updates);
-  }
-  void adam_step(const AdamParams& params, const Tensor& learning_rate,
-                 std::span<const AdamUpdate> updates) override {
-    run("adam_step", learning_rate, &Backend::adam_step, params, learning_rate, updates);
-  }
-
-  void augment(const AugmentInputs& in, Tensor& y) override { run("augment", y, &Backend::augment, in, y); }
 
  private:
   static double now() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
   }
 
-  /// Notes a kernel when it returns. Kernels that a kernel calls are a part of it.
-  class Timer {
-   public:
-    Timer(Recorder& recorder, KernelCall call) : recorder_(recorder), call_(std::move(call)) {
-      ++recorder_.depth_;
-      begin_ = now();
-    }
-    ~Timer() {
-      recorder_.measured_->synchronize();  // a GPU's kernels are only asked for when their calls return
-      call_.begin = begin_ - recorder_.start_;
-      call_.seconds = now() - begin_;
-      if (--recorder_.depth_ == 0) recorder_.profile_.kernels.push_back(std::move(call_));
-    }
-    Timer(const Timer&) = delete;
-    Timer& operator=(const Timer&) = delete;
-
-   private:
-    Recorder& recorder_;
-    KernelCall call_;
-    double begin_ = 0.0;
-  };
-
-  template <class Method, class... Arguments>
-  std::invoke_result_t<Method, Backend&, Arguments...> run(std::string_view kernel, const Tensor& of,
-                                                           Method method, Arguments&&... arguments) {
-    const Timer timer(*this, {.kernel = kernel, .detail = describe(of), .begin = 0.0, .seconds = 0.0});
-    return (measured_.get()->*method)(std::forward<Arguments>(arguments)...);
+  void begin(std::string_view kernel, const Tensor& of) override {
+    call_ = {.kernel = kernel, .detail = describe(of), .begin = 0.0, .seconds = 0.0};
+    if (!convolution_.empty())
+      call_ = {.kernel = "convolution",
+               .detail = std::exchange(convolution_, std::string()),
+               .begin = 0.0,
+               .seconds = 0.0};
+    begin_ = now();
+  }
+  void end() override {
+    real().synchronize();  // a GPU's kernels are only asked for when their calls return
+    call_.begin = begin_ - start_;
+    call_.seconds = now() - begin_;
+    profile_.kernels.push_back(std::move(call_));
   }
 
   static ConvolutionCall call_of(Direction direction, const Tensor& bias) {
@@ -249,22 +103,22 @@ class ProfileScope::Recorder final : public Backend {
     return call;
   }
 
-  template <class Method, class... Arguments>
-  void convolve(ConvolutionCall call, const Conv2dParams& params, const Tensor& x, const Tensor& weight,
-                const Tensor& y, Method method, Arguments&&... arguments) {
+  /// A convolution that is about to begin.
+  void note(ConvolutionCall call, const Conv2dParams& params, const Tensor& x, const Tensor& weight,
+            const Tensor& y) {
     call.params = params;
     call.x = x.shape();
     call.weight = weight.shape();
     call.y = y.shape();
     call.dtype = x.dtype();
-    profile_.convolutions.push_back(call);
-    const Timer timer(*this, {.kernel = "convolution", .detail = call.key(), .begin = 0.0, .seconds = 0.0});
-    (measured_.get()->*method)(std::forward<Arguments>(arguments)...);
+    if (!within_kernel()) convolution_ = call.key();
+    profile_.convolutions.push_back(std::move(call));
   }
 
-  std::unique_ptr<Backend> measured_;
   double start_ = now();
-  int depth_ = 0;  ///< of kernels within kernels
+  KernelCall call_;          ///< the one that runs,
+  double begin_ = 0.0;       ///< since then
+  std::string convolution_;  ///< ConvolutionCall::key of the kernel that begins next, if it is one
   Profile profile_;
 };
 
