@@ -67,20 +67,12 @@ struct Subject {
   std::string normalisation() const { return to_text(info.normalisation, channels()); }
 };
 
-/// The channels of the images that weights are for; 0 if nothing tells.
-std::int64_t channels_of(const WeightsOrigin& origin, const std::filesystem::path& file) {
-  if (origin.image.rank() == 3) return origin.image[2];
-  for (const auto& [name, tensor] : read_weights(file).content.tensors)
-    if (tensor.shape().rank() == 4) return tensor.size(1);  // of the first convolution {K, C, R, S}
-  return 0;
-}
-
 Subject load(Settings& settings) {
   Subject subject;
   subject.device = set_up_device(settings.device);
   subject.dtype = choose_dtype(settings.dtype.dtype, subject.device);
   subject.dataset = load_images(settings.images, settings.split == "train" ? Split::train : Split::test);
-  if (subject.channels() == 1 && channels_of(settings.weights.origin, settings.weights.found.path) == 3)
+  if (subject.channels() == 1 && channels_of(settings.weights) == 3)
     subject.dataset.images = repeat_grey(subject.dataset.images);
   subject.info = settings.images.info(subject.channels());
   const auto take_own_numbers = [&] {

@@ -106,16 +106,6 @@ struct Settings {
     tell_models_apart(options);
   }
 
-  /// {H, W, C} of the network's images.
-  Shape image() const {
-    const Shape& trained_on = weights.origin.image;
-    Shape image = trained_on.rank() == 3 ? trained_on : Shape{image_size, image_size, 3};
-    if (image_size > 0) image = {image_size, image_size, image[2]};
-    if (image[0] == 0)
-      throw UsageError(
-          fmt::format("{} does not say which images it was trained on: give --image_size", weights.given));
-    return image;
-  }
   /// How pictures are normalised: as the weights say, or else as asked for.
   Normalisation normalise(const std::string& trained) const {
     const std::string& text = trained.empty() ? normalisation : trained;
@@ -156,7 +146,10 @@ Images find_images(const Settings& settings) {
         fmt::format("--input {} is a file of tensors: give it alone, without pictures", settings.input));
   if (!of_tensors && paths.empty())
     throw UsageError("nothing to predict for: name pictures or folders of them, or give --input");
-  if (!of_tensors) return {.pictures = list_pictures(paths), .tensors = {}, .image = settings.image()};
+  if (!of_tensors)
+    return {.pictures = list_pictures(paths),
+            .tensors = {},
+            .image = image_of(settings.weights, settings.image_size)};
   const Tensor images = read_images(settings.input);
   return {.pictures = {}, .tensors = images, .image = {images.size(1), images.size(2), images.size(3)}};
 }

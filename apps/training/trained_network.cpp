@@ -1,5 +1,7 @@
 #include "apps/training/trained_network.h"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <nlohmann/json.hpp>
 
@@ -72,6 +74,22 @@ void GivenWeights::declare(Options& options, const WeightFinder& finder) {
   if (given.empty() || options.asks_for_help()) return;
   found = finder.find("weights", given);
   origin = read_origin(found.path);
+}
+
+std::int64_t channels_of(const GivenWeights& weights) {
+  if (weights.origin.image.rank() == 3) return weights.origin.image[2];
+  for (const auto& [name, tensor] : read_weights(weights.found.path).content.tensors)
+    if (tensor.shape().rank() == 4) return tensor.size(1);  // of the first convolution {K, C, R, S}
+  return 0;
+}
+
+Shape image_of(const GivenWeights& weights, std::int64_t size) {
+  if (size == 0 && weights.origin.image.rank() == 3) return weights.origin.image;
+  if (size == 0)
+    throw UsageError(
+        fmt::format("{} does not say which images it was trained on: give --image_size", weights.given));
+  const std::int64_t channels = channels_of(weights);
+  return {size, size, channels == 0 ? 3 : channels};
 }
 
 }  // namespace generous

@@ -37,4 +37,10 @@ struct GivenWeights {
   void declare(Options& options, const WeightFinder& finder);
 };
 
+/// The channels of the images that weights are for; 0 if nothing tells.
+std::int64_t channels_of(const GivenWeights& weights);
+/// {H, W, C} of a network's images: of this height and width, or, for 0, of those that it was trained on.
+/// Where nothing tells the channels, there are three. Throws UsageError where nothing tells the size.
+Shape image_of(const GivenWeights& weights, std::int64_t size);
+
 }  // namespace generous
