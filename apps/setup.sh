@@ -24,6 +24,7 @@ grids=(snakemake python3-yaml python3-pandas python3-scipy python3-matplotlib py
 [[ " $targets " == *" compare "* ]] && required+=("${grids[@]}")
 [[ " $targets " == *" all "* ]] && optional+=("${grids[@]}")  # for its tests
 [[ " $targets " == *" all "* ]] && optional+=(libopenmpi-dev openmpi-bin iproute2)  # several processes, and their tests
+[[ " $targets " == *" all "* ]] && optional+=(libonnx-dev libprotobuf-dev python3-venv)  # export_onnx, and its test by onnxruntime
 
 missing_of() {  # PACKAGE...: those that are not installed
   for package in "$@"; do
@@ -72,7 +73,7 @@ fi
 command -v ccache >/dev/null && options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
 cmake -S . -B "$build" "${options[@]}" >"$build.configure.log" 2>&1 ||
   { cat "$build.configure.log" >&2; rm -f "$build.configure.log"; exit 1; }
-grep -E 'oneDNN|CUDA: |libjpeg-turbo|MPI' "$build.configure.log" || true
+grep -E 'oneDNN|CUDA: |libjpeg-turbo|MPI|ONNX' "$build.configure.log" || true
 rm -f "$build.configure.log"
 # shellcheck disable=SC2086  # several targets are several words
 cmake --build "$build" --target $targets
