@@ -15,7 +15,9 @@ import tempfile
 from pathlib import Path
 
 SKIPPED = 77
-TOLERANCE = 1e-5  # of the largest number of an output
+# Of the largest number of an output. A pixel of a feature has no mean over its neighbours to even rounding errors out.
+TOLERANCE = 1e-5
+FEATURE_TOLERANCE = 5e-5
 PACKAGES = ["numpy", "onnx", "onnxruntime"]
 
 
@@ -54,8 +56,8 @@ def read_tensors(path):
     return tensors
 
 
-def check(folder, name):
-    """Throws AssertionError for what does not hold; the largest difference of an output, over its scale."""
+def check(folder, name, worst):
+    """Throws AssertionError for what does not hold. `worst`: the largest differences so far, of features and logits."""
     import numpy
     import onnx
     import onnxruntime
@@ -77,7 +79,6 @@ def check(folder, name):
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     assert [entry.shape for entry in session.get_inputs()] == [["batch", *images.shape[1:]]]
-    worst = 0.0
     for first, last in ((0, len(images)), (1, 2)):  # a whole batch, and one image of it
         found = session.run(None, {"images": images[first:last]})
         for output, values, wanted in zip(session.get_outputs(), found, expected.values()):
@@ -85,17 +86,17 @@ def check(folder, name):
             wanted = wanted[first:last]
             assert values.shape == wanted.shape, (output.name, values.shape, wanted.shape)
             difference = float(numpy.abs(values - wanted).max() / numpy.abs(wanted).max())
-            assert difference <= TOLERANCE, f"{output.name} of {last - first} images differs by {difference:.2g}"
-            worst = max(worst, difference)
+            allowed = TOLERANCE if output.name == "logits" else FEATURE_TOLERANCE
+            assert difference <= allowed, f"{output.name} of {last - first} images differs by {difference:.2g}"
+            worst[output.name == "logits"] = max(worst[output.name == "logits"], difference)
     logits = expected["logits"]
     for other in logits[1:]:
         assert numpy.abs(logits[0] - other).max() > 1000 * TOLERANCE * numpy.abs(logits).max(), "logits of any image"
-    return worst
 
 
 def check_all(models):
     """Checks one network while the next one is written."""
-    failures, count, worst = 0, 0, 0.0
+    failures, count, worst = 0, 0, [0.0, 0.0]
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         with subprocess.Popen([models, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
@@ -113,7 +114,7 @@ def check_all(models):
                 name = line.strip()
                 count += 1
                 try:
-                    worst = max(worst, check(folder, name))
+                    check(folder, name, worst)
                 except Exception as error:  # whatever the packages find
                     failures += 1
                     print(f"onnx: {name}: {error}")
@@ -122,7 +123,8 @@ def check_all(models):
             writer.stdin.close()
         if writer.returncode != 0:
             sys.exit(f"onnx: onnx_models ended with {writer.returncode}")
-    print(f"onnx: {count} files, {failures} failures, largest difference {worst:.2g}")
+    features, logits = worst
+    print(f"onnx: {count} files, {failures} failures; differences: {logits:.2g} (logits), {features:.2g}")
     sys.exit(1 if failures or not count else 0)
 
 

@@ -128,7 +128,7 @@ void draw_statistics(Network& network, const Tensor& images, std::uint64_t& seed
     const float mean = std::reduce(numbers.begin(), numbers.end()) / static_cast<float>(numbers.size());
     for (float& number : numbers) {
       float factor = 0.0F;
-      fill({&factor, 1}, 8.0F, 16.0F, seed);
+      fill({&factor, 1}, 7.0F, 13.0F, seed);
       number = factor * (variance ? number + 0.2F * mean : number);
     }
   }
