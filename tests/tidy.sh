@@ -8,16 +8,12 @@ base=$(git merge-base "${1:-main}" HEAD)
 command -v clang-tidy >/dev/null || { echo "tidy.sh: there is no clang-tidy: install the package clang-tidy" >&2; exit 1; }
 [ -f build/compile_commands.json ] || { echo "tidy.sh: nothing is configured in build: bash apps/setup.sh" >&2; exit 1; }
 
-# What is compiled here, and, of a header that changed, the source of its name, or by itself.
+# Headers, and the sources that this build compiles.
 mapfile -t files < <({ git diff --name-only --diff-filter=d "$base" -- '*.cpp' '*.h'
                        git ls-files --others --exclude-standard -- '*.cpp' '*.h'; } |
   while read -r file; do
-    source=${file%.h}.cpp
-    [ "$file" != "$source" ] && [ ! -f "$source" ] && source=$file
-    if [ "$source" = "$file" ] && [[ "$file" == *.h ]] || grep -q "/$source\"" build/compile_commands.json; then
-      echo "$source"
-    fi
+    if [[ "$file" == *.h ]] || grep -q "/$file\"" build/compile_commands.json; then echo "$file"; fi
   done | sort -u)
 [ ${#files[@]} -gt 0 ] || { echo "tidy.sh: no source differs from $base"; exit; }
-printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -n 1 clang-tidy --quiet -p build
+printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -n 1 clang-tidy --quiet -p build 2> >(grep -v 'warnings generated' >&2)
 echo "tidy.sh: ${#files[@]} files, nothing found"

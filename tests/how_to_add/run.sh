@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 work=${1:-build/how_to_add}
 tree=$work/tree
-suites=${SUITES:-op_cases added_layer added_model added_method added_dataset dataset listing}
+suites=${SUITES:-op_cases added_layer added_model added_method added_dataset dataset}
 
 rm -rf "$tree"
 mkdir -p "$tree"
@@ -109,7 +109,7 @@ namespace {
 class Tiny : public Network {
  public:
   explicit Tiny(const ModelOptions& options)
-      : conv1_(add<Conv2d>("conv1", conv3x3(options.image[2], 6))),
+      : conv1_(add<Conv2d>("conv1", conv3x3(options.image[2], 6, 1, Conv2dOptions::Weights::fan_in))),
         bn1_(add<BatchNorm>("bn1", 6)),
         scale_(add<Scale>("scale", 6)),
         fc_(add<Linear>("fc", 6, options.classes)) {}
@@ -330,10 +330,7 @@ CODE
 
 # Everything is compiled anew: small and quickly made code is what this needs.
 export CCACHE_BASEDIR="$PWD"
-bash "$tree/apps/setup.sh" build "$(printf 'test_%s ' $suites) train_kd" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O0 \
+bash "$tree/apps/setup.sh" build "$(printf 'test_%s ' $suites)" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O0 \
   -DGENEROUS_CUDA=OFF -DGENEROUS_MPI=OFF -DGENEROUS_ONEDNN=OFF -DGENEROUS_UNITY=ON
 ctest --test-dir "$tree/build" --parallel 2 --output-on-failure -R "^(${suites// /|})\$"
-for listed in "models tiny" "methods mse" "datasets optdigits"; do
-  "$tree/build/apps/train_kd" --list "${listed% *}" | grep -q "^${listed#* } "
-done
 echo "how_to_add: an op, a layer, a model, a method and a dataset, added and tested"
