@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Compares build/apps/benchmark with PyTorch on this machine, in alternation, and prints README.md's table.
 
-    python3 apps/benchmark/compare.py --yardstick torch_baseline.py --python VENV/bin/python --output FILE.jsonl
+    python3 apps/benchmark/compare.py --python VENV/bin/python --output FILE.jsonl
     python3 apps/benchmark/compare.py --table FILE.jsonl
 
-The yardstick is a script that measures PyTorch's training steps and prints one JSON object a line with
-images_per_s, layout, mode and peak_rss_mib, for --models, --stages, --dtypes, --layouts, --modes, --batch, --steps
+The yardstick, torch_yardstick.py, measures PyTorch's steps; another script may take its place that prints one JSON
+object a line with images_per_s, layout, mode and peak_rss_mib, for --models, --stages, --dtypes, --layouts, --modes, --batch, --steps
 and --threads, and --teacher and --classes where these are given. For every model and dtype it first runs all of PyTorch's variants once, of the first training stage asked
 for and of inference ("variants" in the output); the fastest one then takes turns with ours, each run in a process of its
 own. Cells already in the output file are skipped: an interrupted comparison goes on. The ratio is the median over the turns, ours over PyTorch's, with the smallest and the largest.
@@ -125,7 +125,8 @@ def table(results):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--yardstick", help="the script that measures PyTorch")
+    parser.add_argument("--yardstick", default=pathlib.Path(__file__).with_name("torch_yardstick.py"),
+                        help="the script that measures PyTorch")
     parser.add_argument("--python", default=sys.executable, help="an interpreter that has PyTorch")
     parser.add_argument("--models", default=MODELS)
     parser.add_argument("--stages", default="standard,generous")
@@ -142,8 +143,8 @@ def main():
     if options.table:
         print(table(read(options.table)))
         return
-    if not options.yardstick or not options.output:
-        parser.error("--yardstick and --output are needed, or --table")
+    if not options.output:
+        parser.error("--output is needed, or --table")
     done = {key(r) for r in read(options.output)}
     comparison = Comparison(options)
     for model in options.models.split(","):
