@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 build=${1:-build-thread-sanitizer}
 suites=(loader allocator decoded_cache streams resume run_folder)
-bash apps/setup.sh "$build" "${suites[*]/#/test_} train_standard train_generous train_kd evaluate predict convert loader_benchmark benchmark" \
+bash apps/setup.sh "$build" "${suites[*]/#/test_}" \
   -DCMAKE_BUILD_TYPE=RelWithDebInfo -DGENEROUS_SANITIZE=thread -DGENEROUS_CUDA=OFF -DGENEROUS_UNITY=ON
 pattern=$(IFS='|'; echo "${suites[*]}")
 # Without address randomisation, of which some kernels do more than ThreadSanitizer can take.
