@@ -22,7 +22,7 @@ PACKAGES = ["numpy", "onnx", "onnxruntime"]
 
 
 def skip(reason):
-    print(f"onnx: skipped: {reason}")
+    print(f"onnx: skipped: {' '.join(reason.split())}")
     sys.exit(1 if os.environ.get("GENEROUS_ONNX_REQUIRED") == "1" else SKIPPED)
 
 

@@ -91,9 +91,10 @@ TEST_CASE("a run's network is written with all that its weights know") {
     CHECK(outputs_of(model) == std::vector<std::string>{"logits", "stage_0", "stage_1", "stage_2", "pooled"});
     const auto constants = constants_of(model);
     std::size_t compared = 0;
-    for (const auto& [name, tensor] : read_safetensors(weights).tensors) {
+    for (const auto& entry : read_safetensors(weights).tensors) {
+      const auto& [name, tensor] = entry;
       if (name.ends_with("num_batches_tracked")) continue;
-      CAPTURE(name);
+      CAPTURE(entry.first);
       REQUIRE(constants.contains(name));
       CHECK(constants.at(name) == std::string(static_cast<const char*>(tensor.raw()), tensor.bytes()));
       ++compared;
