@@ -93,8 +93,8 @@ void check_possible(const TrainingState& state, const std::filesystem::path& pat
     require(possible, "{} is damaged: {}", path.string(), what);
   };
   check(state.train_images > 0, "it has no training images");
-  check(state.inputs.crop_padding >= -1 && state.inputs.crop_padding <= 4096,
-        fmt::format("its images are padded by {} pixels", state.inputs.crop_padding));
+  const std::int64_t padding = state.inputs.crop_padding.value_or(0);
+  check(padding <= 4096, fmt::format("its images are padded by {} pixels", padding));
   check(position.epoch <= max_epochs, fmt::format("it is in epoch {}", position.epoch));
   const auto check_best = [&](const Best& best) {
     check(best.epoch <= position.epoch && (best.epoch > 0) == (position.epoch > 0),
@@ -130,8 +130,8 @@ void write_training_state(const std::filesystem::path& path, const TrainingState
                        {"threads", fmt::format("{}", state.inputs.threads)},
                        {"slices", fmt::format("{}", state.inputs.slices)},
                        {"normalisation", state.inputs.normalisation},
-                       {"crop_padding", fmt::format("{}", state.inputs.crop_padding)},
                        {"terms", fmt::format("{}", state.position.sums.terms.size())}};
+  if (state.inputs.crop_padding) metadata["crop_padding"] = fmt::format("{}", *state.inputs.crop_padding);
   if (state.metrics) metadata["metrics"] = list_to_json(*state.metrics);
   for_each_number(state.position, [&](const std::string& key, auto value) {
     metadata[key] = fmt::format("{}", value);  // doubles: the shortest text that reads back the same
@@ -190,7 +190,8 @@ TrainingState parse_training_state(std::string_view content, const std::filesyst
             "{} is damaged: its metadata has normalisation = '{}'", path.string(),
             state.inputs.normalisation);
   }
-  if (has("crop_padding")) read_number(file.metadata, "crop_padding", path, state.inputs.crop_padding);
+  if (has("crop_padding"))
+    read_number(file.metadata, "crop_padding", path, state.inputs.crop_padding.emplace());
   if (has("metrics")) state.metrics = list("metrics");
   check_possible(state, path);
   return state;

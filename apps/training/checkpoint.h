@@ -78,12 +78,12 @@ struct Position {
 
 /// What a run computes from and its settings do not say. Older states have none of it.
 struct Inputs {
-  std::vector<std::string> classes;           ///< their names, by index
-  std::map<std::string, std::string> hashes;  ///< of "training images", "teacher's weights", ...
-  std::int64_t threads = 0;                   ///< that compute; 0: not known
-  std::int64_t slices = 1;                    ///< of each batch
-  std::string normalisation = {};             ///< of the images, as text; "": not known
-  std::int64_t crop_padding = -1;             ///< pixels around the images; -1: not known
+  std::vector<std::string> classes;               ///< their names, by index
+  std::map<std::string, std::string> hashes;      ///< of "training images", "teacher's weights", ...
+  std::int64_t threads = 0;                       ///< that compute; 0: not known
+  std::int64_t slices = 1;                        ///< of each batch
+  std::string normalisation = {};                 ///< of the images, as text; "": not known
+  std::optional<std::int64_t> crop_padding = {};  ///< pixels around the images
 };
 
 /// Everything an exact resume needs.

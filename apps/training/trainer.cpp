@@ -30,7 +30,7 @@ std::int64_t crop_padding_of(const TrainingBatchSettings& settings, const Data& 
                              const std::optional<TrainingState>& state) {
   if (!state || settings.crop_padding != "dataset")
     return settings.crop_pixels(data.info, image_shape(data.train));
-  return state->inputs.crop_padding >= 0 ? state->inputs.crop_padding : data.info.crop_padding;
+  return state->inputs.crop_padding.value_or(data.info.crop_padding);
 }
 
 Inputs inputs_of(const Data& data, const Teacher& teacher, std::int64_t slices) {

@@ -59,9 +59,12 @@ class Clone {
     }
   }
   void program(const std::string& name, const std::string& arguments) {
-    const fs::path script = folder_ / "build/apps" / name;
-    write_text(script, "#!/bin/sh\nexec '" + apps_folder() + "/" + name + "' " + arguments + "\n");
-    fs::permissions(script, fs::perms::owner_all);
+    script(name, "exec '" + apps_folder() + "/" + name + "' " + arguments + "\n");
+  }
+  void script(const std::string& name, const std::string& commands) {
+    const fs::path path = folder_ / "build/apps" / name;
+    write_text(path, "#!/bin/sh\n" + commands);
+    fs::permissions(path, fs::perms::owner_all);
   }
   Finished run(const std::string& commands) const {
     return run_app("/bin/bash", {"-ec", commands}, {.working_folder = folder_.path()});
@@ -107,6 +110,9 @@ TEST_CASE("the README's commands, as they are pasted, on few images") {
     clone.program(program, "--data_dir images --threads 1 \"$@\"");
   clone.program("preview", "--data_dir images \"$@\"");
   for (const std::string program : {"evaluate", "predict", "info"}) clone.program(program, "\"$@\"");
+  const bool exports =
+      fs::exists(fs::path(apps_folder()) / "export_onnx");  // not built without ONNX's library
+  exports ? clone.program("export_onnx", "\"$@\"") : clone.script("export_onnx", "");
   write_file(clone.folder() / "photo.jpg", jpeg_red_64x64);
   write_file(clone.folder() / "folder" / "another.jpg", jpeg_red_64x64);
   int run = 0;
@@ -121,6 +127,7 @@ TEST_CASE("the README's commands, as they are pasted, on few images") {
   CHECK(run >= 1);
   CHECK(fs::exists(clone.folder() / "runs/student/best_model.safetensors"));
   CHECK(fs::exists(clone.folder() / "preview.png"));
+  CHECK(fs::exists(clone.folder() / "student.onnx") == exports);
 }
 
 TEST_CASE("the training commands of every page have flags and values that their program takes") {
