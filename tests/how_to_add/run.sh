@@ -2,12 +2,12 @@
 # Rehearses "How to add" of CONTRIBUTING.md: takes its steps in a copy of the tree, for an op, a layer, a model, a method
 # and a dataset, builds what they concern and runs the suites.
 #   bash tests/how_to_add/run.sh [FOLDER]     the copy is FOLDER/tree, by default build/how_to_add/tree
-#   SUITES="golden method_pairs" bash tests/how_to_add/run.sh     other suites than the quick ones
+#   SUITES="op_cases golden method_pairs" bash tests/how_to_add/run.sh     other suites than the quick ones
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 work=${1:-build/how_to_add}
 tree=$work/tree
-suites=${SUITES:-op_cases added_layer added_model added_method added_dataset dataset}
+suites=${SUITES:-added_op added_layer added_model added_method added_dataset dataset}
 
 rm -rf "$tree"
 mkdir -p "$tree"
@@ -49,6 +49,26 @@ Tensor tanh(const Tensor& x);
 CODE
 after tests/core/op_cases.h '{"exp", {a},' <<'CODE'
       {"tanh", {a}, [](const auto& in) { return std::vector{tanh(in[0])}; }, true, 1},
+CODE
+# The suite op_cases would go through all of the table.
+write tests/core/added_op_test.cpp <<'CODE'
+#include "tests/core/op_cases.h"
+
+namespace generous {
+
+TEST_CASE("tanh: its row of the table, and a value") {
+  int found = 0;
+  for (const testing::OpCase& test : testing::elementwise_cases()) {
+    if (test.name != "tanh") continue;
+    ++found;
+    testing::check_gradients(
+        test.name, [&](const std::vector<Tensor>& inputs) { return test.op(inputs)[0]; }, test.inputs);
+  }
+  CHECK(found == 1);
+  CHECK(tanh(Tensor::full({}, 0.5F)).item() == doctest::Approx(0.46211716));
+}
+
+}  // namespace generous
 CODE
 
 # 2. A layer, a factor for each channel: a class that declares its parameter; a test.
