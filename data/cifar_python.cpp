@@ -70,9 +70,10 @@ Pickle read_pickle(const fs::path& path, const CifarFormat& format) {
 std::vector<std::string> read_names(const CifarFormat& format, const fs::path& root) {
   const fs::path path = root / format.python_names_file;
   const Pickle pickle = read_pickle(path, format);
-  const std::string where = fmt::format("{}: '{}'", path.string(), format.names_key);
+  const std::string file = path.string();
+  const std::string where = fmt::format("{}: '{}'", file, format.names_key);
   std::vector<std::string> names;
-  for (const Value* item : list_of(entry(pickle, format.names_key, path.string()), where)) {
+  for (const Value* item : list_of(entry(pickle, format.names_key, file), where)) {
     const auto* name = item->as<std::string>();
     require(name != nullptr, "{}: holds what is no text", where);
     names.push_back(*name);

@@ -123,7 +123,7 @@ const std::vector<Registered>& registry() {
   return datasets;
 }
 
-const Registered& find(const std::string& name) {
+const Registered& find(std::string_view name) {
   for (const Registered& dataset : registry()) {
     if (dataset.info.name == name) return dataset;
   }
@@ -132,7 +132,7 @@ const Registered& find(const std::string& name) {
 
 }  // namespace
 
-const DatasetInfo& dataset_info(const std::string& name) { return find(name).info; }
+const DatasetInfo& dataset_info(std::string_view name) { return find(name).info; }
 
 std::vector<std::string> dataset_names() {
   std::vector<std::string> names;

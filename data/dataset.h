@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/tensor.h"
@@ -44,7 +45,7 @@ struct DatasetInfo {
 
 /// fashion_mnist, cifar10, cifar100, tiny_imagenet, class_folders. Throws Error that names the nearest for
 /// others.
-const DatasetInfo& dataset_info(const std::string& name);
+const DatasetInfo& dataset_info(std::string_view name);
 std::vector<std::string> dataset_names();
 
 /// The dataset's crop padding in proportion to images {H, W, C} of another size than it was published for: to

@@ -42,8 +42,10 @@ TEST_CASE("tensors are handles; clones are not") {
 }
 
 TEST_CASE("fill covers every dtype") {
-  for (const std::int64_t value : Tensor::zeros({7}, DType::i64).data<std::int64_t>()) CHECK(value == 0);
-  for (const std::uint8_t value : Tensor::zeros({7}, DType::u8).data<std::uint8_t>()) CHECK(value == 0);
+  Tensor integers = Tensor::zeros({7}, DType::i64);  // which a loop over its elements does not keep alive
+  for (const std::int64_t value : integers.data<std::int64_t>()) CHECK(value == 0);
+  Tensor bytes = Tensor::zeros({7}, DType::u8);
+  for (const std::uint8_t value : bytes.data<std::uint8_t>()) CHECK(value == 0);
   Tensor half = Tensor::empty({3}, DType::bf16);
   backend(Device::cpu).fill(half, -2.5);
   CHECK(static_cast<float>(half.data<bfloat16>()[2]) == -2.5F);
