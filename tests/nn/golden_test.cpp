@@ -81,11 +81,11 @@ void check_state_dict(const fs::path& path, const IndexEntry& index) {
   CHECK(model->parameter_count() == index.parameters);
   std::ifstream stream(path);
   std::string line;
-  for (const auto& [name, tensor] : state_dict(*model)) {
-    REQUIRE_MESSAGE(std::getline(stream, line), name);
+  for (const auto& entry : state_dict(*model)) {
+    REQUIRE_MESSAGE(std::getline(stream, line), entry.first);
     const auto [expected_name, expected_shape] = parse_line(line);
-    REQUIRE(name == expected_name);
-    REQUIRE(tensor.shape() == expected_shape);
+    REQUIRE(entry.first == expected_name);
+    REQUIRE(entry.second.shape() == expected_shape);
   }
   CHECK_FALSE(std::getline(stream, line));
 }

@@ -43,9 +43,10 @@ TEST_CASE("a misspelt model is recognised, and one that is not here is not taken
                                        {"vgg13bn", "vgg13_bn"},
                                        {"wrn-40-2", "wrn_40_2"},
                                        {"MobileNetV2", "mobilenetv2"}}) {
-    CAPTURE(written);
-    CHECK(model_error(written).starts_with(std::string("unknown model '") + written + "'; did you mean '" +
-                                           meant + "'? (known: "));
+    const std::string name = written;
+    CAPTURE(name);
+    CHECK(model_error(name).starts_with(std::string("unknown model '") + written + "'; did you mean '" +
+                                        meant + "'? (known: "));
   }
   for (const std::string elsewhere :
        {"resnext50", "resnest50", "resnet26", "mobilenetv3", "efficientnet_b0", "resnet1202", "preresnet",
