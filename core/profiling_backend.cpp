@@ -112,7 +112,7 @@ class ProfileScope::Recorder final : public ForwardingBackend {
     call.y = y.shape();
     call.dtype = x.dtype();
     if (!within_kernel()) convolution_ = call.key();
-    profile_.convolutions.push_back(std::move(call));
+    profile_.convolutions.push_back(call);
   }
 
   double start_ = now();
