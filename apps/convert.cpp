@@ -4,6 +4,7 @@
 #include "apps/training/program.h"
 #include "apps/training/weights.h"
 #include "core/console.h"
+#include "core/counted.h"
 #include "core/finite.h"
 #include "core/options.h"
 
@@ -35,8 +36,8 @@ int convert(Options& options) {
   write_safetensors(settings.output, weights.content.tensors, metadata);
   std::int64_t numbers = 0;
   for (const auto& [name, tensor] : weights.content.tensors) numbers += tensor.numel();
-  print_line(
-      fmt::format("{}: {} tensors, {} numbers", settings.output, weights.content.tensors.size(), numbers));
+  print_line(fmt::format("{}: {}, {}", settings.output,
+                         counted(std::ssize(weights.content.tensors), "tensor"), counted(numbers, "number")));
   return 0;
 }
 

@@ -15,6 +15,7 @@
 #include "apps/training/program.h"
 #include "apps/training/trained_network.h"
 #include "core/console.h"
+#include "core/counted.h"
 #include "core/waiting.h"
 
 namespace {
@@ -104,7 +105,8 @@ Evaluation measure(const Subject& subject, const Settings& settings, const SeeLo
   Display display;
   ProgressBar bar(display);
   const auto go_on = [&](std::int64_t images) {
-    bar.update(static_cast<double>(images) / static_cast<double>(subject.dataset.size()), "evaluating");
+    const double done = static_cast<double>(images) / static_cast<double>(subject.dataset.size());
+    bar.update(done, {{fmt::format("evaluating: {:.0f} %", 100 * done)}});
     return true;
   };
   const auto result = evaluate(*subject.trained.network, loader, {.dtype = subject.dtype}, go_on, see);
@@ -129,8 +131,8 @@ void print(const Subject& subject, const Settings& settings, const Evaluation& r
       used != to_text(dataset_info(subject.info.name).normalisation, subject.channels()))
     print_line(fmt::format("{:<8} normalised by {} (means/standard deviations)",
                            subject.info.own_normalisation ? "pixels" : "note", used));
-  print_line(fmt::format("dataset  {} {}, {}, {} classes", settings.images.dataset, settings.split,
-                         settings.images.data_dir, subject.dataset.classes.size()));
+  print_line(fmt::format("dataset  {} {}, {}, {}", settings.images.dataset, settings.split,
+                         settings.images.data_dir, counted(std::ssize(subject.dataset.classes), "class")));
   print_line(fmt::format("device   {}, {}", backend(subject.device).description(), settings.dtype.dtype));
   print_line(fmt::format("images   {}", result.images));
   print_line(fmt::format("loss     {:.6f}", result.loss));

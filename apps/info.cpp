@@ -13,6 +13,7 @@
 #include "apps/training/program.h"
 #include "apps/training/weights.h"
 #include "core/console.h"
+#include "core/counted.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/finite.h"
@@ -49,7 +50,7 @@ std::string shown_image(const Shape& image) {
 void print_tensors(const NamedTensors& tensors) {
   std::int64_t numbers = 0;
   for (const auto& [name, tensor] : tensors) numbers += tensor.numel();
-  print_fact("tensors", fmt::format("{}, {} numbers", tensors.size(), numbers));
+  print_fact("tensors", counted(std::ssize(tensors), "tensor") + ", " + counted(numbers, "number"));
   if (!tensors.empty())
     print_fact("first",
                fmt::format("{} {} {}", tensors.front().first, name_of(tensors.front().second.dtype()),
@@ -94,8 +95,8 @@ void print_state(const TrainingState& state) {
   print_fact("dataset", setting("dataset"));
   print_fact("classes", shown_classes(state.inputs.classes));
   print_fact("images", fmt::format("{} to train on", state.train_images));
-  print_fact("epochs", fmt::format("{} of {} done, {} steps more, {} steps in all", position.epoch,
-                                   setting("num_epochs"), position.step_in_epoch, position.step));
+  print_fact("epochs", fmt::format("{} of {} done, {} more, {} in all", position.epoch, setting("num_epochs"),
+                                   counted(position.step_in_epoch, "step"), counted(position.step, "step")));
   if (position.best.epoch > 0)
     print_fact("best",
                fmt::format("top-1 {:.2f} % in epoch {}", position.best.accuracy, position.best.epoch));

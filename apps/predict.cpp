@@ -12,6 +12,7 @@
 #include "apps/training/program.h"
 #include "apps/training/trained_network.h"
 #include "core/console.h"
+#include "core/counted.h"
 #include "core/finite.h"
 #include "core/safetensors.h"
 #include "core/waiting.h"
@@ -197,8 +198,8 @@ int predict(Options& options) {
     return 0;
   }
   write_safetensors(settings.output, {{"logits", logits}});
-  print_line(
-      fmt::format("{}: logits of {} images, {} classes", settings.output, images.size(), settings.classes));
+  print_line(fmt::format("{}: logits of {}, {}", settings.output, counted(images.size(), "image"),
+                         counted(settings.classes, "class")));
   if (!trained.empty())
     print_line(fmt::format("{}: for images normalised by {} (means/standard deviations)",
                            settings.weights.given, trained));

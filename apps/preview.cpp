@@ -9,6 +9,7 @@
 #include "apps/training/images.h"
 #include "apps/training/program.h"
 #include "core/console.h"
+#include "core/counted.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "data/png_writer.h"
@@ -106,8 +107,8 @@ int preview(Options& options) {
       put(sheet, pixels.subspan(static_cast<std::size_t>(row) * size, size), image, row, column);
   }
   write_file_atomically(settings.output, encode_png(sheet));
-  print_line(fmt::format("{}: {} images of {} and {} augmentations of each", settings.output, some.size(),
-                         settings.images.dataset, settings.columns - 1));
+  print_line(fmt::format("{}: {} of {} and {} of each", settings.output, counted(some.size(), "image"),
+                         settings.images.dataset, counted(settings.columns - 1, "augmentation")));
   for (std::int64_t row = 0; row < some.size(); ++row)
     print_line(
         fmt::format("row {}: {}", row + 1,

@@ -10,6 +10,7 @@
 #include "apps/training/log.h"
 #include "apps/training/program.h"
 #include "core/console.h"
+#include "core/counted.h"
 #include "core/waiting.h"
 #include "data/loader.h"
 
@@ -111,10 +112,9 @@ int benchmark(Options& options) {
                     settings.images.dataset, settings.batches.batch_size, settings.batches.num_workers, rate,
                     cost, peak_mib));
   } else {
-    print_line(fmt::format(
-        "{}, {} images at a time, {} workers: {:.0f} images/s, {:.2f} us of CPU time an image, {} MiB",
-        settings.images.dataset, settings.batches.batch_size, settings.batches.num_workers, rate, cost,
-        peak_mib));
+    print_line(fmt::format("{}, {} at a time, {}: {:.0f} images/s, {:.2f} us of CPU time an image, {} MiB",
+                           settings.images.dataset, counted(settings.batches.batch_size, "image"),
+                           counted(settings.batches.num_workers, "worker"), rate, cost, peak_mib));
   }
   return 0;
 }

@@ -52,8 +52,8 @@ def row_of(run: Run, folder: Path) -> dict[str, object]:
         row |= {f"{when}_epoch": score.epoch if score else None, f"{when}_accuracy": score.accuracy if score else None,
                 f"{when}_loss": score.loss if score else None,
                 f"{when}_validation_accuracy": score.validation if score else None}
-    if "ema_accuracy" in run.metrics and run.epochs:
-        row["last_ema_accuracy"] = float(run.metrics["ema_accuracy"].iloc[-1])
+    if "ema_top1_percent" in run.metrics and run.epochs:
+        row["last_ema_accuracy"] = float(run.metrics["ema_top1_percent"].iloc[-1])
     row |= {"seconds": round(run.seconds, 3), "memory_mib": run.memory_mib}
     return row | {key: text_of(value) for key, value in run.params.items() if key not in IN_COLUMNS}
 

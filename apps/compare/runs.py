@@ -66,11 +66,11 @@ class Run:
     @property
     def validated(self) -> bool:
         """Whether images held out chose the best epoch; otherwise the test images did."""
-        return "validation_accuracy" in self.metrics
+        return "validation_top1_percent" in self.metrics
 
     def best(self) -> Score | None:
         """Of best_model.safetensors: the first epoch that no later one surpasses. None before the first epoch."""
-        chooser = self.metrics["validation_accuracy" if self.validated else "test_accuracy"]
+        chooser = self.metrics["validation_top1_percent" if self.validated else "test_top1_percent"]
         return self._score(int(chooser.to_numpy().argmax())) if self.epochs else None
 
     def last(self) -> Score | None:
@@ -79,8 +79,8 @@ class Run:
 
     def _score(self, index: int) -> Score:
         row = self.metrics.iloc[index]
-        validation = float(row["validation_accuracy"]) if self.validated else None
-        return Score(int(row["epoch"]), float(row["test_accuracy"]), float(row["test_loss"]), validation)
+        validation = float(row["validation_top1_percent"]) if self.validated else None
+        return Score(int(row["epoch"]), float(row["test_top1_percent"]), float(row["test_loss"]), validation)
 
     @property
     def seconds(self) -> float:
@@ -144,7 +144,8 @@ def read_run(folder: Path) -> Run:
         metrics = pandas.read_csv(folder / "metrics.csv")
     except (OSError, ValueError) as error:
         raise RunError(f"{folder / 'metrics.csv'}: {reason(error)}") from None
-    for column in ("epoch", "test_loss", "test_accuracy", "seconds"):
+    metrics = metrics.rename(columns=lambda name: re.sub("_accuracy$", "_top1_percent", name))  # its earlier name
+    for column in ("epoch", "test_loss", "test_top1_percent", "seconds"):
         if column not in metrics:
             raise RunError(f"{folder / 'metrics.csv'}: expected a column {column}, found {', '.join(metrics.columns)}")
     seed = params.get("seed", 0)

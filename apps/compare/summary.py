@@ -100,7 +100,7 @@ def gain_over(runs: Sequence[Run], reference: Callable[[Run], Run | None], measu
 
 def last_accuracy(run: Run) -> float:
     """Of a run with at least one epoch."""
-    return float(run.metrics["test_accuracy"].iloc[-1])
+    return float(run.metrics["test_top1_percent"].iloc[-1])
 
 
 def best_accuracy(run: Run) -> float:

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "core/autograd.h"
+#include "core/counted.h"
 #include "core/error.h"
 
 namespace generous {
@@ -151,9 +152,9 @@ void check_batches(const TrainingBatchSettings& settings, const ModelSettings& m
                    const ModelOptions& options, std::int64_t images, std::int64_t slices) {
   if (settings.drop_last && images < settings.batch_size)
     fail(
-        "{} training images make no batch of {}, and --drop_last 1 drops smaller ones: give --drop_last 0 or "
+        "{} make no batch of {}, and --drop_last 1 drops smaller ones: give --drop_last 0 or "
         "a smaller --batch_size",
-        images, settings.batch_size);
+        counted(images, "training image"), settings.batch_size);
   if (slices > 1) return check_slices(settings, model, options, images, slices);
   if (!has_single(images, settings.batch_size) || (settings.drop_last && settings.batch_size > 1)) return;
   const std::string reason = why_not_single(model, options);

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/training/weights.h"
+#include "core/counted.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
@@ -110,14 +111,15 @@ void check_possible(const TrainingState& state, const std::filesystem::path& pat
                       position.epoch));
   const EpochSums& sums = position.sums;
   check(sums.images <= state.train_images && sums.correct <= sums.images,
-        fmt::format("of the epoch's {} images {} were seen and {} recognised", state.train_images,
+        fmt::format("of the epoch's {} {} were seen and {} recognised", counted(state.train_images, "image"),
                     sums.images, sums.correct));
   check(sums.seconds >= 0, fmt::format("its epoch took {} seconds", sums.seconds));
   check((position.step > 0) == !state.model.empty(),
-        fmt::format("it has {} tensors of weights after step {}", state.model.size(), position.step));
-  check((position.ema_best && position.step > 0) == !state.average.empty(),
-        fmt::format("it has {} tensors of averaged weights after step {}", state.average.size(),
+        fmt::format("it has {} of weights after step {}", counted(std::ssize(state.model), "tensor"),
                     position.step));
+  check((position.ema_best && position.step > 0) == !state.average.empty(),
+        fmt::format("it has {} of averaged weights after step {}",
+                    counted(std::ssize(state.average), "tensor"), position.step));
 }
 
 }  // namespace
@@ -247,10 +249,10 @@ std::vector<std::string> check_same_inputs(const Inputs& now, const TrainingStat
         state.inputs.threads, now.threads, state.inputs.threads));
   if (state.inputs.slices != now.slices)
     notes.push_back(
-        fmt::format("each batch was taken in {} slices so far and is taken in {} from here on "
+        fmt::format("each batch was taken in {} so far and is taken in {} from here on "
                     "(--micro_batches): batch norm takes its "
                     "statistics over slices, and sums are taken in another order",
-                    state.inputs.slices, now.slices));
+                    counted(state.inputs.slices, "slice"), now.slices));
   return notes;
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <span>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -37,38 +38,77 @@ std::int64_t count_of(std::string_view row) {
   return error == std::errc() && end != last && *end == ',' ? count : 0;
 }
 
+std::string heading_of(std::span<const std::string> columns) {
+  return fmt::format("{}", fmt::join(columns, ","));
+}
+
+std::string heading_of(const std::vector<std::string>& columns, std::size_t missing) {
+  return heading_of(std::span(columns).first(columns.size() - std::min(missing, columns.size())));
+}
+
+/// Whether a text has the number of cells that a heading has.
+bool is_row(std::string_view text, std::string_view heading) {
+  return std::ranges::count(text, ',') == std::ranges::count(heading, ',') && count_of(text) > 0 &&
+         std::ranges::none_of(text, [](char c) { return c == '\n' || c == '\r'; });
+}
+
+std::vector<std::string_view> cells_of(std::string_view row) {
+  std::vector<std::string_view> cells;
+  while (true) {
+    const std::size_t end = row.find(',');
+    cells.push_back(row.substr(0, end));
+    if (end == std::string_view::npos) return cells;
+    row.remove_prefix(end + 1);
+  }
+}
+
 }  // namespace
 
 std::string exact(float number) { return fmt::format("{}", number); }
 std::string exact(double number) { return fmt::format("{}", number); }
+std::string six_digits(double number) { return fmt::format("{:.6g}", number); }
 
-CsvFile::CsvFile(std::filesystem::path path, const std::vector<std::string>& columns)
-    : path_(std::move(path)), header_(fmt::format("{}", fmt::join(columns, ","))) {}
+CsvFile::CsvFile(std::filesystem::path path, std::vector<std::string> columns, EarlierColumns earlier)
+    : path_(std::move(path)),
+      columns_(std::move(columns)),
+      header_(heading_of(columns_)),
+      earlier_(std::move(earlier)) {}
 
-bool CsvFile::is_row(std::string_view text, std::size_t missing_columns) const {
-  const auto commas = static_cast<std::size_t>(std::ranges::count(text, ','));
-  const auto expected = static_cast<std::size_t>(std::ranges::count(header_, ','));
-  return commas + missing_columns == expected && count_of(text) > 0 &&
-         std::ranges::none_of(text, [](char c) { return c == '\n' || c == '\r'; });
+std::string CsvFile::converted(std::string_view row, std::size_t missing_columns) const {
+  const std::vector<std::string_view> cells = cells_of(row);
+  std::vector<std::string_view> now;
+  for (const std::string& column : std::span(columns_).first(columns_.size() - missing_columns)) {
+    const auto other = earlier_.names.find(column);
+    const auto place =
+        std::ranges::find(earlier_.columns, other == earlier_.names.end() ? column : other->second);
+    now.push_back(place == earlier_.columns.end()
+                      ? std::string_view()
+                      : cells[static_cast<std::size_t>(place - earlier_.columns.begin())]);
+  }
+  return fmt::format("{}", fmt::join(now, ","));
 }
 
 bool CsvFile::keep_rows_up_to(std::int64_t last) {
   rows_.clear();
   if (!file_exists(path_)) return false;
   const std::string text = read_file(path_);
+  const std::string earlier = heading_of(earlier_.columns);
   std::vector<Line> lines = lines_of(text);
   const bool cut = !lines.empty() && !lines.back().ended;
-  if (cut && (lines.size() > 1 || header_.starts_with(lines[0].text))) lines.pop_back();
+  if (cut && (lines.size() > 1 || header_.starts_with(lines[0].text) || earlier.starts_with(lines[0].text)))
+    lines.pop_back();
   if (lines.empty()) return cut;
-  if (lines[0].text != header_)
+  const bool old = lines[0].text != header_ && lines[0].text == earlier;
+  if (lines[0].text != header_ && !old)
     fail("{}: the first line is '{}', but this run writes '{}'", path_.string(), lines[0].text, header_);
+  const std::string& heading = old ? earlier : header_;
   lines.erase(lines.begin());
   std::int64_t previous = 0;
   for (const Line& line : lines) {
-    if (!is_row(line.text)) fail("{}: '{}' is not a row of {}", path_.string(), line.text, header_);
+    if (!is_row(line.text, heading)) fail("{}: '{}' is not a row of {}", path_.string(), line.text, heading);
     const std::int64_t count = count_of(line.text);
     if (count <= previous) fail("{}: a row for {} follows the one for {}", path_.string(), count, previous);
-    if (count <= last) rows_.emplace_back(line.text);
+    if (count <= last) rows_.push_back(old ? converted(line.text, 0) : std::string(line.text));
     previous = count;
   }
   return cut;
@@ -76,10 +116,16 @@ bool CsvFile::keep_rows_up_to(std::int64_t last) {
 
 std::size_t CsvFile::complete(const std::vector<std::string>& rows, std::size_t columns,
                               const std::string& source) {
+  const std::string heading = heading_without(columns);
+  const bool headed = !rows.empty() && rows.front() == heading;
+  const bool old = !headed && !earlier_.columns.empty();
+  const std::string expected = old ? heading_of(earlier_.columns, columns) : heading;
   std::size_t made = 0;
   std::vector<std::string> completed;
-  for (const std::string& row : rows) {
-    if (!is_row(row, columns)) fail("{}: '{}' is not the beginning of a row of {}", source, row, header_);
+  for (const std::string& given : std::span(rows).subspan(headed ? 1 : 0)) {
+    if (!is_row(given, expected))
+      fail("{}: '{}' is not the beginning of a row of {}", source, given, header_);
+    const std::string row = old ? converted(given, columns) : given;
     const auto found =
         std::ranges::find_if(rows_, [&](const std::string& own) { return own.starts_with(row + ','); });
     completed.push_back(found != rows_.end() ? *found : row + std::string(columns, ','));
@@ -88,6 +134,8 @@ std::size_t CsvFile::complete(const std::vector<std::string>& rows, std::size_t 
   rows_ = std::move(completed);
   return made;
 }
+
+std::string CsvFile::heading_without(std::size_t columns) const { return heading_of(columns_, columns); }
 
 std::vector<std::string> CsvFile::rows_without(std::size_t columns) const {
   std::vector<std::string> rows = rows_;

@@ -38,6 +38,21 @@ std::string duration(double seconds) {
   return fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
 }
 
+std::string fitted(std::vector<Field> fields, std::size_t columns) {
+  const auto line = [&fields] {
+    std::string text;
+    for (const Field& field : fields) text += field.text;
+    return text;
+  };
+  while (fields.size() > 1 && line().size() > columns) {
+    auto dropped = fields.end() - 1;
+    for (auto field = dropped; field > fields.begin(); --field)
+      if (field->rank > dropped->rank) dropped = field;
+    fields.erase(dropped);
+  }
+  return line().substr(0, columns);
+}
+
 void RunLog::keep_earlier_lines() {
   if (file_exists(path_)) content_ = read_file(path_);
 }
@@ -58,15 +73,15 @@ bool ProgressBar::due() const {
   return now_seconds() - drawn_at_ >= (terminal_ ? seconds_between_redraws : seconds_between_lines);
 }
 
-void ProgressBar::update(double done, std::string_view text) {
+void ProgressBar::update(double done, std::vector<Field> fields) {
   if (!due()) return;
   drawn_at_ = now_seconds();
-  std::string line = fmt::format("{:3.0f} %  {}", 100 * done, text);
-  if (!terminal_) return display_.draw(line + "\n");
+  if (!terminal_) return display_.draw(fitted(std::move(fields), line_columns) + "\n");
   const int filled = static_cast<int>(done * bar_width);
-  line = fmt::format("[{:#<{}}{:.<{}}] {}", "", filled, "", bar_width - filled, line);
-  line.resize(std::min(line.size(), terminal_columns() - 1));  // a line that wraps could not be redrawn
-  display_.draw(fmt::format("\r{}\x1b[K", line));
+  const int rank = fields.empty() ? 0 : fields.back().rank + 1;
+  fields.push_back({fmt::format("  [{:#<{}}{:.<{}}]", "", filled, "", bar_width - filled), rank});
+  // A line that wraps could not be redrawn.
+  display_.draw(fmt::format("\r{}\x1b[K", fitted(std::move(fields), terminal_columns() - 1)));
   visible_ = true;
 }
 

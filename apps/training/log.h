@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "apps/training/display.h"
 
@@ -11,6 +12,19 @@ namespace generous {
 
 /// "0:07", "12:30", "3:02:10"
 std::string duration(double seconds);
+
+/// A part of a line, with the spaces in front of it.
+struct Field {
+  std::string text;
+  int rank = 0;  ///< a larger one is dropped first
+};
+
+/// The fields as one line of at most so many columns: where they are more, those of the largest rank are left
+/// out, the last one first, but never the first of all.
+std::string fitted(std::vector<Field> fields, std::size_t columns);
+
+/// Of the lines that say what an epoch came to, and of progress where there is no terminal.
+inline constexpr std::size_t line_columns = 100;
 
 /// Lines go to the display at once and to the file, with the time in front, on `write`. The file lacks none,
 /// whatever the display does with them.
@@ -42,8 +56,9 @@ class ProgressBar {
   /// `display` must outlive the bar.
   explicit ProgressBar(Display& display);
 
-  /// `done` in [0, 1], `text` a few words after the bar. Calls in quick succession are dropped.
-  void update(double done, std::string_view text);
+  /// Shows the fields, and behind them a bar of which `done`, in [0, 1], is filled, as far as the terminal is
+  /// wide. Calls in quick succession are dropped.
+  void update(double done, std::vector<Field> fields);
   /// Whether `update` would draw now: texts need not be made otherwise.
   bool due() const;
   /// Removes the bar, so that a line can be printed.

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "core/counted.h"
+
 namespace generous {
 
 namespace {
@@ -20,7 +22,8 @@ LoaderOptions in_order(const LoaderOptions& training) {
 std::string fault_of(const Evaluation& evaluation, const std::string& images) {
   if (!evaluation.not_finite.empty())
     return fmt::format("the logits of the {} images became {}", images, evaluation.not_finite);
-  if (!std::isfinite(evaluation.loss)) return fmt::format("the {} loss became {}", images, evaluation.loss);
+  if (!std::isfinite(evaluation.loss))
+    return fmt::format("the {} loss became {}", images, shown(evaluation.loss));
   return {};
 }
 
@@ -74,12 +77,19 @@ std::optional<Measured> Measuring::measure(Module& model, const GoOn& go_on) {
 }
 
 std::optional<EpochMeasures> Measuring::measure(Module& model, WeightAverage* average, const GoOn& go_on) {
-  const std::optional<Measured> weights = measure(model, go_on);
+  // All of it counts as one whole.
+  const std::int64_t passes = average == nullptr ? 1 : 2;
+  std::int64_t pass = 0;
+  const GoOn go_on_in_all = [&](std::int64_t images, std::int64_t all) {
+    return go_on(pass * all + images, passes * all);
+  };
+  const std::optional<Measured> weights = measure(model, go_on_in_all);
   if (!weights) return std::nullopt;
   EpochMeasures measures{.weights = *weights, .average = {}};
   if (average == nullptr || !fault_of(measures).empty()) return measures;
   const Exchanged exchanged(*average);
-  measures.average = measure(model, go_on);
+  pass = 1;
+  measures.average = measure(model, go_on_in_all);
   return measures.average ? std::optional(measures) : std::nullopt;
 }
 

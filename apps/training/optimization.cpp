@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "core/counted.h"
+
 namespace generous {
 
 void OptimizerSettings::declare(Options& options) {
@@ -90,8 +92,9 @@ std::unique_ptr<WeightAverage> OptimizerSettings::make_average(const Module& mod
 
 Schedule OptimizerSettings::learning_rates(std::int64_t num_epochs) const {
   if (lr_schedule == "multistep") return MultiStepSchedule{learning_rate, schedule, gamma};
-  require(cosine.warmup < num_epochs, "lr_warmup: {} epochs of warm-up leave none of num_epochs {}",
-          cosine.warmup, num_epochs);
+  require(cosine.warmup < num_epochs,
+          "lr_warmup: {} of warm-up, and there are only {} in all: give a smaller one",
+          counted(cosine.warmup, "epoch"), num_epochs);
   CosineSchedule result = cosine;
   result.base = learning_rate;
   result.epochs = num_epochs;

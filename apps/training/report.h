@@ -8,6 +8,7 @@
 #include "apps/training/csv.h"
 #include "apps/training/log.h"
 #include "apps/training/measuring.h"
+#include "apps/training/time_left.h"
 #include "core/options.h"
 
 namespace generous {
@@ -16,8 +17,9 @@ struct ReportSettings {
   std::int64_t log_steps = 0;
   bool paper_metrics = false;
   // Not declared: they follow from other settings.
-  bool validation = false;  ///< images are held out
-  bool average = false;     ///< the average of the weights is measured too
+  bool validation = false;         ///< images are held out
+  bool average = false;            ///< the average of the weights is measured too
+  std::int64_t tested_images = 0;  ///< after each epoch, all that is measured counted
 
   void declare(Options& options);
 };
@@ -50,19 +52,23 @@ class Report {
   /// Says how many images of the epoch under way gave no non-target knowledge, if any.
   void note_flat_rows(const Position& position);
 
-  /// The bar while an epoch of so many images is trained, and while so many images of `all` are tested.
+  /// The bar while an epoch of so many images is trained, and while so many images of `all` are tested, after
+  /// the epoch or, to know the teacher, before the first one.
   void show_training(const Position& position, std::int64_t images);
   void show_evaluation(const Position& position, std::int64_t images, std::int64_t all);
+  void show_teacher(std::int64_t images, std::int64_t all);
   /// Removes the bar, and writes a line into the log.
   void line(const std::string& text);
 
   /// Writes every file, if the log does.
   void write() const;
-  /// The rows of metrics.csv without the times, for the training state.
+  /// The heading and the rows of metrics.csv without the times, for the training state.
   std::vector<std::string> metrics_rows() const;
   RunLog& log() { return log_; }
 
  private:
+  std::vector<Field> progress(const Position& position, const Rest& rest) const;
+
   RunFolder folder_;
   ReportSettings settings_;
   std::vector<std::string> terms_;
@@ -71,8 +77,9 @@ class Report {
   CsvFile metrics_;
   CsvFile steps_;
   ProgressBar bar_;
-  std::int64_t flat_rows_ = 0;       ///< since the last note of them
-  double last_epoch_seconds_ = 0.0;  ///< of the last whole epoch, evaluation included; 0: none yet
+  TimeLeft time_left_;
+  std::int64_t epoch_images_ = 0;  ///< that an epoch trains on; 0: not known yet
+  std::int64_t flat_rows_ = 0;     ///< since the last note of them
 };
 
 }  // namespace generous

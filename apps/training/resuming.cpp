@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "apps/training/training_loop.h"
+#include "core/counted.h"
 #include "core/files.h"
 #include "core/finite.h"
 #include "nn/state_dict.h"
@@ -40,8 +41,8 @@ std::vector<std::string> TrainingLoop::restore(const TrainingState& state,
 /// Throws Error unless this run comes through the position.
 void TrainingLoop::check_reachable(const Position& position, const std::string& source) const {
   require(position.sums.terms.size() == position_.sums.terms.size(),
-          "{} is damaged: it has {} loss terms, this program has {}", source, position.sums.terms.size(),
-          position_.sums.terms.size());
+          "{} is damaged: it has {}, this program has {}", source,
+          counted(std::ssize(position.sums.terms), "loss term"), position_.sums.terms.size());
   require(position.paper_best.has_value() == position_.paper_best.has_value(),
           "{} is damaged: its paper_best_epoch does not go with paper_metrics {}", source,
           position_.paper_best ? 1 : 0);
@@ -54,11 +55,11 @@ void TrainingLoop::check_reachable(const Position& position, const std::string& 
   const std::int64_t batches = train_loader_.batches();
   require(
       position.step_in_epoch <= batches && position.step == position.epoch * batches + position.step_in_epoch,
-      "{} is damaged: {} epochs of {} steps and {} steps more are not its {} steps", source, position.epoch,
-      batches, position.step_in_epoch, position.step);
+      "{} is damaged: {} of {} and {} more are not its {}", source, counted(position.epoch, "epoch"),
+      counted(batches, "step"), position.step_in_epoch, counted(position.step, "step"));
   const std::int64_t images = train_loader_.images_in(position.step_in_epoch);
-  require(position.sums.images == images, "{} is damaged: {} steps of an epoch have {} images, not {}",
-          source, position.step_in_epoch, images, position.sums.images);
+  require(position.sums.images == images, "{} is damaged: {} of an epoch take {}, not {}", source,
+          counted(position.step_in_epoch, "step"), counted(images, "image"), position.sums.images);
 }
 
 }  // namespace generous

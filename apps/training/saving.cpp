@@ -4,13 +4,15 @@
 
 #include <cmath>
 
+#include "core/counted.h"
+
 namespace generous {
 
 std::string not_finite_in(const NamedTensors& weights) {
   for (const auto& [name, tensor] : weights) {
     if (tensor.dtype() != DType::f32) continue;
     for (const float value : tensor.data<float>())
-      if (!std::isfinite(value)) return fmt::format("the weight {} became {}", name, value);
+      if (!std::isfinite(value)) return fmt::format("the weight {} became {}", name, shown(value));
   }
   return {};
 }

@@ -6,6 +6,7 @@
 
 #include "apps/training/trained_network.h"
 #include "core/autograd.h"
+#include "core/counted.h"
 #include "core/error.h"
 #include "core/finite.h"
 
@@ -68,9 +69,9 @@ TeacherFault fault_of_teacher(const Tensor& logits) {
     const auto [smallest, largest] = std::ranges::minmax(rest.first(classes));
     if (smallest != largest) return {};
   }
-  return {.what =
-              fmt::format("gives the same logit for every class (sigma is 0) in all {} images of this batch",
-                          on_host.size(0))};
+  return {.what = fmt::format(
+              "gives the same logit for every class (sigma is 0) {} of this batch",
+              on_host.size(0) == 1 ? "for the one image" : fmt::format("in all {} images", on_host.size(0)))};
 }
 
 }  // namespace generous

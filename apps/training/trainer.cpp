@@ -7,6 +7,7 @@
 #include "apps/training/together.h"
 #include "apps/training/trained_network.h"
 #include "core/console.h"
+#include "core/counted.h"
 #include "core/files.h"
 #include "core/hash.h"
 #include "core/threads.h"
@@ -50,9 +51,10 @@ void describe(RunLog& log, const std::string& program, const TrainingSettings& s
   const std::string training =
       data.validation ? fmt::format("{} training, {} validation", data.train.size(), data.validation->size())
                       : fmt::format("{} training", data.train.size());
-  log.line(fmt::format("{}: {} ({} parameters) on {}: {} and {} test images of {} x {} x {}, {} classes",
-                       program, settings.model.name, model.parameter_count(), settings.images.dataset,
-                       training, data.test.size(), shape[0], shape[1], shape[2], data.train.classes.size()));
+  log.line(fmt::format("{}: {} ({} parameters) on {}: {} and {} of {} x {} x {}, {}", program,
+                       settings.model.name, model.parameter_count(), settings.images.dataset, training,
+                       counted(data.test.size(), "test image"), shape[0], shape[1], shape[2],
+                       counted(std::ssize(data.train.classes), "class")));
   log.line(fmt::format("device {}: {}, {}; {}, learning rate {}; seed {}; run folder {}",
                        settings.device.device, backend(settings.step.device).description(),
                        settings.dtype.dtype, settings.optimizer.optimizer, settings.optimizer.learning_rate,
@@ -149,16 +151,14 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
 
   RunLog log(folder.log(), display, group.is_first());
   if (state && state->position.epoch >= settings.loop.num_epochs) {
-    log.line(fmt::format("{} is complete: {} epochs, {}; a larger --num_epochs goes on",
-                         settings.run.save_path, state->position.epoch, words_of_best(state->position)));
+    log.line(fmt::format("{} is complete: {}, {}; a larger --num_epochs goes on", settings.run.save_path,
+                         counted(state->position.epoch, "epoch"), words_of_best(state->position)));
     return 0;
   }
   if (state && settings.loop.out_of_patience(state->position)) {
-    log.line(
-        fmt::format("{} stopped early after epoch {}, as none of the last {} was better: {}; a larger "
-                    "--patience goes on",
-                    settings.run.save_path, state->position.epoch, settings.loop.patience,
-                    words_of_best(state->position)));
+    log.line(fmt::format("{} stopped early after epoch {}, {}: {}; a larger --patience goes on",
+                         settings.run.save_path, state->position.epoch, settings.loop.words_of_patience(),
+                         words_of_best(state->position)));
     return 0;
   }
 
@@ -206,6 +206,8 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
   const std::unique_ptr<WeightAverage> average = settings.optimizer.make_average(*model);
   settings.report.validation = data.validation.has_value();
   settings.report.average = average != nullptr;
+  settings.report.tested_images =
+      (data.test.size() + (data.validation ? data.validation->size() : 0)) * (average != nullptr ? 2 : 1);
   LoaderOptions batches = settings.batches.loader_options(seed, device);
   batches.second_view = method.needs().views == 2;
   batches.unmade = true;  // a training step makes them, as its networks take them

@@ -8,6 +8,7 @@
 
 #include "apps/training/memory.h"
 #include "apps/training/signals.h"
+#include "core/counted.h"
 #include "nn/state_dict.h"
 
 namespace generous {
@@ -53,6 +54,10 @@ void LoopSettings::declare(Options& options) {
 bool LoopSettings::out_of_patience(const Position& position) const {
   const std::int64_t better = std::max(position.best.epoch, position.ema_best.value_or(Best{}).epoch);
   return patience > 0 && position.epoch - better >= patience;
+}
+
+std::string LoopSettings::words_of_patience() const {
+  return patience == 1 ? "as it was not better" : fmt::format("as none of the last {} was better", patience);
 }
 
 TrainingLoop::TrainingLoop(const Training& training, RunIdentity run, const ReportSettings& report,
@@ -109,7 +114,7 @@ void TrainingLoop::report_teacher() {
   Network& teacher = *training_.teacher.model;
   const bool trains = teacher.training();
   const auto test = measuring_.test(teacher, [&](std::int64_t images, std::int64_t all) {
-    report_.show_evaluation(position_, images, all);
+    report_.show_teacher(images, all);
     return StopSignals::received() == 0;
   });
   if (trains) teacher.train();
@@ -131,10 +136,9 @@ int TrainingLoop::run_epochs() {
   while (!over())
     if (stop_asked() || steps_exhausted() || !train_epoch() || !finish_epoch()) return stop();
   const bool early = position_.epoch < training_.loop.num_epochs;
-  const std::string end =
-      early ? fmt::format("stopped early after epoch {}, as none of the last {} was better (--patience)",
-                          position_.epoch, training_.loop.patience)
-            : "done";
+  const std::string end = early ? fmt::format("stopped early after epoch {}, {} (--patience)",
+                                              position_.epoch, training_.loop.words_of_patience())
+                                : "done";
   report_.log().line(fmt::format("{}: {}; weights, metrics and log are in {}; at most {} MiB of memory", end,
                                  words_of_best(position_), run_.folder.path.string(), peak_memory_mib()));
   report_.log().write();
@@ -185,9 +189,9 @@ void TrainingLoop::account() {
       const TeacherFault fault = teacher_fault(position_.step_in_epoch - 1 - (position_.step - pending.step));
       if (!fault.what.empty())
         throw SharedError(fmt::format(
-            "the loss became {} in epoch {} at step {} of the run: {}; checkpoints are as they were", total,
-            position_.epoch + 1, pending.step, fault.what));
-      diverged(fmt::format("the loss became {}", total), pending.step);
+            "the loss became {} in epoch {} at step {} of the run: {}; checkpoints are as they were",
+            shown(total), position_.epoch + 1, pending.step, fault.what));
+      diverged(fmt::format("the loss became {}", shown(total)), pending.step);
     }
     const auto weight = static_cast<double>(pending.images);
     StepRow row{

@@ -22,6 +22,8 @@ struct LoopSettings {
   void declare(Options& options);
   /// Whether a run that is there is to stop early: so many epochs brought no better one.
   bool out_of_patience(const Position& position) const;
+  /// "as none of the last 3 was better"
+  std::string words_of_patience() const;
 };
 
 /// What a training is made of. Networks, method and optimiser are on step.device; all but the small settings

@@ -72,6 +72,24 @@ TEST_CASE("another header and rows that are none: an error that names the file a
   CHECK(contains(message(header + "2,0,0\n1,0,0\n"), "a row for 1 follows the one for 2"));
 }
 
+TEST_CASE(
+    "a table with the columns of before is read: other names, columns that went and columns that came") {
+  const TemporaryFolder folder;
+  const fs::path path = folder / "table.csv";
+  CsvFile csv(path, {"epoch", "top1", "loss", "top5", "seconds"},
+              {.columns = {"epoch", "same", "loss", "accuracy", "seconds"}, .names = {{"top1", "accuracy"}}});
+  write_text(path, "epoch,same,loss,accuracy,seconds\n1,0.5,0.5,70,9\n2,0.25,0.125,80,8\n");
+  CHECK_FALSE(csv.keep_rows_up_to(9));
+  CHECK(csv.rows_without(0) == Rows{"1,70,0.5,,9", "2,80,0.125,,8"});
+  CHECK(csv.complete({"1,0.5,0.5,70", "2,0.25,0.125,80", "3,0,0,90"}, 1, "state") == 1);
+  CHECK(csv.rows_without(0) == Rows{"1,70,0.5,,9", "2,80,0.125,,8", "3,90,0,,"});
+  CHECK(csv.heading_without(1) == "epoch,top1,loss,top5");
+  CHECK(csv.complete({"epoch,top1,loss,top5", "1,70,0.5,", "2,80,0.25,99"}, 1, "state") == 1);
+  CHECK(csv.rows_without(0) == Rows{"1,70,0.5,,9", "2,80,0.25,99,"});
+  write_text(path, "epoch,same,loss,accuracy,seconds\n1,0.5,0.5\n");
+  CHECK(contains(error_of([&] { csv.keep_rows_up_to(9); }), "is not a row of epoch,same,loss,accuracy"));
+}
+
 TEST_CASE("rows that are missing come from elsewhere, those that are there keep their last columns") {
   Table table;
   write_text(table.path, "epoch,loss,seconds\n1,0.5,7\n3,0.125,7\n10,0.1,7\n");

@@ -173,8 +173,9 @@ TEST_CASE("the average is measured each epoch and saved where it is best; evalua
       completes("train_standard",
                 at.run("run", {"--ema_decay", "0.9", "--num_epochs", "5", "--learning_rate", "0.02"}));
   CHECK(csv_rows(at.path("run") / "metrics.csv", time_columns).at(0) ==
-        "epoch,lr,cross_entropy,train_loss,train_accuracy,test_loss,test_accuracy,ema_accuracy");
-  const std::vector<double> accuracy = column(at.path("run"), "ema_accuracy");
+        "epoch,lr,train_loss,train_top1_percent,test_loss,test_top1_percent,test_top5_percent,"
+        "ema_top1_percent");
+  const std::vector<double> accuracy = column(at.path("run"), "ema_top1_percent");
   const std::int64_t best = best_of(accuracy);
   CHECK(contains(line_with(out, "epoch 5/5"), fmt::format(" average {:.2f} %", accuracy[4])));
   CHECK(contains(line_with(out, "done: best top-1"),
@@ -197,8 +198,9 @@ TEST_CASE("images held out choose the best epoch, and the test images are only r
                                                  "0.02", "--ema_decay", "0.5"}));
   CHECK(contains(out, ": 33 training, 9 validation and 15 test images of 16 x 24 x 3"));
   CHECK(csv_rows(at.path("run") / "metrics.csv", time_columns).at(0) ==
-        "epoch,lr,cross_entropy,train_loss,train_accuracy,test_loss,test_accuracy,ema_accuracy,"
-        "validation_loss,validation_accuracy,ema_validation_accuracy");
+        "epoch,lr,train_loss,train_top1_percent,test_loss,test_top1_percent,test_top5_percent,"
+        "ema_top1_percent,validation_loss,validation_top1_percent,validation_top5_percent,"
+        "ema_validation_top1_percent");
   const auto chosen = [&](const std::string& validation, const std::string& test) {
     const std::vector<double> by = column(at.path("run"), validation);
     const auto best = static_cast<std::size_t>(best_of(by) - 1);
@@ -206,16 +208,18 @@ TEST_CASE("images held out choose the best epoch, and the test images are only r
                        column(at.path("run"), test)[best]);
   };
   const std::string done = line_with(out, "done: ");
-  CHECK(contains(done, "done: best " + chosen("validation_accuracy", "test_accuracy")));
-  CHECK(contains(done, ", averaged weights " + chosen("ema_validation_accuracy", "ema_accuracy")));
+  CHECK(contains(done, "done: best " + chosen("validation_top1_percent", "test_top1_percent")));
+  CHECK(contains(done, ", averaged weights " + chosen("ema_validation_top1_percent", "ema_top1_percent")));
   const std::string complete = completes("train_standard", at.resume("run"));
-  CHECK(contains(complete, "is complete: 8 epochs, best " + chosen("validation_accuracy", "test_accuracy")));
+  CHECK(contains(complete,
+                 "is complete: 8 epochs, best " + chosen("validation_top1_percent", "test_top1_percent")));
   const std::string evaluated =
       completes("evaluate",
                 {"--model_name", "resnet8", "--weights", (at.path("run") / "best_model.safetensors").string(),
                  "--dataset", "class_folders", "--data_dir", at.path("images").string()});
-  const auto best = static_cast<std::size_t>(best_of(column(at.path("run"), "validation_accuracy")) - 1);
-  CHECK(contains(evaluated, fmt::format("top-1    {:.4f} %", column(at.path("run"), "test_accuracy")[best])));
+  const auto best = static_cast<std::size_t>(best_of(column(at.path("run"), "validation_top1_percent")) - 1);
+  CHECK(contains(evaluated,
+                 fmt::format("top-1    {:.4f} %", column(at.path("run"), "test_top1_percent")[best])));
 }
 
 TEST_CASE("a method's banks and class means are of the images that are trained on") {
@@ -239,7 +243,7 @@ TEST_CASE("early stopping on request: one line and exit code 0; a resumed run sa
   CHECK(csv_rows(at.path("run") / "metrics.csv").size() >= 4);
   const auto epochs = csv_rows(at.path("run") / "metrics.csv").size() - 1;
   REQUIRE(epochs < 9);
-  const std::int64_t best = best_of(column(at.path("run"), "test_accuracy"));
+  const std::int64_t best = best_of(column(at.path("run"), "test_top1_percent"));
   CHECK(static_cast<std::int64_t>(epochs) == best + 2);
   CHECK(contains(out, fmt::format("stopped early after epoch {}, as none of the last 2 was better "
                                   "(--patience): best top-1",
@@ -260,7 +264,7 @@ TEST_CASE("what the teacher knows is said before training starts, once") {
       completes("evaluate", {"--model_name", "resnet8", "--weights",
                              (at.path("teacher") / "last_model.safetensors").string(), "--dataset",
                              "class_folders", "--data_dir", at.path("images").string()});
-  const double accuracy = column(at.path("teacher"), "test_accuracy").back();
+  const double accuracy = column(at.path("teacher"), "test_top1_percent").back();
   CHECK(contains(
       out, fmt::format("teacher resnet8: top-1 {:.2f} %, top-5 100.00 % of the test images", accuracy)));
   CHECK(contains(evaluated, fmt::format("top-1    {:.4f} %", accuracy)));

@@ -1,6 +1,10 @@
 // What a resumed run does with tables that were lost or cut, and with states that no run has written.
-#include <limits>
+#include <fmt/ranges.h>
 
+#include <limits>
+#include <sstream>
+
+#include "core/json.h"
 #include "tests/apps/run_checks.h"
 
 using namespace generous;
@@ -27,6 +31,13 @@ struct Stopped {
   }
 };
 
+std::vector<std::string> cells_of(const std::string& row) {
+  std::vector<std::string> cells;
+  std::istringstream in(row);
+  for (std::string cell; std::getline(in, cell, ',');) cells.push_back(cell);
+  return cells;
+}
+
 void cut(const fs::path& file, std::size_t bytes) {
   const std::string text = read_file(file);
   write_text(file, text.substr(0, text.size() - bytes));
@@ -44,7 +55,7 @@ TEST_CASE("tables that were lost, cut or have Windows' line ends: rows are rebui
   bool times_whole = false;
   SUBCASE("no metrics") {
     fs::remove(run.metrics);
-    note = "metrics.csv lacked 2 of 2 epochs: they are back from the training state, without images_per_s";
+    note = "metrics.csv lacked 2 of 2 epochs, back from the training state without images_per_s";
   }
   SUBCASE("a cut row of metrics") {
     cut(run.metrics, 3);
@@ -85,6 +96,56 @@ TEST_CASE("tables that were lost, cut or have Windows' line ends: rows are rebui
   CHECK(read_file(run.state) == read_file(straight / "training_state.safetensors"));
 }
 
+TEST_CASE("tables and a state of before top-5, with a column twice: read, and written as they are now") {
+  const Stopped run;
+  const fs::path straight = run.folder / "straight";
+  completes("train_standard",
+            small_run(run.images, straight) + Arguments{"--num_epochs", "3", "--log_steps", "1"});
+  // epoch, lr, train_loss, train top-1, test_loss, test top-1, top-5, images_per_s, seconds
+  const auto before = [](const std::vector<std::string>& cells, std::size_t count) {
+    const std::vector<std::string> all = {cells[0], cells[1], cells[2],  cells[2], cells[3],
+                                          cells[4], cells[5], "1500.25", "2.5"};
+    std::string row = all[0];
+    for (std::size_t i = 1; i < count; ++i) row += "," + all[i];
+    return row;
+  };
+  std::string metrics =
+      "epoch,lr,cross_entropy,train_loss,train_accuracy,test_loss,test_accuracy,images_per_s,seconds\n";
+  std::vector<std::string> saved;
+  for (const std::string& row : csv_rows(run.metrics))
+    if (!row.starts_with("epoch")) {
+      metrics += before(cells_of(row), 9) + "\n";
+      saved.push_back(before(cells_of(row), 7));
+    }
+  std::string steps = "step,loss,cross_entropy,lr\n";
+  for (const std::string& row : csv_rows(run.steps))
+    if (const auto cells = cells_of(row); cells[0] != "step")
+      steps += fmt::format("{},{},{},{}\n", cells[0], cells[1], cells[1], cells[2]);
+  write_text(run.steps, steps);
+  change_metadata(run.state, [&](auto& metadata) { metadata["metrics"] = list_to_json(saved); });
+  bool lost = false;
+  SUBCASE("all of it") { write_text(run.metrics, metrics); }
+  SUBCASE("the state alone") {
+    lost = true;
+    fs::remove(run.metrics);
+  }
+  const std::string out = completes("train_standard", run.resume);
+  CAPTURE(out);
+  CHECK(contains(out, "lacked 2 of 2 epochs") == lost);
+  const std::vector<std::string> expected = csv_rows(straight / "metrics.csv");
+  const std::vector<std::string> found = csv_rows(run.metrics);
+  REQUIRE(found.size() == 4);
+  CHECK(found[0] == expected[0]);
+  for (std::size_t i = 1; i < 4; ++i) {
+    std::vector<std::string> cells = cells_of(expected[i]);
+    cells.resize(7);
+    if (i < 3) cells[6] = "";  // top-5 was not known
+    CHECK(found[i].starts_with(fmt::format("{},", fmt::join(cells, ","))));
+    if (i < 3) CHECK(found[i].ends_with(lost ? ",," : ",1500.25,2.5"));
+  }
+  CHECK(csv_rows(run.steps) == csv_rows(straight / "steps.csv"));
+}
+
 TEST_CASE("metrics that are lost with a state that has none: said, and the rest goes on") {
   const Stopped run;
   make_old_state(run.state);
@@ -103,17 +164,17 @@ TEST_CASE("a state that no run can have written is refused, and nothing is chang
     std::string complaint;
   };
   const std::vector<Forgery> forgeries = {
-      {{{"sum_images", "0"}, {"sum_correct", "0"}}, "2 steps of an epoch have 16 images, not 0"},
-      {{{"sum_images", "15"}}, "2 steps of an epoch have 16 images, not 15"},
+      {{{"sum_images", "0"}, {"sum_correct", "0"}}, "2 steps of an epoch take 16 images, not 0"},
+      {{{"sum_images", "15"}}, "2 steps of an epoch take 16 images, not 15"},
       {{{"sum_images", "43"}}, "of the epoch's 42 images 43 were seen"},
       {{{"sum_correct", "17"}}, "16 were seen and 17 recognised"},
       {{{"epoch", "9223372036854775807"}}, "it is in epoch 9223372036854775807"},
       {{{"epoch", "9223372036854775808"}}, "epoch = '9223372036854775808'"},
       {{{"epoch", "-1"}}, "epoch = '-1'"},
       {{{"epoch", "1"}}, "its best epoch is"},
-      {{{"epoch", "1"}, {"best_epoch", "1"}}, "1 epochs of 6 steps and 2 steps more are not its 14 steps"},
-      {{{"step_in_epoch", "7"}}, "2 epochs of 6 steps and 7 steps more are not its 14 steps"},
-      {{{"step_in_epoch", "7"}, {"step", "19"}}, "2 epochs of 6 steps and 7 steps more are not its 19 steps"},
+      {{{"epoch", "1"}, {"best_epoch", "1"}}, "1 epoch of 6 steps and 2 more are not its 14 steps"},
+      {{{"step_in_epoch", "7"}}, "2 epochs of 6 steps and 7 more are not its 14 steps"},
+      {{{"step_in_epoch", "7"}, {"step", "19"}}, "2 epochs of 6 steps and 7 more are not its 19 steps"},
       {{{"step", "13"}}, "are not its 13 steps"},
       {{{"step", "0"}}, "after step 0"},
       {{{"best_epoch", "3"}}, "its best epoch is 3 of 2"},

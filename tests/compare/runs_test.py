@@ -41,6 +41,13 @@ class RunsTest(unittest.TestCase):
         self.assertEqual((run.best().epoch, run.best().accuracy, run.best().validation), (3, 55.0, 3.0))
         self.assertTrue(run.validated)
 
+    def test_metrics_with_the_columns_of_before(self):
+        folder = self.make("r", accuracies=(50, 60), validation=[2, 1])
+        metrics = folder / "metrics.csv"
+        metrics.write_text(metrics.read_text().replace("_top1_percent", "_accuracy"))
+        run = self.found()["r"]
+        self.assertEqual((run.best().accuracy, run.best().validation, run.last().accuracy), (50.0, 2.0, 60.0))
+
     def test_before_the_first_epoch(self):
         run = self.one(accuracies=(), num_epochs=3)
         self.assertEqual((run.best(), run.last(), run.epochs, run.seconds, run.complete), (None, None, 0, 0.0, False))

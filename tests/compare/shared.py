@@ -53,7 +53,7 @@ def make_run(folder: Path, seed: int, accuracies: Sequence[float], *, validation
     settings = {"model_name": "resnet8", "dataset": "cifar10", "data_dir": "d", "num_epochs": len(accuracies),
                 "learning_rate": 0.1, "seed": seed, **params}
     (folder / "params.json").write_text(json.dumps(settings), encoding="utf-8")
-    lines = ["epoch,lr,train_loss,test_loss,test_accuracy" + (",validation_accuracy" if validation else "") +
+    lines = ["epoch,lr,train_loss,test_loss,test_top1_percent" + (",validation_top1_percent" if validation else "") +
              ",images_per_s,seconds"]
     for index, accuracy in enumerate(accuracies):
         chosen = [str(validation[index])] if validation else []

@@ -93,7 +93,7 @@ class Answers(unittest.TestCase):
     def test_gains_are_paired_by_seed(self):
         study = study_of(methods=("kd",))
         gains = answer.seed_gains(study, study.comparisons[0])
-        by_seed = {kind: {run.seed: run.metrics["test_accuracy"].iloc[-1] for run in configuration.runs}
+        by_seed = {kind: {run.seed: run.metrics["test_top1_percent"].iloc[-1] for run in configuration.runs}
                    for kind, configuration in (("ours", study.comparisons[0].generous),
                                                ("theirs", study.comparisons[0].standard))}
         self.assertEqual(gains, {seed: by_seed["ours"][seed] - by_seed["theirs"][seed] for seed in (1, 2, 3)})
@@ -125,8 +125,8 @@ class Answers(unittest.TestCase):
     def test_validation_decides_where_there_is_some(self):
         study = study_of(validation=True)
         run = study.runs[0]
-        chosen = run.metrics["validation_accuracy"].idxmax()
-        self.assertEqual(study.accuracy(run), run.metrics["test_accuracy"][chosen])
+        chosen = run.metrics["validation_top1_percent"].idxmax()
+        self.assertEqual(study.accuracy(run), run.metrics["test_top1_percent"][chosen])
         self.assertIn("validation", study.accuracy_words)
         self.assertNotIn("validation", study_of().accuracy_words)
 
@@ -155,10 +155,10 @@ class Curves(unittest.TestCase):
     def test_means_are_over_the_seeds_that_have_the_epoch(self):
         one, other = study_of().configurations[0].runs[:2]
         one.metrics = one.metrics.head(2)
-        found = curves.by_epoch([one, other], "test_accuracy")
-        self.assertEqual(found["mean"].loc[5], other.metrics["test_accuracy"].iloc[4])
+        found = curves.by_epoch([one, other], "test_top1_percent")
+        self.assertEqual(found["mean"].loc[5], other.metrics["test_top1_percent"].iloc[4])
         self.assertAlmostEqual(found["mean"].loc[1],
-                               (one.metrics["test_accuracy"][0] + other.metrics["test_accuracy"][0]) / 2)
+                               (one.metrics["test_top1_percent"][0] + other.metrics["test_top1_percent"][0]) / 2)
 
 
 class Missing(unittest.TestCase):

@@ -14,7 +14,7 @@ MOST_DROPS = 6
 
 
 def accuracy(study: Study) -> Section:
-    return _section(study, "accuracy-curves", "How does the accuracy grow?", "test_accuracy",
+    return _section(study, "accuracy-curves", "How does the accuracy grow?", "test_top1_percent",
                     "top-1, test [%]",
                     "What lies below the frame, the first epochs mostly, is cut off.")
 
@@ -97,8 +97,8 @@ def _figure(title: str, configurations: list[tuple[str, Configuration]], column:
                 axes.fill_between(curve.index, curve["min"], curve["max"], color=theme.ROLES[role].colour,
                                   alpha=0.15, linewidth=0)
             settled = curve.iloc[len(curve) // 3:]
-            lows.append(settled["min"].min() if column == "test_accuracy" else curve["min"].min())
-            highs.append(curve["max"].max() if column == "test_accuracy" else settled["max"].max())
+            lows.append(settled["min"].min() if column == "test_top1_percent" else curve["min"].min())
+            highs.append(curve["max"].max() if column == "test_top1_percent" else settled["max"].max())
             words.append(f"{role} {curve['mean'].iloc[-1]:.4g}")
         margin = 0.06 * (max(highs) - min(lows)) or 0.5
         axes.set_ylim(min(lows) - margin, max(highs) + margin)
@@ -155,9 +155,9 @@ def speed(study: Study) -> Section:
 def _timed(title: str, timed: list[tuple[str, Run]]) -> Figure:
     with theme.panel(250) as (canvas, axes):
         for role, run in timed:
-            axes.plot(minutes(run), run.metrics["test_accuracy"], **theme.line(role), linewidth=1)
+            axes.plot(minutes(run), run.metrics["test_top1_percent"], **theme.line(role), linewidth=1)
             axes.plot(minutes(run)[-1], run.last().accuracy, **theme.mark(role), zorder=4)
-        settled = [run.metrics["test_accuracy"].iloc[run.epochs // 3:] for _, run in timed]
+        settled = [run.metrics["test_top1_percent"].iloc[run.epochs // 3:] for _, run in timed]
         low, high = min(part.min() for part in settled), max(part.max() for part in settled)
         axes.set_ylim(low - 0.06 * (high - low) - 0.01, high + 0.06 * (high - low) + 0.01)
         axes.set_xlim(left=0)
