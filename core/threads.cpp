@@ -1,6 +1,7 @@
 #include "core/threads.h"
 
 #include <omp.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <atomic>
@@ -9,6 +10,8 @@
 #include <fstream>
 #include <sstream>
 #include <string>
+
+#include "core/control_groups.h"
 
 namespace generous {
 
@@ -61,23 +64,18 @@ int largest_team() { return largest_found > 0 ? largest_found.load() : omp_get_m
 
 std::optional<double> cpu_quota(const fs::path& root) {
   std::optional<double> least;
-  std::istringstream lines(content(root / "proc/self/cgroup"));
-  for (std::string line; std::getline(lines, line);) {  // "0::/a/b" (version 2) or "4:cpu,cpuacct:/a/b"
-    const std::size_t first = line.find(':');
-    const std::size_t second = line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    if (!controllers.empty() && ("," + controllers + ",").find(",cpu,") == std::string::npos) continue;
-    const fs::path mount = root / "sys/fs/cgroup" / controllers;
-    // A group is bound by its ancestors' limits too. Inside a container its path may not be there, but the
-    // mount's root is its own group.
-    for (fs::path group = fs::path(line.substr(second + 1)).relative_path();; group = group.parent_path()) {
-      const std::optional<double> limit = limit_of(mount / group);
-      if (limit && (!least || *limit < *least)) least = limit;
-      if (group.empty()) break;
-    }
+  for (const fs::path& group : control_groups("cpu", root)) {
+    const std::optional<double> limit = limit_of(group);
+    if (limit && (!least || *limit < *least)) least = limit;
   }
   return least;
+}
+
+int usable_cores() {
+  cpu_set_t own{};
+  const int cores = sched_getaffinity(0, sizeof own, &own) == 0 ? CPU_COUNT(&own) : omp_get_num_procs();
+  const std::optional<double> quota = cpu_quota();
+  return quota ? std::min(cores, std::max(1, static_cast<int>(std::ceil(*quota)))) : cores;
 }
 
 void set_threads(int threads) {

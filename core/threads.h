@@ -20,6 +20,9 @@ int largest_team();
 /// they set no limit. `root` is where /proc and /sys are.
 std::optional<double> cpu_quota(const std::filesystem::path& root = "/");
 
+/// The cores that this process may use at once: those that it is bound to, or fewer by `cpu_quota`.
+int usable_cores();
+
 /// Computes with so many threads from now on in the calling thread; 0: with as many as this process may use
 /// cores (or OMP_NUM_THREADS where it is set), but no more than it may use at once by `cpu_quota`.
 void set_threads(int threads);
