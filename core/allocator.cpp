@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstdlib>
 #include <string>
@@ -82,6 +83,7 @@ void* CachingAllocator::allocate(std::size_t bytes) {
     ++statistics_.system_allocations;
   }
   statistics_.in_use_bytes += size;
+  statistics_.peak_in_use_bytes = std::max(statistics_.peak_in_use_bytes, statistics_.in_use_bytes);
   return block;
 }
 
@@ -116,6 +118,11 @@ void CachingAllocator::release_cached_locked() {
 CachingAllocator::Statistics CachingAllocator::statistics() const {
   const std::lock_guard lock(mutex_);
   return statistics_;
+}
+
+void CachingAllocator::restart_peak() {
+  const std::lock_guard lock(mutex_);
+  statistics_.peak_in_use_bytes = statistics_.in_use_bytes;
 }
 
 std::shared_ptr<CachingAllocator> make_private_pool(std::shared_ptr<CachingAllocator> parent) {

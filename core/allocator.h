@@ -46,9 +46,11 @@ class CachingAllocator {
   struct Statistics {
     std::size_t in_use_bytes = 0;
     std::size_t cached_bytes = 0;
+    std::size_t peak_in_use_bytes = 0;   ///< the most since `restart_peak`
     std::size_t system_allocations = 0;  ///< blocks taken from the source so far
   };
   Statistics statistics() const;
+  void restart_peak();
   /// What the source could still give, where it knows.
   std::optional<std::size_t> free_bytes() const { return source_->free_bytes(); }
   Device device() const { return source_->device(); }

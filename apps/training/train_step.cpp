@@ -16,14 +16,6 @@ Tensor count_correct(const Tensor& logits, const Labels& labels) {
   return larger * correct + (-larger + 1.0F) * count_top_k(logits, labels.mixed_in, 1);
 }
 
-Outputs outputs_of(Network& network, const Tensor& images, const Needs& needs) {
-  Outputs outputs;
-  outputs.features.wants_before_relu = needs.before_relu;
-  outputs.logits = network.forward(images, needs.features ? &outputs.features : nullptr);
-  if (needs.classifiers) outputs.classifier = network.classifier();
-  return outputs;
-}
-
 /// What a network says of a black image, without leaving a trace in it; nothing where nothing is needed.
 Outputs outputs_for_one_image(Network* network, const Shape& image, const TrainStepOptions& options,
                               const Needs& needs) {
@@ -65,6 +57,14 @@ Tensor sum_of(const Tensor& a, const Tensor& b) {
 }
 
 }  // namespace
+
+Outputs outputs_of(Network& network, const Tensor& images, const Needs& needs) {
+  Outputs outputs;
+  outputs.features.wants_before_relu = needs.before_relu;
+  outputs.logits = network.forward(images, needs.features ? &outputs.features : nullptr);
+  if (needs.classifiers) outputs.classifier = network.classifier();
+  return outputs;
+}
 
 std::unique_ptr<Network> student_for(Method& method, std::unique_ptr<Network> student, Network* teacher,
                                      const Shape& image, const TrainStepOptions& options,

@@ -51,6 +51,9 @@ struct TrainingImages {
   std::function<void(const std::function<void(const Batch&)>&)> for_each_batch = {};
 };
 
+/// What a network says of images {B, H, W, C}, as far as a method needs it.
+Outputs outputs_of(Network& network, const Tensor& images, const Needs& needs);
+
 /// The network to train where `method` distils into `student`, for images {H, W, C}; with what it adds
 /// initialised by `seed`. Throws Error if the method cannot join the two networks.
 std::unique_ptr<Network> student_for(Method& method, std::unique_ptr<Network> student, Network* teacher,
