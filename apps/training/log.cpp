@@ -19,6 +19,7 @@ namespace {
 constexpr double seconds_between_redraws = 0.1;
 constexpr double seconds_between_lines = 15.0;
 constexpr int bar_width = 20;
+constexpr std::size_t time_columns = 19;  // 2026-01-31 12:34:56
 
 std::size_t terminal_columns() {
   winsize size{};
@@ -59,7 +60,23 @@ void RunLog::keep_earlier_lines() {
 
 void RunLog::line(std::string_view text) {
   display_.line(text);
+  detail(text);
+}
+
+void RunLog::detail(std::string_view text) {
   content_ += fmt::format("{:%Y-%m-%d %H:%M:%S}  {}\n", fmt::localtime(std::time(nullptr)), printable(text));
+}
+
+void RunLog::record(const std::string& what, const std::string& text) {
+  const std::string line = printable(what + ": " + text);
+  const std::string begin = fmt::format("  {}: ", what);
+  // The last line that begins so behind its time.
+  std::size_t place = content_.rfind(begin);
+  while (place != std::string::npos && place != 0 &&
+         (place < time_columns || (place > time_columns && content_[place - time_columns - 1] != '\n')))
+    place = content_.rfind(begin, place - 1);
+  if (place != std::string::npos && content_.compare(place + 2, line.size() + 1, line + "\n") == 0) return;
+  detail(line);
 }
 
 void RunLog::write() const {

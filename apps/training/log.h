@@ -38,6 +38,10 @@ class RunLog {
   void keep_earlier_lines();
   /// Made printable (core/printable.h).
   void line(std::string_view text);
+  /// A line for the file alone.
+  void detail(std::string_view text);
+  /// "what: text" for the file alone, unless the last such line says the same.
+  void record(const std::string& what, const std::string& text);
   /// Replaces the file atomically.
   void write() const;
   Display& display() const { return display_; }

@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include "apps/training/recipe.h"
+#include "apps/training/record.h"
 #include "apps/training/run_lock.h"
 #include "apps/training/settings.h"
+#include "apps/training/step_memory.h"
 #include "apps/training/together.h"
 #include "apps/training/trained_network.h"
 #include "core/console.h"
@@ -59,6 +62,19 @@ void describe(RunLog& log, const std::string& program, const TrainingSettings& s
                        settings.device.device, backend(settings.step.device).description(),
                        settings.dtype.dtype, settings.optimizer.optimizer, settings.optimizer.learning_rate,
                        settings.seed, settings.run.save_path));
+}
+
+/// The defaults that are of the run's model, dataset and method.
+std::map<std::string, std::string> recipes_of(const TrainingSettings& settings) {
+  std::map<std::string, std::string> values = recipe(settings.model.name, settings.images.dataset);
+  values.merge(method_recipe(settings.method_name, settings.images.dataset));
+  return values;
+}
+
+/// "resnet18, runs/teacher/best_model.safetensors, hash 0123456789abcdef"; "" where there is none.
+std::string words_of(const Teacher& teacher) {
+  if (teacher.model == nullptr) return {};
+  return fmt::format("{}, {}, hash {}", teacher.name, teacher.path, teacher.weights.hash);
 }
 
 /// Throws Error for a method that cannot learn from mixed images.
@@ -123,7 +139,8 @@ Facts facts_of(const TrainingSettings& settings, const Options& options, const I
 }
 
 int train_shown(TrainingSettings& settings, const Options& options, const TrainingStage& stage,
-                std::span<const TrainingStage> stages, Display& display, Start& start, Group& group) {
+                std::span<const TrainingStage> stages, const BuildState& build, Display& display,
+                Start& start, Group& group) {
   const RunFolder folder{settings.run.save_path};
   DeviceSettings device_settings = settings.device;
   device_settings.threads = group.threads(static_cast<int>(settings.device.threads));
@@ -236,7 +253,18 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
     const std::vector<std::string> found = loop.restore(*state, folder.training_state());
     notes.insert(notes.end(), found.begin(), found.end());
   }
+  if (device == Device::cpu)
+    check_memory({*model, teacher.model.get(), method}, model_options.image, settings.step,
+                 {.batch_size = settings.batches.batch_size,
+                  .images = data.train.size(),
+                  .slices = slices,
+                  .processes = group.size(),
+                  .may_slice = !settings.step.mixing.on() && !method.needs().relational},
+                 memory_left());
   notes.push_back(loop.examine_teacher());
+  if (const int cores = usable_cores(); device == Device::cpu && inputs.threads > cores)
+    notes.push_back(fmt::format("{} on {}: more threads than cores make a run slower; give --threads {}",
+                                counted(inputs.threads, "thread"), counted(cores, "core"), cores));
   notes.push_back(group.complaint());
   for (const std::string& change : changes_of_params(folder.params(), options.settings()))
     notes.push_back(fmt::format("{} changes: {}", folder.params().string(), change));
@@ -245,6 +273,14 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
     return facts_of(settings, options, inputs, state ? state->position.step : 0, {model.get(), &method});
   });
   // Everything is valid: from here on the folder changes.
+  write_record(log, {.build = build,
+                     .options = options,
+                     .group = group,
+                     .device = backend(device).description(),
+                     .method = settings.method_name,
+                     .recipe = recipes_of(settings),
+                     .teacher = words_of(teacher),
+                     .resumed = state.has_value()});
   describe(log, stage.program, settings, data, *model);
   if (lock && !lock->holds())
     log.line(fmt::format("note: no locks on the file system of {}: start no second program in it",
@@ -274,7 +310,7 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
 }
 
 int train_in(Group& group, Options& options, const TrainingStage& stage,
-             std::span<const TrainingStage> stages, Start& start) {
+             std::span<const TrainingStage> stages, const BuildState& build, Start& start) {
   TrainingSettings settings;
   settings.declare(options, stage);
   tell_stages_apart(options, stage, stages);
@@ -287,7 +323,7 @@ int train_in(Group& group, Options& options, const TrainingStage& stage,
   if (!options.finish()) return 0;
   const PoliteWaiting waiting;
   Display display(group.is_first());
-  const int code = train_shown(settings, options, stage, stages, display, start, group);
+  const int code = train_shown(settings, options, stage, stages, build, display, start, group);
   const std::string lost = display.finish();
   if (lost.empty()) return code;
   const std::string message = fmt::format("standard output did not take every line ({}); {} has them all",
@@ -299,10 +335,11 @@ int train_in(Group& group, Options& options, const TrainingStage& stage,
 
 }  // namespace
 
-int train(Options& options, const TrainingStage& stage, std::span<const TrainingStage> stages) {
+int train(Options& options, const TrainingStage& stage, std::span<const TrainingStage> stages,
+          const BuildState& build) {
   const std::unique_ptr<Group> group = join_group();
   return run_together(*group, stage.program,
-                      [&](Start& start) { return train_in(*group, options, stage, stages, start); });
+                      [&](Start& start) { return train_in(*group, options, stage, stages, build, start); });
 }
 
 }  // namespace generous
