@@ -12,9 +12,11 @@ namespace generous {
 
 namespace {
 
-/// The batches that are measured: large enough for every batch norm.
-constexpr std::int64_t few = 4;
-constexpr std::int64_t more = 8;
+/// Of so few images a step is not asked about: measuring it would take as much.
+constexpr std::int64_t fewest = 8;
+/// What is measured, for steps on so many images: where they are many, the kernels that many take.
+std::int64_t sample_of(std::int64_t rows) { return std::clamp<std::int64_t>(rows / 4, fewest, 32); }
+
 constexpr double gib = 1024.0 * 1024.0 * 1024.0;
 /// More than a step of any network here takes for each pixel of an image (and of each view).
 constexpr double most_bytes_of_a_pixel = 65536.0;
@@ -74,16 +76,20 @@ std::int64_t StepMemory::rows_in(std::int64_t bytes) const {
   return std::max<std::int64_t>(static_cast<std::int64_t>(std::floor(std::min(rows, 1e15))), 0);
 }
 
-StepMemory step_memory(const Distillation& distillation, const Shape& image,
-                       const TrainStepOptions& options) {
+StepMemory step_memory(const Distillation& distillation, const Shape& image, const TrainStepOptions& options,
+                       std::int64_t sample) {
   const Unchanged student(&distillation.student);
   const Unchanged teacher(distillation.teacher);
   distillation.student.train();
-  const double of_few = peak_of_step(distillation, image, options, few);
-  forget_gradients(distillation.student);
-  const double of_more = peak_of_step(distillation, image, options, more);
-  forget_gradients(distillation.student);
-  const double each = std::max((of_more - of_few) / static_cast<double>(more - few), 0.0);
+  const std::int64_t few = sample / 2;
+  const auto peak = [&](std::int64_t rows) {
+    const double bytes = peak_of_step(distillation, image, options, rows);
+    forget_gradients(distillation.student);
+    return bytes;
+  };
+  peak(few);  // what is kept from the first step on is no part of the others
+  const double of_few = peak(few);
+  const double each = std::max((peak(sample) - of_few) / static_cast<double>(sample - few), 0.0);
   return {.fixed = std::max(of_few - each * static_cast<double>(few), 0.0), .each = each};
 }
 
@@ -91,10 +97,10 @@ void check_memory(const Distillation& distillation, const Shape& image, const Tr
                   const BatchesInMemory& batches, const MemoryLeft& left) {
   const std::int64_t batch = std::min(batches.batch_size, batches.images);
   const std::int64_t rows = (batch + batches.slices - 1) / batches.slices;
-  if (rows <= more) return;
+  if (rows <= fewest) return;
   const auto pixels = static_cast<double>(image[0] * image[1] * distillation.method.needs().views);
   if (static_cast<double>(rows) * pixels * most_bytes_of_a_pixel < static_cast<double>(left.bytes)) return;
-  const StepMemory memory = step_memory(distillation, image, options);
+  const StepMemory memory = step_memory(distillation, image, options, sample_of(rows));
   if (memory.bytes(rows) <= static_cast<double>(left.bytes)) return;
   const std::int64_t most = memory.rows_in(left.bytes);
   std::string advice = "no batch is small enough";

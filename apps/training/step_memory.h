@@ -15,10 +15,11 @@ struct StepMemory {
   /// The most images that fit into so many bytes; 0 if none do.
   std::int64_t rows_in(std::int64_t bytes) const;
 };
-/// Measured by forward and backward passes of a few black images {H, W, C}, after which student and teacher
-/// are as they were, but for gradients. What the method computes of their outputs is left out, and so are
-/// buffers of the libraries: the estimate is somewhat low.
-StepMemory step_memory(const Distillation& distillation, const Shape& image, const TrainStepOptions& options);
+/// Measured by forward and backward passes of up to `sample` black images {H, W, C}, at least 4, after which
+/// student and teacher are as they were, but for gradients. What the method computes of their outputs is left
+/// out, and so are buffers of the libraries: the estimate is somewhat low.
+StepMemory step_memory(const Distillation& distillation, const Shape& image, const TrainStepOptions& options,
+                       std::int64_t sample);
 
 /// How a run takes its batches.
 struct BatchesInMemory {

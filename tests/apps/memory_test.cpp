@@ -77,7 +77,7 @@ TEST_CASE("the estimate is what steps take, or somewhat less; measuring it leave
   for (const DType dtype : {DType::f32, DType::bf16}) {
     if (dtype == DType::bf16 && !backend(Device::cpu).why_no_bf16().empty()) continue;
     for (const char* name : {"resnet8", "mobilenetv2", "vgg8_bn"}) {
-      CAPTURE(name);
+      CAPTURE(std::string(name));
       const std::unique_ptr<Network> student = make_model(name, {.classes = 5, .image = image});
       const std::unique_ptr<Method> none = make_method("none");
       const Distillation distillation{*student, nullptr, *none};
@@ -87,7 +87,7 @@ TEST_CASE("the estimate is what steps take, or somewhat less; measuring it leave
         const auto* bytes = static_cast<const std::byte*>(entry.tensor.raw());
         before.emplace_back(bytes, bytes + entry.tensor.bytes());
       }
-      const StepMemory memory = step_memory(distillation, image, options);
+      const StepMemory memory = step_memory(distillation, image, options, 32);
       std::size_t place = 0;
       for (const StateEntry& entry : student->state()) {
         const std::vector<std::byte>& kept = before[place++];
@@ -95,7 +95,7 @@ TEST_CASE("the estimate is what steps take, or somewhat less; measuring it leave
         CHECK((!entry.tensor.requires_grad() || !entry.tensor.grad().defined()));
       }
 
-      constexpr std::int64_t rows = 96;
+      constexpr std::int64_t rows = 384;
       CachingAllocator& allocator = *backend(Device::cpu).allocator();
       allocator.restart_peak();
       const std::size_t base = allocator.statistics().in_use_bytes;
@@ -117,12 +117,12 @@ TEST_CASE("the estimate is what steps take, or somewhat less; measuring it leave
       const BatchesInMemory batches{.batch_size = rows, .images = 500, .may_slice = true};
       CHECK(complaint(1.01 * memory.bytes(rows), batches).empty());
       CHECK(complaint(1000, {.batch_size = 8, .images = 500}).empty());  // too few to ask
-      CHECK(complaint(1.01 * memory.bytes(rows / 3), {.batch_size = 96, .images = 32}).empty());
-      const std::string refused = complaint(1.01 * memory.bytes(40), batches);
-      CHECK(contains(refused, "batch_size 96: a training step takes about "));
-      CHECK(contains(refused, " are left in a box: give --batch_size 4"));
+      CHECK(complaint(1.01 * memory.bytes(rows / 3), {.batch_size = 384, .images = 128}).empty());
+      const std::string refused = complaint(1.01 * memory.bytes(160), batches);
+      CHECK(contains(refused, "batch_size 384: a training step takes about "));
+      CHECK(contains(refused, " are left in a box: give --batch_size 16"));
       CHECK(contains(refused, ", or --micro_batches 3,"));
-      CHECK_FALSE(contains(complaint(1.01 * memory.bytes(40), {.batch_size = rows, .images = 500}), "micro"));
+      CHECK_FALSE(contains(complaint(1.01 * memory.bytes(160), {.batch_size = rows, .images = 500}), "micro"));
     }
   }
 }

@@ -23,8 +23,9 @@ class Terminal {
   Terminal& operator=(const Terminal&) = delete;
 
   int its() const { return its_; }
-  void resize(unsigned short columns) const {
-    const winsize size{.ws_row = 24, .ws_col = columns, .ws_xpixel = 0, .ws_ypixel = 0};
+  void resize(int columns) const {
+    const winsize size{
+        .ws_row = 24, .ws_col = static_cast<unsigned short>(columns), .ws_xpixel = 0, .ws_ypixel = 0};
     require(::ioctl(ours_, TIOCSWINSZ, &size) == 0, "TIOCSWINSZ failed");
   }
   /// What is drawn from now on: the next `count` texts that replace each other, from one of whole width on.
@@ -103,13 +104,13 @@ TEST_CASE("the progress line fits terminals of every width, time left first") {
   RunningProgram program("train_standard",
                          small_run(folder / "images", folder / "run") + Arguments{"--num_epochs", "100000"},
                          {.out = terminal.its()});
-  std::map<std::size_t, std::string> longest;
-  for (const unsigned short columns : {200, 80, 60, 40, 12}) {
+  std::map<int, std::string> longest;
+  for (const int columns : {200, 80, 60, 40, 12}) {
     terminal.resize(columns);
     terminal.drawings(2);  // of before
     for (const std::string& drawn : terminal.drawings(6)) {
       CAPTURE(drawn);
-      CHECK(drawn.size() < columns);
+      CHECK(static_cast<int>(drawn.size()) < columns);
       std::string& kept = longest[columns];
       if (drawn.size() > kept.size()) kept = drawn;
     }

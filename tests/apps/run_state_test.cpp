@@ -4,7 +4,7 @@
 #include <limits>
 #include <sstream>
 
-#include "core/json.h"
+#include "apps/training/weights_origin.h"
 #include "tests/apps/run_checks.h"
 
 using namespace generous;
