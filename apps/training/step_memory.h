@@ -17,7 +17,7 @@ struct StepMemory {
 };
 /// Measured by forward and backward passes of up to `sample` black images {H, W, C}, at least 4, after which
 /// student and teacher are as they were, but for gradients. What the method computes of their outputs is left
-/// out, and so are buffers of the libraries: the estimate is somewhat low.
+/// out, and so are buffers of the libraries.
 StepMemory step_memory(const Distillation& distillation, const Shape& image, const TrainStepOptions& options,
                        std::int64_t sample);
 

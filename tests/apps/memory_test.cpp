@@ -72,7 +72,7 @@ TEST_CASE(
   left(700 - 400 + 100 + 1000, "control group");
 }
 
-TEST_CASE("the estimate is what steps take, or somewhat less; measuring it leaves no trace") {
+TEST_CASE("three fifths of the estimate are no more than steps take; measuring it leaves no trace") {
   const Shape image{16, 24, 3};
   for (const DType dtype : {DType::f32, DType::bf16}) {
     if (dtype == DType::bf16 && !backend(Device::cpu).why_no_bf16().empty()) continue;
@@ -105,7 +105,7 @@ TEST_CASE("the estimate is what steps take, or somewhat less; measuring it leave
       backward(cross_entropy((*student)(images), labels));
       const auto taken = static_cast<double>(allocator.statistics().peak_in_use_bytes - base);
       CAPTURE(memory.bytes(rows) / taken);
-      CHECK(memory.bytes(rows) <= 1.1 * taken);
+      CHECK(0.6 * memory.bytes(rows) <= taken);
       CHECK(memory.bytes(rows) >= 0.85 * taken);
 
       const auto complaint = [&](double bytes, const BatchesInMemory& batches) {
@@ -122,7 +122,8 @@ TEST_CASE("the estimate is what steps take, or somewhat less; measuring it leave
       CHECK(contains(refused, "batch_size 384: a training step takes about "));
       CHECK(contains(refused, " are left in a box: give --batch_size 16"));
       CHECK(contains(refused, ", or --micro_batches 3,"));
-      CHECK_FALSE(contains(complaint(1.01 * memory.bytes(160), {.batch_size = rows, .images = 500}), "micro"));
+      CHECK_FALSE(
+          contains(complaint(1.01 * memory.bytes(160), {.batch_size = rows, .images = 500}), "micro"));
     }
   }
 }
@@ -134,9 +135,9 @@ TEST_CASE("a run that cannot fit is refused in one line, with what would fit, be
                            "--data_dir",   (folder / "images").string(),
                            "--dataset",    "class_folders",
                            "--model_name", "resnet8",
-                           "--image_size", "512",
+                           "--image_size", "640",
                            "--batch_size", "42"};
-  const Finished refused = run_app("train_standard", flags, {.address_space = rlim_t{5} << 30U});
+  const Finished refused = run_app("train_standard", flags, {.address_space = rlim_t{6} << 30U});
   CAPTURE(refused.err);
   CHECK(refused.exit_code == 1);
   CHECK(contains(refused.err, "batch_size 42: a training step takes about "));
