@@ -251,7 +251,7 @@ TEST_CASE("a resumed run must be the same run; only its length and where it runs
 
   const Finished complete = run_app("train_standard", resume);
   CHECK(complete.exit_code == 0);
-  CHECK(contains(complete.out, "complete: 1 epochs"));
+  CHECK(contains(complete.out, "complete: 1 epoch,"));
   CHECK(read_file(run / "training_state.safetensors") == state);
 
   make_images(folder / "images");
