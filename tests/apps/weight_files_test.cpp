@@ -199,7 +199,7 @@ TEST_CASE("info says what a file is") {
   says(runs.at("run/best_model.safetensors"),
        {": weights of resnet8 (safetensors)", "classes        3: class0, class1, class2",
         "images         16 x 24 x 3", "from           train_standard, epoch 1", top1 + " of the test images",
-        "tensors        56, "});
+        "tensors        56 tensors, "});
   says(runs.at("run/training_state.safetensors"),
        {": a training state", "model          resnet8", "images         42 to train on", "1 of 1 done"});
   says(runs.at("run"), {": the folder of a run", "best_model.safetensors, epoch 1, top-1 " + top1});
