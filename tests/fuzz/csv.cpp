@@ -1,5 +1,6 @@
 // metrics.csv of a run that is resumed. The first byte is how many rows are kept; behind a zero byte come
-// rows without their last column, as the training state has them, under their heading or without it. What is kept and written is kept again.
+// rows without their last column, as the training state has them, under their heading or without it. What is
+// kept and written is kept again.
 #include "apps/training/csv.h"
 
 #include "core/files.h"
