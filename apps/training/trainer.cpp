@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <limits>
+
 #include "apps/training/recipe.h"
 #include "apps/training/record.h"
 #include "apps/training/run_lock.h"
@@ -116,6 +119,16 @@ std::string hash_of(const std::vector<const Module*>& modules) {
       hash.add({static_cast<const std::byte*>(tensor.raw()), tensor.bytes()});
     }
   return hash.hex();
+}
+
+/// The least that is left to any process of the group: all of them then come to one answer, and measure a
+/// step together, whose batch norms may need the others.
+MemoryLeft memory_left_to(Group& group) {
+  constexpr std::int64_t mib = 1024 * 1024;
+  MemoryLeft left = memory_left();
+  const auto own = std::min<std::int64_t>(left.bytes / mib, std::numeric_limits<int>::max());
+  left.bytes = -group.most(static_cast<int>(-own)) * mib;
+  return left;
 }
 
 /// What the processes of a group must have alike.
@@ -260,7 +273,7 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
                   .slices = slices,
                   .processes = group.size(),
                   .may_slice = !settings.step.mixing.on() && !method.needs().relational},
-                 memory_left());
+                 memory_left_to(group));
   notes.push_back(loop.examine_teacher());
   if (const int cores = usable_cores(); device == Device::cpu && inputs.threads > cores)
     notes.push_back(fmt::format("{} on {}: more threads than cores make a run slower; give --threads {}",
