@@ -14,6 +14,16 @@ void Start::agree(const std::function<Facts()>& facts) {
   require_same(group_, facts());
 }
 
+void Start::check(const std::function<void()>& step) {
+  Failure failure;
+  try {
+    step();
+  } catch (const std::exception&) {
+    failure = failure_of(std::current_exception());
+  }
+  generous::agree(group_, failure);
+}
+
 void Start::give_up(const Failure& failure) {
   over_ = true;
   generous::agree(group_, failure);

@@ -17,6 +17,9 @@ class Start {
   /// Waits for all. Throws SharedError if one of them cannot go on, or if `facts`, which are asked for in a
   /// group of several alone, differ.
   void agree(const std::function<Facts()>& facts);
+  /// Behind agree: every process does `step`, which may ask the group. Throws SharedError if one of them
+  /// cannot go on.
+  void check(const std::function<void()>& step);
   /// Throws SharedError with what keeps the first process, maybe this one, from going on.
   void give_up(const Failure& failure);
   bool over() const { return over_; }

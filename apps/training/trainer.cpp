@@ -266,15 +266,6 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
     const std::vector<std::string> found = loop.restore(*state, folder.training_state());
     notes.insert(notes.end(), found.begin(), found.end());
   }
-  if (device == Device::cpu)
-    check_memory({*model, teacher.model.get(), method}, model_options.image, settings.step,
-                 {.batch_size = settings.batches.batch_size,
-                  .images = data.train.size(),
-                  .slices = slices,
-                  .processes = group.size(),
-                  .may_slice = !settings.step.mixing.on() && !method.needs().relational},
-                 memory_left_to(group));
-  notes.push_back(loop.examine_teacher());
   if (const int cores = usable_cores(); device == Device::cpu && inputs.threads > cores)
     notes.push_back(fmt::format("{} on {}: more threads than cores make a run slower; give --threads {}",
                                 counted(inputs.threads, "thread"), counted(cores, "core"), cores));
@@ -284,6 +275,17 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
 
   start.agree([&] {
     return facts_of(settings, options, inputs, state ? state->position.step : 0, {model.get(), &method});
+  });
+  start.check([&] {
+    if (device == Device::cpu)
+      check_memory({*model, teacher.model.get(), method}, model_options.image, settings.step,
+                   {.batch_size = settings.batches.batch_size,
+                    .images = data.train.size(),
+                    .slices = slices,
+                    .processes = group.size(),
+                    .may_slice = !settings.step.mixing.on() && !method.needs().relational},
+                   memory_left_to(group));
+    notes.push_back(loop.examine_teacher());
   });
   // Everything is valid: from here on the folder changes.
   write_record(log, {.build = build,
