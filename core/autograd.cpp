@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/backend.h"
+#include "core/functors.h"
 
 namespace generous {
 namespace {

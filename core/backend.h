@@ -5,16 +5,21 @@
 // or of x; parameters, statistics and sums {C} and {K, R, S, C} stay f32, and so does the arithmetic.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
 #include <string>
 
-#include "core/functors.h"
 #include "core/params.h"
 #include "core/tensor.h"
 
 namespace generous {
+
+// The elementwise formulas (core/functors.h). Their names are not told here, so that an added one does not
+// compile anew whatever knows a backend.
+enum class Unary : std::uint8_t;
+enum class Binary : std::uint8_t;
 
 /// Kernel calls that were recorded once and can be run again, on the same tensors.
 class RecordedWork {

@@ -52,13 +52,13 @@ struct TracedAdaptivePool {
 };
 
 struct TracedUnary {
-  Unary op = Unary::relu;
+  Unary op{};
   Tensor x;
   Tensor y;
 };
 
 struct TracedBinary {
-  Binary op = Binary::add;
+  Binary op{};
   Tensor a;
   Tensor b;
   Tensor y;

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/functors.h"
 #include "cuda/channel_groups.h"
 #include "cuda/channel_sums.h"
 #include "cuda/cuda_backend.h"

@@ -1,6 +1,7 @@
 // Elementwise kernels: bound by memory, so every thread moves 16 bytes at a time. The mathematics is in
 // core/functors.h. An output may be one of the inputs.
 
+#include "core/functors.h"
 #include "core/random.h"
 #include "cuda/cuda_backend.h"
 #include "cuda/vector_access.h"

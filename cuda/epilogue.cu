@@ -2,6 +2,7 @@
 // {K}
 // [+ residual]). The arithmetic is in f32.
 
+#include "core/functors.h"
 #include "cuda/channel_groups.h"
 #include "cuda/cuda_backend.h"
 #include "cuda/place.h"

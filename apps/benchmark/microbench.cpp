@@ -2,6 +2,7 @@
 #include <benchmark/benchmark.h>
 
 #include "core/backend.h"
+#include "core/functors.h"
 #include "core/ops.h"
 #include "core/random.h"
 #include "core/waiting.h"

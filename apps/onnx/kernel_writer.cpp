@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/functors.h"
 #include "core/pool_bins.h"
 #include "nn/state_dict.h"
 

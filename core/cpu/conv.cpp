@@ -9,6 +9,7 @@
 
 #include "core/cpu/eigen_backend.h"
 #include "core/cpu/parallel.h"
+#include "core/functors.h"
 
 namespace generous {
 namespace {

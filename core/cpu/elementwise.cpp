@@ -4,6 +4,7 @@
 
 #include "core/cpu/eigen_backend.h"
 #include "core/cpu/parallel.h"
+#include "core/functors.h"
 #include "core/random.h"
 
 namespace generous {

@@ -1,5 +1,6 @@
 // Elementwise ops. The formulas and their derivatives are in core/functors.h.
 
+#include "core/functors.h"
 #include "core/ops.h"
 #include "core/ops/check.h"
 

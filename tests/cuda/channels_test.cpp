@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "core/backend.h"
+#include "core/functors.h"
 #include "tests/core/gradcheck.h"
 
 namespace generous {

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "core/backend.h"
+#include "core/functors.h"
 #include "core/placement.h"
 #include "tests/core/gradcheck.h"
 #include "tests/core/worst.h"

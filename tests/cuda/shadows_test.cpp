@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "apps/training/train_step.h"
+#include "core/functors.h"
 #include "nn/distill/none.h"
 #include "nn/models/registry.h"
 #include "tests/cuda/differences.h"
