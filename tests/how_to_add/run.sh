@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
-# Rehearses "How to add" of CONTRIBUTING.md: takes its steps in a copy of the tree, for an op, a layer, a model, a method
-# and a dataset, builds what they concern and runs the suites.
+# Rehearses "How to add" of CONTRIBUTING.md: takes its steps in a copy of the tree, for a layer, a model, a method, a
+# dataset and an op, builds what they concern and runs the suites.
 #   bash tests/how_to_add/run.sh [FOLDER]     the copy is FOLDER/tree, by default build/how_to_add/tree
-#   SUITES="op_cases golden method_pairs" bash tests/how_to_add/run.sh     other suites than the quick ones
+#   SUITES="op_cases golden method_pairs" bash tests/how_to_add/run.sh     these suites too
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 work=${1:-build/how_to_add}
 tree=$work/tree
-suites=${SUITES:-added_op added_layer added_model added_method added_dataset dataset}
 
 rm -rf "$tree"
 mkdir -p "$tree"
@@ -24,55 +23,22 @@ after() {  # FILE TEXT: what follows comes behind the one line that has TEXT
   [[ "$lines" =~ ^[0-9]+$ ]] || { echo "how_to_add: $1 has to have '$2' in one line" >&2; exit 1; }
   sed -i "${lines}r /dev/stdin" "$tree/$1"
 }
-
-# 1. An elementwise op, tanh: the formula with its derivative, an enumerator, a line of `visit`; the op; its declaration;
-# a row in the table of cases.
-after core/functors.h '// Unary: y = forward(x), dx = dy * derivative(x, y).' <<'CODE'
-
-struct Tanh {
-  GENEROUS_HOST_DEVICE static float forward(float x) { return std::tanh(x); }
-  GENEROUS_HOST_DEVICE static float derivative(float, float y) { return 1.0F - y * y; }
-};
-CODE
-after core/functors.h 'enum class Unary : std::uint8_t {' <<'CODE'
-  tanh,
-CODE
-after core/functors.h 'return f(Relu{});' <<'CODE'
-    case Unary::tanh:
-      return f(Tanh{});
-CODE
-after core/ops/elementwise.cpp 'Tensor abs(const Tensor& x) {' <<'CODE'
-Tensor tanh(const Tensor& x) { return unary("tanh", Unary::tanh, x); }
-CODE
-after core/ops.h 'Tensor abs(const Tensor& x);' <<'CODE'
-Tensor tanh(const Tensor& x);
-CODE
-after tests/core/op_cases.h '{"exp", {a},' <<'CODE'
-      {"tanh", {a}, [](const auto& in) { return std::vector{tanh(in[0])}; }, true, 1},
-CODE
-# The suite op_cases would go through all of the table.
-write tests/core/added_op_test.cpp <<'CODE'
-#include "tests/core/op_cases.h"
-
-namespace generous {
-
-TEST_CASE("tanh: its row of the table, and a value") {
-  int found = 0;
-  for (const testing::OpCase& test : testing::elementwise_cases()) {
-    if (test.name != "tanh") continue;
-    ++found;
-    testing::check_gradients(
-        test.name, [&](const std::vector<Tensor>& inputs) { return test.op(inputs)[0]; }, test.inputs);
-  }
-  CHECK(found == 1);
-  CHECK(tanh(Tensor::full({}, 0.5F)).item() == doctest::Approx(0.46211716));
+# With ccache, what no step changed is taken from the build of tests/run.sh: the options are the same, and ccache sees no
+# difference between paths below this folder.
+export CCACHE_BASEDIR="$PWD"
+try_suites() {  # SUITE...: builds and runs them
+  bash "$tree/apps/setup.sh" build "$(printf 'test_%s ' "$@")" -DGENEROUS_CUDA=OFF
+  ctest --test-dir "$tree/build" --parallel 2 --output-on-failure -R "^($(IFS='|'; echo "$*"))\$"
 }
 
-}  // namespace generous
-CODE
+# 1. A layer, a factor for each channel: a class that declares its parameter; a test.
+write nn/scale.h <<'CODE'
+// A factor for each channel: an example.
+#pragma once
 
-# 2. A layer, a factor for each channel: a class that declares its parameter; a test.
-after nn/layers.h 'namespace generous {' <<'CODE'
+#include "nn/layers.h"
+
+namespace generous {
 
 /// x {..., C} times a factor for each channel, 1 at first. State: weight {C}.
 class Scale : public Module {
@@ -83,11 +49,13 @@ class Scale : public Module {
  private:
   Tensor weight_;
 };
+
+}  // namespace generous
 CODE
 write tests/nn/added_layer_test.cpp <<'CODE'
 #include <doctest/doctest.h>
 
-#include "nn/layers.h"
+#include "nn/scale.h"
 
 namespace generous {
 
@@ -105,7 +73,7 @@ TEST_CASE("a factor for each channel") {
 }  // namespace generous
 CODE
 
-# 3. A model, tiny, of this layer: a file with a class, its features in `forward`; a line in the registry; its state dict,
+# 2. A model, tiny, of this layer: a file with a class, its features in `forward`; a line in the registry; its state dict,
 # worked out by hand, beside the others.
 write nn/models/tiny.h <<'CODE'
 // One convolution: an example.
@@ -122,6 +90,8 @@ std::unique_ptr<Network> make_tiny(const ModelOptions& options);
 CODE
 write nn/models/tiny.cpp <<'CODE'
 #include "nn/models/tiny.h"
+
+#include "nn/scale.h"
 
 namespace generous {
 namespace {
@@ -187,7 +157,7 @@ TEST_CASE("tiny: its shapes, and its gradient reaches every parameter") {
 }  // namespace generous
 CODE
 
-# 4. A method, mse: a file with its formula, settings and loss; a line in the list; its value by hand.
+# 3. A method, mse: a file with its formula, settings and loss; a line in the list; its value by hand.
 write nn/distill/mse.h <<'CODE'
 // Ba and Caruana, "Do deep nets really need to be deep?", 2014.
 #pragma once
@@ -264,7 +234,7 @@ TEST_CASE("mse: by hand") {
 }  // namespace generous
 CODE
 
-# 5. A dataset, optdigits of the UCI repository: its reader, declared in formats.h; what training has to know of it, and a
+# 4. A dataset, optdigits of the UCI repository: its reader, declared in formats.h; what training has to know of it, and a
 # line in the registry; a file by hand.
 after data/formats.h 'Dataset load_fashion_mnist(' <<'CODE'
 
@@ -348,9 +318,54 @@ TEST_CASE("optdigits: two images by hand, and a line that is none") {
 }  // namespace generous
 CODE
 
-# Everything is compiled anew: small and quickly made code is what this needs.
-export CCACHE_BASEDIR="$PWD"
-bash "$tree/apps/setup.sh" build "$(printf 'test_%s ' $suites)" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O0 \
-  -DGENEROUS_CUDA=OFF -DGENEROUS_MPI=OFF -DGENEROUS_ONEDNN=OFF -DGENEROUS_UNITY=ON
-ctest --test-dir "$tree/build" --parallel 2 --output-on-failure -R "^(${suites// /|})\$"
-echo "how_to_add: an op, a layer, a model, a method and a dataset, added and tested"
+try_suites added_layer added_model added_method added_dataset dataset
+
+# 5. An elementwise op, tanh: the formula with its derivative, an enumerator, a line of `visit`; the op; its declaration; a
+# row in the table of cases. It comes last, because all of nn includes core/ops.h.
+after core/functors.h '// Unary: y = forward(x), dx = dy * derivative(x, y).' <<'CODE'
+
+struct Tanh {
+  GENEROUS_HOST_DEVICE static float forward(float x) { return std::tanh(x); }
+  GENEROUS_HOST_DEVICE static float derivative(float, float y) { return 1.0F - y * y; }
+};
+CODE
+after core/functors.h 'enum class Unary : std::uint8_t {' <<'CODE'
+  tanh,
+CODE
+after core/functors.h 'return f(Relu{});' <<'CODE'
+    case Unary::tanh:
+      return f(Tanh{});
+CODE
+after core/ops/elementwise.cpp 'Tensor abs(const Tensor& x) {' <<'CODE'
+Tensor tanh(const Tensor& x) { return unary("tanh", Unary::tanh, x); }
+CODE
+after core/ops.h 'Tensor abs(const Tensor& x);' <<'CODE'
+Tensor tanh(const Tensor& x);
+CODE
+after tests/core/op_cases.h '{"exp", {a},' <<'CODE'
+      {"tanh", {a}, [](const auto& in) { return std::vector{tanh(in[0])}; }, true, 1},
+CODE
+# The suite op_cases would go through all of the table.
+write tests/core/added_op_test.cpp <<'CODE'
+#include "tests/core/op_cases.h"
+
+namespace generous {
+
+TEST_CASE("tanh: its row of the table, and a value") {
+  int found = 0;
+  for (const testing::OpCase& test : testing::elementwise_cases()) {
+    if (test.name != "tanh") continue;
+    ++found;
+    testing::check_gradients(
+        test.name, [&](const std::vector<Tensor>& inputs) { return test.op(inputs)[0]; }, test.inputs);
+  }
+  CHECK(found == 1);
+  CHECK(tanh(Tensor::full({}, 0.5F)).item() == doctest::Approx(0.46211716));
+}
+
+}  // namespace generous
+CODE
+
+# shellcheck disable=SC2086  # several suites are several words
+try_suites added_op ${SUITES:-}
+echo "how_to_add: a layer, a model, a method, a dataset and an op, added and tested"
