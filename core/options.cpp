@@ -200,8 +200,9 @@ std::string Options::unknown(std::string_view name, bool flag) const {
   if (const std::vector<std::string> others = owners(name); !others.empty())
     return fmt::format("{} {}{} is not one of {}, but of {}", kind, dashes, name, program_,
                        fmt::join(others, ", "));
-  if (const auto answer = answers_.find(std::string(name)); flag && answer != answers_.end())
-    return fmt::format("unknown flag --{}: {}", name, answer->second);
+  if (const auto answer = answers_.find(std::string(name));
+      flag && answer != answers_.end() && find(answer->second.flag) != nullptr)
+    return fmt::format("unknown flag --{}: {}", name, answer->second.text);
   std::vector<std::string> names;
   for (const Declared& setting : declared_)
     if (flag || setting.about.role != Role::call) names.push_back(setting.name);

@@ -59,7 +59,11 @@ class Options {
   /// understood.
   void habits(std::map<std::string, std::string> names) { habits_ = std::move(names); }
   /// What to say of flags that other programs have and this one has not.
-  void answers(std::map<std::string, std::string> texts) { answers_ = std::move(texts); }
+  struct Answer {
+    std::string flag;  ///< that it speaks of: programs without it do not give it
+    std::string text;
+  };
+  void answers(std::map<std::string, Answer> answers) { answers_ = std::move(answers); }
   /// What the file or a flag has for a text that is to be declared later; "" if nothing.
   std::string given_text(const std::string& name, const std::string& alias = {}) const;
 
@@ -130,7 +134,7 @@ class Options {
   };
   std::vector<Foreign> foreign_;  ///< names declared elsewhere
   std::map<std::string, std::string> habits_;
-  std::map<std::string, std::string> answers_;
+  std::map<std::string, Answer> answers_;
   std::vector<Declared> declared_;
 };
 

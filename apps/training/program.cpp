@@ -70,17 +70,19 @@ std::map<std::string, std::string> habits() {
 }
 
 /// What to say of others' flags that have no counterpart of the same values.
-std::map<std::string, std::string> answers() {
-  const std::string device = "the GPU is chosen by --device, as cuda:0, cuda:1, ...";
-  const std::string start = "weights to start from are given by --init FILE";
-  return {{"gpu_id", device},
-          {"gpu", device},
-          {"gpus", device},
-          {"gpu_ids", device},
-          {"pretrained", start},
-          {"load", start},
-          {"amp", "give --dtype bf16"},
-          {"teacher", "a teacher is given by --teacher_resume, its weights or the folder of its run"}};
+std::map<std::string, Options::Answer> answers() {
+  const Options::Answer device{"device", "the GPU is chosen by --device, as cuda:0, cuda:1, ..."};
+  const Options::Answer start{"init", "weights to start from are given by --init FILE"};
+  return {
+      {"gpu_id", device},
+      {"gpu", device},
+      {"gpus", device},
+      {"gpu_ids", device},
+      {"pretrained", start},
+      {"load", start},
+      {"amp", {"dtype", "give --dtype bf16"}},
+      {"teacher",
+       {"teacher_resume", "a teacher is given by --teacher_resume, its weights or the folder of its run"}}};
 }
 
 }  // namespace

@@ -156,7 +156,7 @@ TEST_CASE("names of other programs are understood, or answered") {
     Options options("program", arguments);
     options.params(params, "p.json");
     options.habits({{"number", "count"}, {"n", "count"}});
-    options.answers({{"gpu", "the GPU is chosen by --device"}});
+    options.answers({{"gpu", {"a_place", "it is chosen by --a_place"}}, {"amp", {"dtype", "give --dtype"}}});
     std::int64_t count = 3;
     options.add("count", count, {.help = "", .min = 1, .max = 9, .advice = "see --rate"});
     std::string a_place = "here";
@@ -174,7 +174,8 @@ TEST_CASE("names of other programs are understood, or answered") {
           read({"--number", "5", "--count", "6"});
         }) == "--count and --number are the same flag: leave one out");
   CHECK(usage_error([&] { read({"--a-place", "x", "--a_place", "y"}); }) == "--a_place is given twice");
-  CHECK(usage_error([&] { read({"--gpu", "0"}); }) == "unknown flag --gpu: the GPU is chosen by --device");
+  CHECK(usage_error([&] { read({"--gpu", "0"}); }) == "unknown flag --gpu: it is chosen by --a_place");
+  CHECK(usage_error([&] { read({"--amp", "1"}); }) == "unknown flag --amp; --help shows all there are");
   CHECK(usage_error([&] {
           read({"--number", "10"});
         }) == "--number must be an integer from 1 to 9, not '10': see --rate");
