@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "core/nearest.h"
 #include "data/folder.h"
 #include "data/formats.h"
@@ -123,6 +124,15 @@ const std::vector<Registered>& registry() {
   return datasets;
 }
 
+/// Throws Error where the folder is not there or holds nothing: the download then goes into it.
+void require_dataset(const fs::path& folder, const DatasetInfo& info) {
+  std::error_code not_a_folder;
+  const bool there = file_exists(folder);
+  if (there && !fs::is_empty(folder, not_a_folder)) return;
+  fail("{}: {}; `{}` gets this dataset", folder.string(), there ? "is empty" : "no such file or folder",
+       download_command(info.name, folder == info.default_folder ? fs::path() : folder));
+}
+
 const Registered& find(std::string_view name) {
   for (const Registered& dataset : registry()) {
     if (dataset.info.name == name) return dataset;
@@ -152,7 +162,7 @@ Dataset load_dataset(const std::string& name, const fs::path& folder, Split spli
   if (name == "class_folders") {
     if (folder.empty()) fail("class_folders has no default folder: name one that holds train/ and test/");
   } else {
-    require_exists(folder, name);
+    require_dataset(folder, dataset.info);
   }
   return dataset.load(folder, split, side);
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Downloads a dataset, verifies its checksum, unpacks it.
 #
-#   bash data/download.sh NAME [FOLDER]
+#   bash data/download.sh NAME [FOLDER]     in a build's folder also build/apps/download; installed: generous download
 #
 # NAME is fashion_mnist, cifar10, cifar100 or tiny_imagenet. FOLDER is where the dataset goes; the default is
 # where the programs look: datasets/fashion-mnist, datasets/cifar10, datasets/cifar100,
@@ -13,7 +13,7 @@
 set -euo pipefail
 
 usage() {
-  echo "usage: bash data/download.sh fashion_mnist|cifar10|cifar100|tiny_imagenet [FOLDER]" >&2
+  echo "usage: $(printf %q "$0") fashion_mnist|cifar10|cifar100|tiny_imagenet [FOLDER]" >&2
   exit 2
 }
 
@@ -23,7 +23,9 @@ die() {
 }
 
 need() {
-  command -v "$1" > /dev/null || die "the program $1 is missing: sudo apt-get install $2"
+  local as_root=
+  [[ $(id -u) -eq 0 ]] || as_root="sudo "
+  command -v "$1" > /dev/null || die "the program $1 is missing: ${as_root}apt-get install $2"
 }
 
 [[ $# -eq 1 || $# -eq 2 ]] || usage
@@ -83,7 +85,7 @@ stop_if_there() {
 
 stop_if_there
 if [[ -e $folder ]]; then
-  [[ -d $folder && -z $(ls -A "$folder") ]] || die "$folder is there already and is not a complete $name: remove it"
+  [[ -d $folder && -z $(ls -A "$folder") ]] || die "$folder is there already and is not a complete $name: move it away, or name another folder"
 fi
 need curl curl
 need md5sum coreutils

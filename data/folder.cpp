@@ -1,9 +1,12 @@
 #include "data/folder.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cctype>
 #include <system_error>
 
+#include "core/command.h"
 #include "core/error.h"
 #include "core/files.h"
 
@@ -122,10 +125,16 @@ fs::path dataset_root(const fs::path& folder, std::string_view archive_folder) {
   return file_exists(inner) ? inner : folder;
 }
 
+std::string download_command(std::string_view dataset, const fs::path& folder) {
+  // Of an installed library's user it is the command of the package.
+  const std::string program = find_program("download").value_or("generous download");
+  if (folder.empty()) return fmt::format("{} {}", program, dataset);
+  return fmt::format("{} {} {}", program, dataset, shell_word(folder.string()));
+}
+
 fs::path require_exists(const fs::path& path, std::string_view dataset) {
-  if (!file_exists(path)) {
-    fail("{}: no such file or folder; `bash data/download.sh {}` gets this dataset", path.string(), dataset);
-  }
+  if (!file_exists(path))
+    fail("{}: no such file or folder; `{}` gets this dataset", path.string(), download_command(dataset));
   return path;
 }
 

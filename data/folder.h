@@ -32,6 +32,9 @@ std::vector<std::string> read_lines(const std::filesystem::path& path);
 /// `folder / archive_folder` if it exists, otherwise `folder`.
 std::filesystem::path dataset_root(const std::filesystem::path& folder, std::string_view archive_folder);
 
+/// The command that gets a dataset, as it can be pasted: into `folder`, or for "" where programs look for it.
+std::string download_command(std::string_view dataset, const std::filesystem::path& folder = {});
+
 /// Returns `path` if it exists; otherwise throws Error that names it and the command that gets `dataset`.
 std::filesystem::path require_exists(const std::filesystem::path& path, std::string_view dataset);
 

@@ -19,7 +19,7 @@ Dataset load_fashion_mnist(const std::filesystem::path& folder, Split split);
 /// The binary version of CIFAR: fixed-size records of labels followed by 3072 pixels, planes of red, green
 /// and blue.
 struct CifarFormat {
-  std::string dataset;         ///< for messages: the name that data/download.sh knows
+  std::string dataset;         ///< for messages: its name
   std::string archive_folder;  ///< the folder inside the original archive
   std::vector<std::string> train_files;
   std::string test_file;

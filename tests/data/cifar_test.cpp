@@ -106,8 +106,7 @@ TEST_CASE("cifar10: missing, truncated and mislabelled files are errors") {
   const std::string third = (files.folder / "data_batch_3.bin").string();
   SUBCASE("missing") {
     fs::remove(third);
-    CHECK(files.error() ==
-          third + ": no such file or folder; `bash data/download.sh cifar10` gets this dataset");
+    CHECK(files.error() == third + ": no such file or folder; `generous download cifar10` gets this dataset");
   }
   SUBCASE("no class names") {
     fs::remove(files.folder / "batches.meta.txt");

@@ -67,9 +67,8 @@ TEST_CASE("gzipped and plain files hold the same images and labels") {
 TEST_CASE("a missing file is named with the command that gets it") {
   const Files files;
   fs::remove(files.labels);
-  CHECK(files.error() ==
-        files.labels.string() +
-            ": no such file or folder; `bash data/download.sh fashion_mnist` gets this dataset");
+  CHECK(files.error() == files.labels.string() +
+                             ": no such file or folder; `generous download fashion_mnist` gets this dataset");
 }
 
 TEST_CASE("swapped, foreign and wrongly sized files are errors") {

@@ -45,4 +45,9 @@ ln -s "$prefix/bin/generous" "$work/by another name"
 "$work/by another name" train_kd --list methods | grep -q '^ *dkd' || die "an installed train_kd does not list its methods"
 code=0
 said=$("$prefix/bin/generous" trian 2>&1) || code=$?
-expect "an unknown program" "$code $said" "2 generous: there is no program trian; generous --help lists them"
+help=${said#*trian; } help=${help% lists them}
+expect "an unknown program" "$code $said" "2 generous: there is no program trian; $help lists them"
+[[ $(bash -c "$help") == *train_kd* ]] || die "the advised $help does not list the programs"
+[ "$(PATH=$prefix/bin:$PATH generous trian 2>&1)" = "generous: there is no program trian; generous --help lists them" ] || die "it does not know that it is in PATH"
+said=$("$prefix/bin/generous" preview cifar10 --data_dir "$work/no images" 2>&1) || true
+expect "a missing dataset" "$said" "preview: $work/no images: no such file or folder; \`'$prefix/libexec/generous/download' cifar10 '$work/no images'\` gets this dataset"
