@@ -4,8 +4,8 @@
 # seeds. Ends with tables, and a page to look at. The same command goes on where it was stopped.
 #   bash apps/demo.sh [ARGUMENT ...]     arguments of apps/compare/run.sh, such as --runs FOLDER
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-bash apps/compare/run.sh apps/compare/grids/demo.yaml "$@"
+compare=$(dirname "${BASH_SOURCE[0]}")/compare
+bash "$compare/run.sh" "$compare/grids/demo.yaml" "$@"
 [[ " $* " =~ " "(--dry-run|--status|--help|-h)" " ]] && exit
 cat <<'TEXT'
 

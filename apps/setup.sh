@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 build=${1:-build}
 targets=${2:-all}
 [[ "$build$targets" != -* && "$targets" != -* ]] ||
-  { echo "usage: bash apps/setup.sh [BUILD_FOLDER [TARGETS [CMAKE_OPTION ...]]]" >&2; exit 2; }
+  { echo "usage: bash $(printf %q "$0") [BUILD_FOLDER [TARGETS [CMAKE_OPTION ...]]]" >&2; exit 2; }
 shift $(($# < 2 ? $# : 2))
 case $PWD$build in
   *";"*) echo "setup: CMake cannot build where a path has a ';': move $PWD, or choose another folder than $build" >&2; exit 1 ;;

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from advice import script_call
 from places import GridError, Item
 
 PROGRAMS = ("train_standard", "train_generous", "train_kd", "evaluate", "predict")
@@ -22,7 +23,8 @@ class Programs:
         self.folder = folder
         for name in PROGRAMS:
             if not (folder / name).is_file():
-                raise GridError(f"{folder / name}: there is no such program; bash apps/compare/run.sh builds it")
+                raise GridError(f"{folder / name}: there is no such program; "
+                                f"{script_call('apps/setup.sh', folder.parent, 'compare')} builds it")
 
     def path(self, name: str) -> str:
         return str(self.folder / name)

@@ -10,6 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from advice import install_call
+
 try:
     import jinja2
 
@@ -19,8 +21,8 @@ try:
     from page.study import Study, run_name
     from runs import RunError, find_runs, reason
 except ModuleNotFoundError as missing:
-    sys.exit(f"report: the Python package {missing.name} is missing: sudo apt-get install python3-matplotlib "
-             "python3-jinja2 python3-pandas python3-scipy python3-sklearn")
+    needed = [f"python3-{name}" for name in ("matplotlib", "jinja2", "pandas", "scipy", "sklearn")]
+    sys.exit(f"report: the Python package {missing.name} is missing: {install_call(*needed)} (for /usr/bin/python3)")
 
 TITLE = "Does a generous teacher teach better than a standard one?"
 

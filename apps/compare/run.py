@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Iterator, Sequence
 
 import results
+from advice import CHECKOUT, install_call, script_call
 from grid import Grid, read_grid
 from places import GridError
 from plan import PlannedRun, Planner, write_plan
@@ -30,7 +31,6 @@ from start import Output, Start, say_end
 from status import duration, now, states_of, summary_line, table
 from train import FAILURE, MARKER
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 COMPARE = Path(__file__).resolve().parent
 CLUSTER_FLAGS = ("--slurm", "--cluster", "--cluster-sync", "--drmaa", "--executor", "-e", "--profile",
                  "--kubernetes", "--tes", "--flux")
@@ -100,7 +100,7 @@ def lock_of(folder: Path) -> Iterator[int]:
 def snakemake_command(folder: Path, cores: int, further: Sequence[str]) -> list[str]:
     program = shutil.which("snakemake")
     if program is None:
-        raise GridError("snakemake is missing: sudo apt-get install snakemake")
+        raise GridError(f"snakemake is missing: {install_call('snakemake')}")
     command = [program, "--snakefile", str(COMPARE / "Snakefile"), "--directory", str(folder), "--config",
                f"plan={folder / 'plan.json'}", "--keep-going", "--rerun-incomplete", "--rerun-triggers", "mtime",
                "--scheduler", "greedy"]
@@ -167,7 +167,8 @@ def fetch_images(grid: Grid, folder: Path) -> None:
     if grid.data_dir is not None:
         raise GridError(f"{grid.file}: data_dir: there is no folder {folder}")
     if subprocess.run(["bash", "data/download.sh", grid.dataset], cwd=CHECKOUT, check=False).returncode != 0:
-        raise GridError(f"the images of {grid.dataset} are missing: bash data/download.sh {grid.dataset}")
+        raise GridError(f"the images of {grid.dataset} are missing: "
+                        f"{script_call('data/download.sh', grid.dataset, folder)}")
 
 
 def unlock(command: list[str], folder: Path) -> None:

@@ -6,7 +6,7 @@
 # generous teacher. In each of the two, commands.txt has the programs to run, in the order in which they need each other.
 # A params.json that is there already is left as it is.
 set -euo pipefail
-usage="usage: bash apps/experiments/field.sh RUNS"
+usage="usage: bash $(printf %q "$0") RUNS"
 runs=${1:?$usage}
 [ $# -eq 1 ] || { echo "$usage" >&2; exit 2; }
 
@@ -44,10 +44,11 @@ method_settings() {  # METHOD DKD_BETA REVIEWKD_WEIGHT: the settings of a method
 methods="kd dkd lskd dist at crd reviewkd"
 
 write() {  # RUN PROGRAM SETTINGS: its params.json, unless it is there, and its line in commands.txt
-  local folder=$runs/experiments/$1
+  local folder=$runs/experiments/$1 line
   mkdir -p "$folder"
   [ -e "$folder/params.json" ] || printf '{%s}\n' "$3" >"$folder/params.json"
-  if ! grep -qs -- "/$1\$" "$commands"; then echo "$2 --save_path $folder" >>"$commands"; fi
+  line="$2 --save_path $(printf %q "$folder")"
+  if ! grep -qxF -- "$line" "$commands"; then echo "$line" >>"$commands"; fi
 }
 
 write_pairs() {  # FOLDER RECIPE TEACHER_LR PAIRS

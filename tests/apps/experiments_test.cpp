@@ -171,6 +171,14 @@ TEST_CASE("each configuration that field.sh writes is understood, and those of o
   for (const char* run : {"baseline/wrn_16_2", "kd_generous_wrn_40_2/generous_wrn_40_2",
                           "kd_standard_wrn_40_2/wrn_16_2/dkd", "kd_generous_wrn_40_2/wrn_16_2/crd"})
     check_runs(folder, data, pairs / run);
+  // The commands are words for the shell.
+  const std::string spaced = (folder / "one's own").string();
+  REQUIRE(run_app("/bin/bash", {script, spaced}).exit_code == 0);
+  const Finished words =
+      run_app("/bin/bash", {"-c", "head -n 1 \"$0\" | sed \"s|^|printf '%s\\\\n' |\" | bash",
+                            (fs::path(spaced) / pairs / "commands.txt").string()});
+  CHECK(words.out ==
+        "train_standard\n--save_path\n" + spaced + "/experiments/CIFAR100_240/baseline/resnet56\n");
   // What is there is left as it is.
   const std::string changed = "{\"model_name\": \"resnet8\"}";
   write_text(folder / pairs / "baseline/vgg8/params.json", changed);
