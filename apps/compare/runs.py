@@ -20,7 +20,7 @@ TEACHER_KEYS: dict[Stage, tuple[str, str]] = {
 }
 # What says where a run happened and not what it is.
 PLACES = frozenset({"seed", "data_dir", "adversarial_resume", "teacher_resume", "teacher_accuracy", "num_workers",
-                    "log_steps", "save_every", "record"})
+                    "log_steps", "save_every", "record", "tensorboard"})
 MARKER = "done"  # the grid tool's: the run is complete, and evaluated
 
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "apps/training/spread.h"
+
 namespace generous {
 
 namespace {
@@ -19,22 +21,6 @@ struct Softmax {
   double total = 0.0;
   double log_total = 0.0;
 };
-
-/// `deviation` divides by C - 1, as std_rows does; 0 of one class.
-struct Spread {
-  double mean = 0.0;
-  double deviation = 0.0;
-};
-Spread spread_of(std::span<const float> z) {
-  const auto count = static_cast<double>(z.size());
-  Spread spread;
-  for (const float value : z) spread.mean += value;
-  spread.mean /= count;  // of equal logits it is theirs to the bit
-  double squares = 0.0;
-  for (const float value : z) squares += (value - spread.mean) * (value - spread.mean);
-  if (z.size() > 1) spread.deviation = std::sqrt(squares / (count - 1.0));
-  return spread;
-}
 
 /// Entropy of H(z / temperature) over all classes but the label's: with u = (z - max) / T and S = sum exp(u)
 /// it is log S - sum u exp(u) / S.

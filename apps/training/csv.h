@@ -42,6 +42,7 @@ class CsvFile {
   std::string heading_without(std::size_t columns) const;
   std::vector<std::string> rows_without(std::size_t columns) const;
   std::size_t size() const { return rows_.size(); }
+  const std::vector<std::string>& columns() const { return columns_; }
 
   void add_row(std::int64_t count, const std::vector<std::string>& values);
   void write() const;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "apps/training/evaluation_pass.h"
+#include "apps/training/spread.h"
 #include "core/finite.h"
 
 namespace generous {
@@ -25,22 +26,24 @@ struct Findings {
       : loss(static_cast<std::size_t>(batches)),
         correct(loss.size()),
         correct5(loss.size()),
-        right(static_cast<std::size_t>(images)) {}
+        right(static_cast<std::size_t>(images)),
+        deviation(right.size()) {}
 
-  std::vector<double> loss;      ///< of each batch: the sum over its images
-  std::vector<double> correct;   ///< likewise, Evaluation::correct
-  std::vector<double> correct5;  ///< likewise
-  std::vector<double> right;     ///< of each image: 1 if its label is the first class with the largest logit
+  std::vector<double> loss;       ///< of each batch: the sum over its images
+  std::vector<double> correct;    ///< likewise, Evaluation::correct
+  std::vector<double> correct5;   ///< likewise
+  std::vector<double> right;      ///< of each image: 1 if its label is the first class with the largest logit
+  std::vector<double> deviation;  ///< of each image: of its logits
 };
 
-/// `logits` {B, C}, finite, and `labels` {B} on the host; `right` of these images.
-void find_right(const Tensor& logits, const Tensor& labels, std::span<double> right) {
+/// `logits` {B, C}, finite, and `labels` {B} on the host, of images from this one on.
+void look_at_images(const Tensor& logits, const Tensor& labels, std::size_t image, Findings& found) {
   const auto classes = static_cast<std::size_t>(logits.size(1));
   std::span<const float> rest = logits.data<float>();
-  std::size_t image = 0;
   for (const std::int64_t label : labels.data<std::int64_t>()) {
     const std::span<const float> row = rest.first(classes);
-    right[image++] = std::ranges::max_element(row) - row.begin() == label ? 1.0 : 0.0;
+    found.right[image] = std::ranges::max_element(row) - row.begin() == label ? 1.0 : 0.0;
+    found.deviation[image++] = spread_of(row).deviation;
     rest = rest.subspan(classes);
   }
 }
@@ -119,8 +122,7 @@ std::optional<Evaluation> evaluate(Module& model, Loader& loader, const Evaluati
       break;
     }
     const auto count = static_cast<std::size_t>(batch->rows());
-    find_right(answer.logits, batch->labels.to(Device::cpu),
-               std::span(found.right).subspan(static_cast<std::size_t>(first), count));
+    look_at_images(answer.logits, batch->labels.to(Device::cpu), static_cast<std::size_t>(first), found);
     if (see) see(*batch, answer.logits);
     const auto at = static_cast<std::size_t>(number);
     found.loss[at] = static_cast<double>(answer.loss) * static_cast<double>(count);
@@ -133,7 +135,8 @@ std::optional<Evaluation> evaluate(Module& model, Loader& loader, const Evaluati
   if (!first_bad) return std::nullopt;
   Evaluation result{.images = images, .not_finite = first_bad->words};
   if (!result.not_finite.empty()) return result;
-  for (std::vector<double>* values : {&found.loss, &found.correct, &found.correct5, &found.right})
+  for (std::vector<double>* values :
+       {&found.loss, &found.correct, &found.correct5, &found.right, &found.deviation})
     group.sum(*values);
   for (std::size_t i = 0; i < found.loss.size(); ++i) {
     result.loss += found.loss[i];
@@ -144,6 +147,7 @@ std::optional<Evaluation> evaluate(Module& model, Loader& loader, const Evaluati
   PaperAccuracy paper_accuracy;
   for (const double right : found.right) paper_accuracy.add(right != 0.0);
   result.paper_accuracy = paper_accuracy.percent();
+  result.logit_deviations = std::move(found.deviation);
   return result;
 }
 

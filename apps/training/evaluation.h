@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/options.h"
 #include "data/loader.h"
@@ -22,7 +23,9 @@ struct Evaluation {
   std::int64_t correct = 0;     ///< images whose label is the largest logit
   std::int64_t correct5 = 0;    ///< among the five largest, or among all of fewer classes
   double paper_accuracy = 0.0;  ///< top-1 in percent as the paper's program has it, see PaperAccuracy
-  std::string not_finite;  ///< "nan for class 2 of image 17": the first such logit; all else is void then
+  std::vector<double> logit_deviations = {};  ///< of each image: sigma of its logits, see spread.h
+  /// "nan for class 2 of image 17": the first such logit; all else is void then.
+  std::string not_finite = {};
 
   double top1() const { return percent(correct); }
   double top5() const { return percent(correct5); }

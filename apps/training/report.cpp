@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "apps/training/epoch_summary.h"
 #include "core/counted.h"
 #include "core/files.h"
 
@@ -126,6 +127,9 @@ void ReportSettings::declare(Options& options) {
                .min = 0,
                .max = 1e6,
                .role = Role::flexible});
+  options.add("tensorboard", tensorboard,
+              {.help = "write an event file for TensorBoard too, which shows epochs as they end",
+               .role = Role::flexible});
   declare_paper_metrics(options, paper_metrics);
 }
 
@@ -141,7 +145,14 @@ Report::Report(const RunFolder& folder, const ReportSettings& settings, std::vec
       steps_(folder.steps(), joined({"step", "loss"}, columns_of(terms_), {"lr"}),
              {.columns = joined({"step", "loss"}, terms_, {"lr"})}),
       bar_(log.display()),
-      time_left_(settings.tested_images) {}
+      time_left_(settings.tested_images) {
+  if (!settings.tensorboard) return;
+  if (!has_event_files())
+    throw UsageError(
+        "tensorboard: built without protobuf: install libprotobuf-dev and protobuf-compiler and build again, "
+        "or give --tensorboard 0");
+  if (log.writes()) events_ = std::make_unique<EventFile>(folder.path, as_code(settings.configuration));
+}
 
 std::vector<std::string> Report::restore(const TrainingState& state) {
   const Position& position = state.position;
@@ -166,6 +177,9 @@ std::vector<std::string> Report::restore(const TrainingState& state) {
   if (!had_steps && settings_.log_steps > 0 && position.step >= settings_.log_steps)
     notes.push_back(
         fmt::format("{} is missing: it begins again after step {}", folder_.steps().string(), position.step));
+  if (events_ != nullptr)
+    if (std::string note = events_->keep_epochs_up_to(position.epoch); !note.empty())
+      notes.push_back(std::move(note));
   return notes;
 }
 
@@ -178,23 +192,23 @@ void Report::add_step(const StepRow& row) {
   steps_.add_row(row.step, values);
 }
 
-void Report::add_epoch(const Position& position, float learning_rate, const EpochMeasures& measured,
-                       double evaluation_seconds) {
+void Report::add_epoch(const Position& position, const EpochResult& result) {
+  const EpochMeasures& measured = result.measures;
   const EpochSums& sums = position.sums;
   const auto images = static_cast<double>(sums.images);
   const double loss = sums.loss / images;
   const double top1 = percent(sums.correct, sums.images);
   const double images_per_s = images / std::max(sums.seconds, shortest_seconds);
-  const double seconds = sums.seconds + evaluation_seconds;
-  time_left_.tested(evaluation_seconds);
+  const double seconds = sums.seconds + result.evaluation_seconds;
+  time_left_.tested(result.evaluation_seconds);
 
   std::vector<Field> fields = {{fmt::format("epoch {}/{}", position.epoch + 1, num_epochs_)}};
   add_measures(fields, "train", top1, loss, seen);
   add_measures(fields, measured);
   fields.push_back({fmt::format("  {}", duration(seconds)), time});
   fields.push_back({fmt::format("  {:.0f} images/s", images_per_s), speed});
-  fields.push_back({fmt::format("  lr {:.6g}", learning_rate), rate});
-  std::vector<double> values = {learning_rate, loss};
+  fields.push_back({fmt::format("  lr {:.6g}", result.learning_rate), rate});
+  std::vector<double> values = {result.learning_rate, loss};
   if (sums.terms.size() > 1)
     for (std::size_t i = 0; i < sums.terms.size(); ++i) {
       values.push_back(sums.terms[i] / images);
@@ -206,6 +220,13 @@ void Report::add_epoch(const Position& position, float learning_rate, const Epoc
   Columns cells;
   for (const double value : values) cells.push_back(six_digits(value));
   metrics_.add_row(position.epoch + 1, cells);
+  if (events_ != nullptr)
+    events_->add(summary_of({.epoch = position.epoch + 1,
+                             .columns = std::span(metrics_.columns()).subspan(1),
+                             .values = values,
+                             .terms = terms_,
+                             .test = measured.weights.test,
+                             .weights = result.weights}));
   line(fitted(std::move(fields), line_columns));
   note_flat_rows(position);
 }
@@ -276,6 +297,7 @@ void Report::write() const {
   if (!log_.writes()) return;
   metrics_.write();
   if (settings_.log_steps > 0) steps_.write();
+  if (events_ != nullptr) events_->write();
   log_.write();
 }
 

@@ -1,9 +1,11 @@
-// What a run reports: metrics.csv, steps.csv, lines in the log, the progress bar.
+// What a run reports: metrics.csv, steps.csv, TensorBoard's event file, lines in the log, the progress bar.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "apps/tensorboard/event_file.h"
 #include "apps/training/checkpoint.h"
 #include "apps/training/csv.h"
 #include "apps/training/log.h"
@@ -15,11 +17,13 @@ namespace generous {
 
 struct ReportSettings {
   std::int64_t log_steps = 0;
+  bool tensorboard = false;
   bool paper_metrics = false;
   // Not declared: they follow from other settings.
   bool validation = false;         ///< images are held out
   bool average = false;            ///< the average of the weights is measured too
   std::int64_t tested_images = 0;  ///< after each epoch, all that is measured counted
+  std::string configuration = {};  ///< Options::to_json, for TensorBoard
 
   void declare(Options& options);
 };
@@ -35,6 +39,14 @@ struct StepRow {
   float learning_rate = 0.0F;
 };
 
+/// What an epoch came to, beside its sums.
+struct EpochResult {
+  float learning_rate = 0.0F;
+  const EpochMeasures& measures;
+  const NamedTensors& weights;  ///< of the network, on the host
+  double evaluation_seconds = 0.0;
+};
+
 class Report {
  public:
   /// `terms` are the names of the loss's. The log must outlive the report.
@@ -46,9 +58,9 @@ class Report {
   void add_step(const StepRow& row);
   /// So many images gave no non-target knowledge.
   void add_flat_rows(std::int64_t images) { flat_rows_ += images; }
-  /// The row of the epoch that `position` is at the end of, and its line in the log.
-  void add_epoch(const Position& position, float learning_rate, const EpochMeasures& measures,
-                 double evaluation_seconds);
+  /// The row of the epoch that `position` is at the end of, its line in the log and what TensorBoard shows of
+  /// it.
+  void add_epoch(const Position& position, const EpochResult& result);
   /// Says how many images of the epoch under way gave no non-target knowledge, if any.
   void note_flat_rows(const Position& position);
 
@@ -76,6 +88,7 @@ class Report {
   RunLog& log_;
   CsvFile metrics_;
   CsvFile steps_;
+  std::unique_ptr<EventFile> events_;  ///< with --tensorboard 1, in the process that writes
   ProgressBar bar_;
   TimeLeft time_left_;
   std::int64_t epoch_images_ = 0;  ///< that an epoch trains on; 0: not known yet

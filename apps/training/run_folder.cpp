@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "apps/tensorboard/event_file.h"
 #include "apps/training/weights.h"
 #include "core/error.h"
 #include "core/files.h"
@@ -25,7 +26,7 @@ bool is_of_a_run(const fs::path& name) {
     if (name.extension() == extension) return true;
   for (const char* whole : {"training.log", "metrics.csv", "steps.csv"})
     if (name == whole) return true;
-  return false;
+  return name.string().starts_with(event_file_prefix);
 }
 
 /// The files of a run that this program did not write, or of which its state was removed.

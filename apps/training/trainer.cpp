@@ -236,6 +236,7 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
   const std::unique_ptr<WeightAverage> average = settings.optimizer.make_average(*model);
   settings.report.validation = data.validation.has_value();
   settings.report.average = average != nullptr;
+  settings.report.configuration = options.to_json();
   settings.report.tested_images =
       (data.test.size() + (data.validation ? data.validation->size() : 0)) * (average != nullptr ? 2 : 1);
   LoaderOptions batches = settings.batches.loader_options(seed, device);

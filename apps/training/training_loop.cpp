@@ -219,7 +219,10 @@ bool TrainingLoop::finish_epoch() {
   if (!measures) return false;
   if (const std::string fault = fault_of(*measures); !fault.empty()) diverged(fault, position_.step);
   Snapshot snapshot = finite_snapshot();
-  report_.add_epoch(position_, learning_rate(), *measures, now_seconds() - start);
+  report_.add_epoch(position_, {.learning_rate = learning_rate(),
+                                .measures = *measures,
+                                .weights = snapshot.model,
+                                .evaluation_seconds = now_seconds() - start});
   ++position_.epoch;
   position_.step_in_epoch = 0;
   measures_ = measures;
