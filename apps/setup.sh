@@ -19,12 +19,14 @@ required=(g++ cmake ninja-build libeigen3-dev libdnnl-dev libfmt-dev nlohmann-js
           libxxhash-dev libturbojpeg0-dev libstb-dev doctest-dev libbenchmark-dev libboost-context-dev pkg-config)
 optional=(dataset-fashion-mnist curl)  # for the demo and tests; not every distribution has the first
 [[ " $* " == *" -DGENEROUS_FUZZ=ON "* ]] && required+=(clang libclang-rt-dev libomp-dev)
-[[ " $targets " == *" failing_calls "* ]] && required+=(python3)
+[[ " $targets " == *" failing_calls "* ]] && required+=(python3 libprotobuf-dev protobuf-compiler)
 grids=(snakemake python3-yaml python3-pandas python3-scipy python3-matplotlib python3-jinja2 python3-sklearn)  # apps/compare
 [[ " $targets " == *" compare "* ]] && required+=("${grids[@]}")
 [[ " $targets " == *" all "* ]] && optional+=("${grids[@]}")  # for its tests
 [[ " $targets " == *" all "* ]] && optional+=(libopenmpi-dev openmpi-bin iproute2)  # several processes, and their tests
-[[ " $targets " == *" all "* ]] && optional+=(libonnx-dev libprotobuf-dev python3-venv)  # export_onnx, and its test by onnxruntime
+[[ " $targets " == *" all "* ]] && optional+=(libonnx-dev)  # export_onnx
+[[ " $targets " == *" all "* ]] && optional+=(libprotobuf-dev protobuf-compiler)  # export_onnx, event files for TensorBoard
+[[ " $targets " == *" all "* ]] && optional+=(python3-venv)  # the tests of both by onnxruntime and tensorboard
 
 missing_of() {  # PACKAGE...: those that are not installed
   for package in "$@"; do
@@ -73,7 +75,7 @@ fi
 command -v ccache >/dev/null && options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
 cmake -S . -B "$build" "${options[@]}" >"$build.configure.log" 2>&1 ||
   { cat "$build.configure.log" >&2; rm -f "$build.configure.log"; exit 1; }
-grep -E 'oneDNN|CUDA: |libjpeg-turbo|MPI|ONNX' "$build.configure.log" || true
+grep -E 'oneDNN|CUDA: |libjpeg-turbo|MPI|ONNX|TensorBoard' "$build.configure.log" || true
 rm -f "$build.configure.log"
 # shellcheck disable=SC2086  # several targets are several words
 cmake --build "$build" --target $targets

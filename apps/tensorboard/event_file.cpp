@@ -120,28 +120,39 @@ void append(const fs::path& path, std::string_view content) {
 bool has_event_files() { return true; }
 
 EventFile::EventFile(fs::path folder, std::string settings)
-    : folder_(std::move(folder)), settings_(std::move(settings)) {}
+    : folder_(std::move(folder)), settings_(std::move(settings)) {
+  go_on_behind(0);
+}
 
-std::string EventFile::keep_epochs_up_to(std::int64_t last) {
+std::vector<std::string> EventFile::go_on_behind(std::int64_t last) {
   last_ = last;
-  kept_.clear();
+  last_settings_.clear();
+  cut_.clear();
   const std::vector<OwnFile> files = own_files(folder_);
-  if (files.empty())
-    return last == 0 ? ""
-                     : fmt::format("{} has no event file: it begins after epoch {}", folder_.string(), last);
-  const fs::path& path = files.back().path;
-  const std::string content = read_file(path);
-  const Records records = read_records(content);
-  bool whole = records.whole;
-  for (const std::string_view record : records.data) {
-    events::Event event;
-    if (!event.ParseFromString(std::string(record))) {
-      whole = false;
-      break;
+  if (files.empty() && last > 0)
+    return {fmt::format("{} has no event file: it begins after epoch {}", folder_.string(), last)};
+  std::vector<std::string> notes;
+  for (const OwnFile& file : files) {
+    newest_ = std::max(newest_, file.seconds);
+    const std::string content = read_file(file.path);
+    const Records records = read_records(content);
+    bool whole = records.whole;
+    std::string kept;
+    for (const std::string_view record : records.data) {
+      events::Event event;
+      if (!event.ParseFromString(std::string(record))) {
+        whole = false;
+        break;
+      }
+      if (event.step() > last) break;
+      kept += record_of(record);
+      last_settings_ = settings_in(event).value_or(last_settings_);
     }
-    if (event.has_summary() && event.step() <= last) kept_.emplace_back(record);
+    if (kept != content) cut_[file.path] = kept;
+    if (!whole)
+      notes.push_back(fmt::format("{}: the end is cut off or damaged, and is left out", file.path.string()));
   }
-  return whole ? "" : fmt::format("{}: the end is cut off or damaged, and is left out", path.string());
+  return notes;
 }
 
 void EventFile::add(const EpochSummary& summary) {
@@ -160,40 +171,26 @@ void EventFile::add(const EpochSummary& summary) {
 }
 
 void EventFile::write() {
-  if (path_.empty())
-    begin();
-  else if (!unwritten_.empty())
-    append(path_, unwritten_);
+  for (const auto& [path, content] : cut_) write_file_atomically(path, content);
+  cut_.clear();
+  if (unwritten_.empty()) return;
+  path_.empty() ? begin() : append(path_, unwritten_);
   unwritten_.clear();
 }
 
 void EventFile::begin() {
-  const std::vector<OwnFile> earlier = own_files(folder_);
   events::Event version = event_at(0);
   version.set_file_version("brain.Event:2");
-  events::Event start = event_at(0);
+  events::Event start = event_at(last_ + 1);
   start.mutable_session_log()->set_status(events::SessionLog::START);
   std::string content = record_of(version.SerializeAsString()) + record_of(start.SerializeAsString());
-  std::string settings;  // the last ones so far
-  for (const std::string& record : kept_) {
-    content += record_of(record);
-    events::Event event;
-    if (event.ParseFromString(record)) settings = settings_in(event).value_or(settings);
-  }
-  if (settings != settings_) content += record_of(settings_event(last_ + 1, settings_).SerializeAsString());
-  content += unwritten_;
+  if (settings_ != last_settings_)
+    content += record_of(settings_event(last_ + 1, settings_).SerializeAsString());
   // TensorBoard reads the files of a folder in the order of their names.
-  auto seconds = static_cast<std::int64_t>(seconds_since_1970());
-  if (!earlier.empty()) seconds = std::max(seconds, std::int64_t{earlier.back().seconds} + 1);
+  const auto seconds = std::max(static_cast<std::int64_t>(seconds_since_1970()), std::int64_t{newest_} + 1);
   const fs::path path = folder_ / fmt::format("{}{}.{}{}", event_file_prefix, seconds, host(), own_suffix);
-  write_file_atomically(path, content);
+  write_file_atomically(path, content + unwritten_);
   path_ = path;
-  kept_.clear();
-  for (const OwnFile& file : earlier)
-    if (::unlink(file.path.c_str()) != 0) {
-      const int error = errno;
-      fail("cannot remove {}: {}", file.path.string(), system_reason(error));
-    }
 }
 
 }  // namespace generous

@@ -1,8 +1,9 @@
-// The event file of a run, which TensorBoard reads.
+// The event files of a run, which TensorBoard reads.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -25,22 +26,23 @@ bool has_event_files();
 /// What TensorBoard's files are called at the beginning, whoever writes them.
 inline constexpr std::string_view event_file_prefix = "events.out.tfevents.";
 
-/// A run has one event file, which grows epoch by epoch, so that a TensorBoard that shows it sees each one.
-/// When a run goes on, a new file, of a later name, takes over what the last one has up to there, and the
-/// last one goes: there is no epoch twice, nor one that the run has not come to. At its beginning it says
-/// that nothing read before holds any more, for a TensorBoard that has shown the last one. Files of other
-/// programs in the folder stay as they are.
+/// The event files of a run: one of each program that completed an epoch of it, which grows epoch by epoch,
+/// so that a TensorBoard that shows it sees each one. Together they have each epoch once. Where a run goes on
+/// from before what they have (its program was killed before the state was saved, or the state is an older
+/// one), they are cut back to there, and the new file begins by saying that later steps which were read
+/// before hold no more. Files of other programs in the folder stay as they are. None is ever removed: a
+/// TensorBoard that reads a file which goes would go no further.
 class EventFile {
  public:
-  /// In the folder of a run with these `settings`, as text. Nothing is read or written yet.
+  /// Of a run in `folder`, with these settings as text, from its first epoch on. Writes nothing yet.
   EventFile(std::filesystem::path folder, std::string settings);
 
-  /// Takes over the epochs up to `last` of the file that is there. Returns what was wrong with it, "" if
-  /// nothing. Throws Error if it cannot be read.
-  std::string keep_epochs_up_to(std::int64_t last);
+  /// Goes on behind the epoch `last` instead. Returns what was wrong with the files that are there. Throws
+  /// Error if they cannot be read.
+  std::vector<std::string> go_on_behind(std::int64_t last);
   void add(const EpochSummary& summary);
-  /// Makes the file, or brings what is new to its end, and on the disk. Throws Error that names the file and
-  /// the reason: what is then at its end counts as cut off.
+  /// Brings what is new to the end of the file, and on the disk. Throws Error that names the file and the
+  /// reason: what is then at its end counts as cut off.
   void write();
 
  private:
@@ -48,10 +50,12 @@ class EventFile {
 
   std::filesystem::path folder_;
   std::string settings_;
-  std::filesystem::path path_;          ///< empty: not begun
-  std::int64_t last_ = 0;               ///< the epoch after which this program goes on
-  std::vector<std::string> kept_ = {};  ///< events of the last file
-  std::string unwritten_;               ///< records
+  std::filesystem::path path_;                        ///< empty: not begun
+  std::int64_t last_ = 0;                             ///< the epoch behind which this program goes on
+  std::string last_settings_;                         ///< that the files have
+  std::uint32_t newest_ = 0;                          ///< the largest number in the files' names
+  std::map<std::filesystem::path, std::string> cut_;  ///< what files are to have instead of what they have
+  std::string unwritten_;                             ///< records
 };
 
 }  // namespace generous

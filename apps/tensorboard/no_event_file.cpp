@@ -12,7 +12,7 @@ namespace {
 
 bool has_event_files() { return false; }
 EventFile::EventFile(std::filesystem::path, std::string) { refuse(); }
-std::string EventFile::keep_epochs_up_to(std::int64_t) { refuse(); }
+std::vector<std::string> EventFile::go_on_behind(std::int64_t) { refuse(); }
 void EventFile::add(const EpochSummary&) { refuse(); }
 void EventFile::write() { refuse(); }
 

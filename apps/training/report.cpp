@@ -178,8 +178,7 @@ std::vector<std::string> Report::restore(const TrainingState& state) {
     notes.push_back(
         fmt::format("{} is missing: it begins again after step {}", folder_.steps().string(), position.step));
   if (events_ != nullptr)
-    if (std::string note = events_->keep_epochs_up_to(position.epoch); !note.empty())
-      notes.push_back(std::move(note));
+    for (std::string& note : events_->go_on_behind(position.epoch)) notes.push_back(std::move(note));
   return notes;
 }
 

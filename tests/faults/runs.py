@@ -51,7 +51,7 @@ class Stage:
         self.images = images
         self.command = [str(build / "apps" / program), "--dataset", "class_folders",
                         "--model_name", "resnet8", "--batch_size", "8", "--threads", "1", "--num_workers", "1",
-                        "--log_steps", "1", *flags]
+                        "--log_steps", "1", "--tensorboard", "1", *flags]
 
     def on(self, images):
         """The same on a copy of the images."""
@@ -87,6 +87,21 @@ class Stage:
         return [*flags, "--resume"] if begun else list(flags)
 
 
+def epochs_in(content):
+    """The records of an event file that are of epochs, without the time that each begins with; of the numbers in them,
+    some of which are times, only how many there are. Nothing behind a record that is cut off."""
+    records = []
+    while len(content) >= 16:
+        size = struct.unpack("<Q", content[:8])[0]
+        if len(content) < 16 + size:
+            break
+        data = content[12:12 + size]
+        if data[9:10] == b"\x10" and data[11:12] == b"\x2a":  # a step below 128, and a summary
+            records.append((data[10], len(data)))
+        content = content[16 + size:]
+    return records
+
+
 def contents(folder):
     """Every file of a run, by name, without what holds times: two equal runs have equal contents."""
     files = {}
@@ -95,6 +110,9 @@ def contents(folder):
             continue
         name = str(path.relative_to(folder))
         content = path.read_bytes()
+        if path.name.startswith("events.out.tfevents."):  # each program leaves one
+            files["events"] = files.get("events", []) + epochs_in(content)
+            continue
         if name == "metrics.csv":  # images_per_s and seconds are the last columns
             content = b"\n".join(line.rsplit(b",", 2)[0] for line in content.splitlines())
         files[name] = b"" if name == "training.log" else content

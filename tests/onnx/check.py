@@ -2,8 +2,7 @@
 
     python3 -B tests/onnx/check.py --models build/tests/onnx_models --environment build/onnx-environment
 
-onnx and onnxruntime are installed from PyPI, once, into a virtual environment. Where that cannot be had, the exit
-code is 77 (skipped) and the last line says why; with GENEROUS_ONNX_REQUIRED=1 in the environment it is 1.
+onnx and onnxruntime are installed from PyPI, once, into a virtual environment (tests/pypi.py).
 """
 
 import argparse
@@ -14,32 +13,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-SKIPPED = 77
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import pypi
+
 # Of the largest number of an output. A pixel of a feature has no mean over its neighbours to even rounding errors out.
 TOLERANCE = 1e-5
 FEATURE_TOLERANCE = 5e-5
 PACKAGES = ["numpy", "onnx", "onnxruntime"]
-
-
-def skip(reason):
-    print(f"onnx: skipped: {' '.join(reason.split())}")
-    sys.exit(1 if os.environ.get("GENEROUS_ONNX_REQUIRED") == "1" else SKIPPED)
-
-
-def python_of(environment):
-    """The interpreter of the virtual environment, which is made if it is not there, and made whole if it is not."""
-    python = environment / "bin" / "python"
-    done = environment / "done"
-    if done.exists():
-        return python
-    made = subprocess.run([sys.executable, "-m", "venv", "--clear", environment], capture_output=True, text=True)
-    if made.returncode != 0:
-        skip(f"no virtual environment (python3-venv is missing?): {made.stdout.strip()[-200:]}")
-    installed = subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], capture_output=True, text=True)
-    if installed.returncode != 0:
-        skip(f"PyPI's {', '.join(PACKAGES)} cannot be installed: {installed.stderr.strip()[-200:]}")
-    done.touch()
-    return python
 
 
 def read_tensors(path):
@@ -135,7 +115,7 @@ def main():
     arguments = parser.parse_args()
     if arguments.environment is None:
         return check_all(arguments.models)
-    python = python_of(arguments.environment)
+    python = pypi.python_with(PACKAGES, arguments.environment, "onnx")
     os.execv(python, [python, "-B", __file__, "--models", arguments.models])
 
 

@@ -146,13 +146,34 @@ inline std::vector<ReadEvent> events_in(const std::filesystem::path& path) {
   return events;
 }
 
-/// The event files of a folder, in the order of their names.
+/// The event files of a folder, in the order of their names, in which TensorBoard reads them.
 inline std::vector<std::filesystem::path> event_files(const std::filesystem::path& folder) {
   std::vector<std::filesystem::path> files;
   for (const auto& entry : std::filesystem::directory_iterator(folder))
     if (entry.path().filename().string().starts_with(event_file_prefix)) files.push_back(entry.path());
   std::sort(files.begin(), files.end());
   return files;
+}
+
+/// The events of a run's epochs, of all its files. Each begins as TensorBoard wants it, and has later epochs
+/// than the one before.
+inline std::vector<ReadEvent> epochs_of(const std::filesystem::path& folder) {
+  std::vector<ReadEvent> epochs;
+  for (const std::filesystem::path& file : event_files(folder)) {
+    const std::vector<ReadEvent> events = events_in(file);
+    require(events.at(0).version == "brain.Event:2", "{} has no version", file.string());
+    const auto so_far = static_cast<std::int64_t>(epochs.size());
+    for (std::size_t i = 1; i < events.size(); ++i) {
+      require(events[i].start == (i == 1), "{}: its beginning is elsewhere", file.string());
+      if (events[i].start)
+        require(events[i].step == so_far + 1, "{} begins with {}", file.string(), events[i].step);
+      if (events[i].scalars.empty()) continue;
+      epochs.push_back(events[i]);
+      require(events[i].step == std::ssize(epochs), "{}: epoch {} after {} others", file.string(),
+              events[i].step, epochs.size() - 1);
+    }
+  }
+  return epochs;
 }
 
 }  // namespace generous
