@@ -121,7 +121,7 @@ def check_loader(folder):
 def check_all(build, folder):
     images = folder / "images"
     make_images(images)
-    flags = ("--num_epochs", str(EPOCHS), "--tensorboard", "1")
+    flags = ("--num_epochs", str(EPOCHS))  # every stage of the suite of faults has --tensorboard 1
     teacher = folder / "teacher"
     Stage(build, images, "train_standard").complete(teacher, "--num_epochs", "1")
     stage = Stage(build, images, "train_kd", "--teacher_model", "resnet8", "--teacher_resume", str(teacher))
