@@ -133,8 +133,9 @@ std::vector<std::int64_t> read_labels(const fs::path& path, std::size_t classes)
 
 Dataset load_fashion_mnist(const fs::path& folder, Split split) {
   const std::string prefix = split == Split::train ? "train" : "t10k";
-  const fs::path images_file = find_file(folder, prefix + "-images-idx3-ubyte");
-  const fs::path labels_file = find_file(folder, prefix + "-labels-idx1-ubyte");
+  const fs::path root = dataset_root(dataset_root(folder, "FashionMNIST"), "raw");  // torchvision's folders
+  const fs::path images_file = find_file(root, prefix + "-images-idx3-ubyte");
+  const fs::path labels_file = find_file(root, prefix + "-labels-idx1-ubyte");
   Dataset dataset;
   dataset.classes = {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
                      "Sandal",      "Shirt",   "Sneaker",  "Bag",   "Ankle boot"};

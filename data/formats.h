@@ -13,7 +13,8 @@
 
 namespace generous {
 
-/// Fashion-MNIST: {train,t10k}-{images-idx3,labels-idx1}-ubyte, gzipped (.gz) or not. Images {N, 28, 28, 1}.
+/// Fashion-MNIST: {train,t10k}-{images-idx3,labels-idx1}-ubyte, gzipped (.gz) or not, in `folder` or in the
+/// FashionMNIST/raw that torchvision makes below its root. Images {N, 28, 28, 1}.
 Dataset load_fashion_mnist(const std::filesystem::path& folder, Split split);
 
 /// The binary version of CIFAR: fixed-size records of labels followed by 3072 pixels, planes of red, green

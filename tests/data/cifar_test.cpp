@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "data/folder.h"
 #include "data/formats.h"
 #include "tests/data/data_files.h"
 #include "tests/temporary_folder.h"
@@ -106,7 +107,8 @@ TEST_CASE("cifar10: missing, truncated and mislabelled files are errors") {
   const std::string third = (files.folder / "data_batch_3.bin").string();
   SUBCASE("missing") {
     fs::remove(third);
-    CHECK(files.error() == third + ": no such file or folder; `generous download cifar10` gets this dataset");
+    CHECK(files.error() ==
+          third + ": no such file or folder; `" + download_command("cifar10") + "` gets this dataset");
   }
   SUBCASE("no class names") {
     fs::remove(files.folder / "batches.meta.txt");

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "data/folder.h"
 #include "tests/data/data_files.h"
 #include "tests/temporary_folder.h"
 
@@ -52,19 +53,19 @@ TEST_CASE("an unknown name is an error that names the nearest") {
 TEST_CASE("a missing folder is an error with the command that gets the dataset") {
   for (const std::string name : {"fashion_mnist", "cifar10", "cifar100", "tiny_imagenet"}) {
     CHECK(error_of([&] { load_dataset(name, "/nowhere/at/all", Split::train); }) ==
-          "/nowhere/at/all: no such file or folder; `generous download " + name +
+          "/nowhere/at/all: no such file or folder; `" + download_command(name) +
               " /nowhere/at/all` gets this dataset");
   }
   const TemporaryFolder folder;
   const fs::path empty = folder / "one's own";
   fs::create_directory(empty);
   CHECK(error_of([&] { load_dataset("cifar10", empty, Split::train); }) ==
-        empty.string() + ": is empty; `generous download cifar10 '" + folder.path().string() +
+        empty.string() + ": is empty; `" + download_command("cifar10") + " '" + folder.path().string() +
             "/one'\\''s own'` gets this dataset");
   const fs::path default_folder = dataset_info("cifar10").default_folder;
   REQUIRE(!fs::exists(default_folder));
   CHECK(error_of([&] { load_dataset("cifar10", default_folder, Split::train); }) ==
-        "datasets/cifar10: no such file or folder; `generous download cifar10` gets this dataset");
+        "datasets/cifar10: no such file or folder; `" + download_command("cifar10") + "` gets this dataset");
   CHECK(error_of([&] { load_dataset("class_folders", "", Split::train); }) ==
         "class_folders has no default folder: name one that holds train/ and test/");
 }

@@ -4,6 +4,7 @@
 #include <random>
 
 #include "core/allocator.h"
+#include "data/folder.h"
 #include "data/formats.h"
 #include "tests/data/data_files.h"
 #include "tests/temporary_folder.h"
@@ -64,11 +65,19 @@ TEST_CASE("gzipped and plain files hold the same images and labels") {
   check_content(load_fashion_mnist(plain.path(), Split::test));
 }
 
+TEST_CASE("the folder may also be torchvision's, or the one that holds it") {
+  const TemporaryFolder root;
+  write_file(root / "FashionMNIST/raw/train-images-idx3-ubyte", idx_images(3));
+  write_file(root / "FashionMNIST/raw/train-labels-idx1-ubyte", idx_labels({9, 0, 4}));
+  for (const char* folder : {"", "FashionMNIST", "FashionMNIST/raw"})
+    check_content(load_fashion_mnist(root / folder, Split::train));
+}
+
 TEST_CASE("a missing file is named with the command that gets it") {
   const Files files;
   fs::remove(files.labels);
-  CHECK(files.error() == files.labels.string() +
-                             ": no such file or folder; `generous download fashion_mnist` gets this dataset");
+  CHECK(files.error() == files.labels.string() + ": no such file or folder; `" +
+                             download_command("fashion_mnist") + "` gets this dataset");
 }
 
 TEST_CASE("swapped, foreign and wrongly sized files are errors") {

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include "data/folder.h"
 #include "data/formats.h"
 #include "tests/data/data_files.h"
 #include "tests/temporary_folder.h"
@@ -93,7 +94,7 @@ TEST_CASE("the folder may also be the one that holds tiny-imagenet-200") {
 TEST_CASE("missing and contradicting files are errors") {
   const Tiny tiny;
   const std::string annotations = tiny.annotations.string();
-  const std::string get = "; `generous download tiny_imagenet` gets this dataset";
+  const std::string get = "; `" + download_command("tiny_imagenet") + "` gets this dataset";
   SUBCASE("nothing there") {
     const TemporaryFolder empty;
     CHECK(error_of([&] { load_tiny_imagenet(empty.path(), Split::train); }) ==
