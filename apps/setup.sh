@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prepares a Debian 12 or Ubuntu 24.04 machine and builds: installs missing packages with apt where that is allowed
+# Prepares a Debian 12 machine, or one with packages of the same names, and builds: installs missing packages with apt where that is allowed
 # (as root or with a sudo that asks nothing), otherwise prints the exact command; then configures and builds.
 #   bash apps/setup.sh [BUILD_FOLDER [TARGETS [CMAKE_OPTION ...]]]     by default build, all; several TARGETS in quotes
 # Where there is no GPU, a new folder is without the CUDA backend unless the options say otherwise (-DGENEROUS_CUDA=AUTO).
@@ -61,7 +61,7 @@ if command -v dpkg-query >/dev/null; then
     exit 1
   fi
 else
-  echo "setup: not a Debian system: assuming that the equivalents of these are installed: ${required[*]}"
+  echo "setup: not a Debian system: assuming that the equivalents of these, which apps/install.md names, are installed: ${required[*]}"
 fi
 
 options=("$@")
