@@ -44,6 +44,7 @@ class OpenFile {
   }
 
   bool is_open() const { return descriptor_ >= 0; }
+  // They change the file: NOLINTBEGIN(readability-make-member-function-const)
   /// The number of bytes, 0 at the end, or -1.
   ssize_t read(std::span<char> into) {
     return uninterrupted([&] { return ::read(descriptor_, into.data(), into.size()); });
@@ -63,6 +64,7 @@ class OpenFile {
   bool lock(int operation) {
     return uninterrupted([&] { return ::flock(descriptor_, operation); }) == 0;
   }
+  // NOLINTEND(readability-make-member-function-const)
 
  private:
   explicit OpenFile(int descriptor) : descriptor_(descriptor) {}

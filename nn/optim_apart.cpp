@@ -15,6 +15,7 @@ struct Pull {
   float momentum;
   float weight_decay;
 
+  // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 sees a 0 here
   auto operator<=>(const Pull&) const = default;
 };
 

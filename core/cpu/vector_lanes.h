@@ -66,6 +66,7 @@ auto rounded(V v) {
   const auto u = std::bit_cast<Words>(v);
   const Words nearest = (u + 0x7fffU + ((u >> 16) & 1U)) >> 16;
   const Words quiet_nan = (u >> 16) | 0x40U;
+  // NOLINTNEXTLINE(misc-redundant-expression): v == v where v is no NaN
   return __builtin_convertvector(v == v ? nearest : quiet_nan, Halves);
 }
 

@@ -43,6 +43,7 @@ std::vector<Tensor> rearrange(std::string_view op, const std::vector<Tensor>& xs
   backend_of(xs[0]).rearrange_channels(params.groups, parts_of(from, from_counts),
                                        parts_of(ys, params.counts));
   std::vector<bool> needed;
+  needed.reserve(xs.size());
   for (const Tensor& x : xs) needed.push_back(needs_gradient(x));
   return record_joint(
       op, ys, xs, [params, needed, from_counts, shape = xs[0].shape()](const std::vector<Tensor>& dys) {
