@@ -27,15 +27,30 @@ class HostMemory : public MemorySource {
   Device device() const override { return Device::cpu; }
 
   void* acquire(std::size_t bytes) override {
-    const bool large = bytes >= huge_page;
-    const std::size_t unit = large ? huge_page : alignment;
-    void* block = std::aligned_alloc(unit, (bytes + unit - 1) / unit * unit);
+    if (bytes < huge_page)
+      return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+    // The system puts mappings one below the other: the topmost aligned part of this one ends where the last
+    // began.
+    void* mapped =
+        mmap(nullptr, bytes + huge_page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED) return nullptr;
+    auto* const begin = static_cast<std::byte*>(mapped);
+    const std::size_t lead = huge_page - reinterpret_cast<std::uintptr_t>(begin) % huge_page;
+    munmap(begin, lead);
+    if (lead < huge_page) munmap(begin + lead + bytes, huge_page - lead);
     // Fewer page faults and TLB misses; only advice, so its result does not matter.
-    if (block != nullptr && large) madvise(block, bytes, MADV_HUGEPAGE);
-    return block;
+    madvise(begin + lead, bytes, MADV_HUGEPAGE);
+    return begin + lead;
   }
 
-  void release(void* block, std::size_t) override { std::free(block); }
+  void release(void* block, std::size_t bytes) override {
+    if (bytes < huge_page)
+      std::free(block);
+    else
+      munmap(block, bytes);
+  }
+
+  std::size_t page_bytes() const override { return huge_page; }
 };
 
 /// Another allocator's blocks. That one throws when there are none, so a pool gives nothing back on the way
@@ -63,27 +78,58 @@ std::string in_units(std::size_t bytes) {
 
 CachingAllocator::~CachingAllocator() { release_cached_locked(); }
 
+bool CachingAllocator::paged(std::size_t size) const {
+  return source_->page_bytes() > 0 && size >= source_->page_bytes();
+}
+
 void* CachingAllocator::allocate(std::size_t bytes) {
   const std::size_t size = rounded(bytes);
   const std::lock_guard lock(mutex_);
-  std::vector<void*>& same_size = cached_[size];
-  void* block = nullptr;
-  if (!same_size.empty()) {
-    block = same_size.back();
-    same_size.pop_back();
-    statistics_.cached_bytes -= size;
-  } else {
-    block = source_->acquire(size);
-    if (block == nullptr) {
-      const std::size_t cached = statistics_.cached_bytes;
-      release_cached_locked();
-      block = source_->acquire(size);
-      if (block == nullptr) complain(size, cached);
-    }
-    ++statistics_.system_allocations;
+  void* block = take_cached(size);
+  if (block == nullptr) block = acquire(size);
+  if (block == nullptr) {
+    const std::size_t cached = statistics_.cached_bytes;
+    release_cached_locked();
+    block = acquire(size);
+    if (block == nullptr) complain(size, cached);
   }
   statistics_.in_use_bytes += size;
   statistics_.peak_in_use_bytes = std::max(statistics_.peak_in_use_bytes, statistics_.in_use_bytes);
+  return block;
+}
+
+void* CachingAllocator::take_cached(std::size_t size) {
+  void* block = nullptr;
+  if (std::vector<void*>& same_size = cached_[size]; !same_size.empty()) {
+    block = same_size.back();
+    same_size.pop_back();
+  } else if (paged(size)) {
+    block = ranges_.take(size);
+    if (block == nullptr) {
+      join_cached();
+      block = ranges_.take(size);
+    }
+  }
+  if (block != nullptr) statistics_.cached_bytes -= size;
+  return block;
+}
+
+void CachingAllocator::join_cached() {
+  for (auto& [size, blocks] : cached_) {
+    if (!paged(size)) continue;
+    for (void* block : blocks) ranges_.add({static_cast<std::byte*>(block), size});
+    blocks.clear();
+  }
+}
+
+void* CachingAllocator::acquire(std::size_t size) {
+  const std::size_t page = source_->page_bytes();
+  const std::size_t acquired = paged(size) ? (size + page - 1) / page * page : size;
+  void* block = source_->acquire(acquired);
+  if (block == nullptr) return nullptr;
+  ++statistics_.system_allocations;
+  ranges_.add({static_cast<std::byte*>(block) + size, acquired - size});
+  statistics_.cached_bytes += acquired - size;
   return block;
 }
 
@@ -108,11 +154,18 @@ void CachingAllocator::release_cached() {
 }
 
 void CachingAllocator::release_cached_locked() {
+  join_cached();
+  const auto release = [this](void* block, std::size_t size) {
+    source_->release(block, size);
+    statistics_.cached_bytes -= size;
+  };
   for (auto& [size, blocks] : cached_) {
-    for (void* block : blocks) source_->release(block, size);
-    statistics_.cached_bytes -= size * blocks.size();
+    for (void* block : blocks) release(block, size);
     blocks.clear();
   }
+  if (source_->page_bytes() == 0) return;
+  for (const MemoryRange& pages : ranges_.take_pages(source_->page_bytes()))
+    release(pages.begin, pages.bytes);
 }
 
 CachingAllocator::Statistics CachingAllocator::statistics() const {

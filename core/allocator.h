@@ -1,5 +1,5 @@
-// A caching allocator per device: released blocks are kept by size and handed out again, so that a training
-// step after the first takes nothing from the system and pays no page faults.
+// A caching allocator per device: released blocks are kept and handed out again, so that a training step
+// after the first takes nothing from the system and pays no page faults.
 #pragma once
 
 #include <cstddef>
@@ -10,6 +10,8 @@
 #include <optional>
 #include <utility>
 #include <vector>
+
+#include "core/free_ranges.h"
 
 namespace generous {
 
@@ -23,11 +25,17 @@ class MemorySource {
   /// At least `bytes` bytes aligned to 64, or nullptr when there are none.
   virtual void* acquire(std::size_t bytes) = 0;
   virtual void release(void* block, std::size_t bytes) = 0;
+  /// Not 0: multiples of so many bytes, at least one, are acquired aligned to as many, may come to lie side
+  /// by side, and are released in any parts of such a size. 0: each block is released as it was acquired.
+  virtual std::size_t page_bytes() const { return 0; }
   /// For people: how many bytes `acquire` could still give, where somebody knows.
   virtual std::optional<std::size_t> free_bytes() const { return std::nullopt; }
 };
 
 /// Thread-safe. Blocks are rounded up to one of eight sizes per power of two, so at most an eighth is wasted.
+/// One that was released, its memory still warm, is handed out for the next request of its size. Where there
+/// is none, requests of at least a page are cut from what lies free side by side: layers of many sizes then
+/// share memory.
 class CachingAllocator {
  public:
   explicit CachingAllocator(std::unique_ptr<MemorySource> source) : source_(std::move(source)) {}
@@ -56,12 +64,20 @@ class CachingAllocator {
   Device device() const { return source_->device(); }
 
  private:
+  bool paged(std::size_t size) const;
+  /// A cached block of this size, or cut from cached ones; nullptr if there is none.
+  void* take_cached(std::size_t size);
+  /// Cached blocks of at least a page become ranges.
+  void join_cached();
+  /// From the source; nullptr if it has none.
+  void* acquire(std::size_t size);
   void release_cached_locked();
   [[noreturn]] void complain(std::size_t requested, std::size_t cached) const;
 
   std::unique_ptr<MemorySource> source_;
   mutable std::mutex mutex_;
-  std::map<std::size_t, std::vector<void*>> cached_;
+  std::map<std::size_t, std::vector<void*>> cached_;  ///< by size
+  FreeRanges ranges_;                                 ///< of whole pages and their parts
   Statistics statistics_;
 };
 

@@ -1,12 +1,17 @@
-// The caching allocator: what it says when memory runs out, and pools for recorded work.
+// The caching allocator: what it says when memory runs out, how blocks share memory, and pools for recorded
+// work.
 
 #include "core/allocator.h"
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdlib>
+#include <random>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "core/error.h"
 
@@ -36,6 +41,50 @@ class LimitedMemory final : public MemorySource {
   std::size_t limit_;
   std::size_t used_ = 0;
   int& blocks_;
+};
+
+constexpr std::size_t page = 4096;
+
+/// Pages of one piece of memory, the lowest that are free.
+class PagedMemory final : public MemorySource {
+ public:
+  explicit PagedMemory(std::size_t pages)
+      : memory_(static_cast<std::byte*>(std::aligned_alloc(page, pages * page)), std::free), used_(pages) {}
+  Device device() const override { return Device::cpu; }
+  std::size_t page_bytes() const override { return page; }
+  void* acquire(std::size_t bytes) override {
+    if (bytes < page) return std::aligned_alloc(64, bytes);
+    REQUIRE(bytes % page == 0);
+    const std::size_t wanted = bytes / page;
+    for (std::size_t first = 0; first + wanted <= used_.size(); ++first) {
+      if (count(first, wanted) > 0) continue;
+      mark(first, wanted, true);
+      return memory_.get() + first * page;
+    }
+    return nullptr;
+  }
+  void release(void* block, std::size_t bytes) override {
+    if (bytes < page) return std::free(block);
+    const auto place = static_cast<std::size_t>(static_cast<std::byte*>(block) - memory_.get());
+    REQUIRE(place % page == 0);
+    REQUIRE(bytes % page == 0);
+    REQUIRE(count(place / page, bytes / page) == bytes / page);
+    mark(place / page, bytes / page, false);
+  }
+  std::size_t used() const { return count(0, used_.size()); }
+
+ private:
+  std::size_t count(std::size_t first, std::size_t pages) const {
+    std::size_t found = 0;
+    for (std::size_t i = first; i < first + pages; ++i) found += used_[i] ? 1 : 0;
+    return found;
+  }
+  void mark(std::size_t first, std::size_t pages, bool used) {
+    for (std::size_t i = first; i < first + pages; ++i) used_[i] = used;
+  }
+
+  std::unique_ptr<std::byte, decltype(&std::free)> memory_;
+  std::vector<bool> used_;
 };
 
 std::shared_ptr<CachingAllocator> limited(std::size_t limit, int& blocks) {
@@ -84,6 +133,91 @@ TEST_CASE("a source that does not know what it has free") {
   CHECK(!allocator.free_bytes().has_value());
   CHECK(message_of(allocator, 64).find("out of memory of the GPU: 64 bytes requested, unknown bytes free") ==
         0);
+}
+
+TEST_CASE("large blocks of other sizes share the memory of those that were freed beside each other") {
+  auto source = std::make_unique<PagedMemory>(20);
+  const PagedMemory& memory = *source;
+  CachingAllocator allocator(std::move(source));
+  std::vector<void*> layers;
+  for (int i = 0; i < 4; ++i) layers.push_back(allocator.allocate(3 * page));
+  CHECK(memory.used() == 12);
+  for (void* layer : layers) allocator.free(layer, 3 * page);
+  CHECK(allocator.allocate(3 * page) == layers.back());  // the last one, still warm
+  allocator.free(layers.back(), 3 * page);
+  void* large = allocator.allocate(10 * page);
+  void* rest = allocator.allocate(page + page / 8);
+  CHECK(memory.used() == 12);
+  CHECK(allocator.statistics().system_allocations == 4);
+  CHECK(allocator.statistics().cached_bytes == page - page / 8);
+  CHECK(allocator.statistics().in_use_bytes == 11 * page + page / 8);
+
+  void* second = allocator.allocate(7 * page);
+  CHECK(memory.used() == 19);
+  allocator.free(large, 10 * page);
+  CHECK_THROWS_WITH_AS(allocator.allocate(14 * page), doctest::Contains("out of memory"), Error);
+  CHECK(memory.used() == 9);  // what is free went back first, but for a part of a page
+  allocator.free(second, 7 * page);
+  allocator.free(rest, page + page / 8);
+  allocator.free(allocator.allocate(14 * page), 14 * page);
+  allocator.release_cached();
+  CHECK(memory.used() == 0);
+  CHECK(allocator.statistics().cached_bytes == 0);
+}
+
+TEST_CASE("no two blocks overlap, whatever comes and goes, and at the end all of it is given back") {
+  auto source = std::make_unique<PagedMemory>(600);
+  const PagedMemory& memory = *source;
+  CachingAllocator allocator(std::move(source));
+  std::mt19937 random(7);
+  std::vector<MemoryRange> blocks;
+  std::size_t in_use = 0;
+  const auto free_one = [&](std::size_t which) {
+    allocator.free(blocks[which].begin, blocks[which].bytes);
+    in_use -= blocks[which].bytes;
+    blocks.erase(blocks.begin() + static_cast<std::ptrdiff_t>(which));
+  };
+  for (int i = 0; i < 3000; ++i) {
+    if (blocks.size() < 30 && random() % 3 != 0) {
+      const std::size_t bytes = (1 + random() % 24) * page / 2;
+      auto* const begin = static_cast<std::byte*>(allocator.allocate(bytes));
+      REQUIRE(reinterpret_cast<std::uintptr_t>(begin) % 64 == 0);
+      for (const MemoryRange& other : blocks)
+        REQUIRE((begin + bytes <= other.begin || other.begin + other.bytes <= begin));
+      blocks.push_back({begin, bytes});
+      in_use += bytes;
+    } else if (!blocks.empty()) {
+      free_one(random() % blocks.size());
+    }
+    REQUIRE(allocator.statistics().in_use_bytes >= in_use);
+    REQUIRE(allocator.statistics().in_use_bytes <= in_use * 9 / 8);
+    if (i % 500 == 499) allocator.release_cached();
+  }
+  while (!blocks.empty()) free_one(0);
+  allocator.release_cached();
+  CHECK(memory.used() == 0);
+  CHECK(allocator.statistics().in_use_bytes == 0);
+  CHECK(allocator.statistics().cached_bytes == 0);
+}
+
+TEST_CASE("the host's large blocks: aligned, written to, and given back") {
+  const std::size_t mib = std::size_t{1} << 20U;
+  CachingAllocator& allocator = *host_allocator();
+  allocator.release_cached();
+  const std::size_t cached = allocator.statistics().cached_bytes;
+  std::vector<void*> blocks;
+  for (const std::size_t size : {3 * mib, 2 * mib, 7 * mib + 5}) {
+    auto* const block = static_cast<std::byte*>(allocator.allocate(size));
+    CHECK(reinterpret_cast<std::uintptr_t>(block) % 64 == 0);
+    std::fill(block, block + size, std::byte{1});
+    blocks.push_back(block);
+  }
+  allocator.free(blocks[0], 3 * mib);
+  allocator.free(blocks[1], 2 * mib);
+  allocator.free(blocks[2], 7 * mib + 5);
+  CHECK(allocator.statistics().cached_bytes >= cached + 12 * mib);
+  allocator.release_cached();
+  CHECK(allocator.statistics().cached_bytes == cached);
 }
 
 TEST_CASE("a private pool") {
