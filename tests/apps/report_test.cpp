@@ -117,7 +117,9 @@ TEST_CASE("the progress line fits terminals of every width, time left first") {
   }
   program.send(SIGKILL);
   program.wait();
-  for (const auto& [columns, drawn] : longest) {
+  for (const auto& line : longest) {
+    const int columns = line.first;
+    const std::string& drawn = line.second;
     CAPTURE(columns);
     CAPTURE(drawn);
     CHECK((columns < 40 || contains(drawn, " left  epoch ")));
