@@ -18,7 +18,7 @@ esac
 required=(g++ cmake ninja-build libeigen3-dev libdnnl-dev libfmt-dev nlohmann-json3-dev zlib1g-dev
           libxxhash-dev libturbojpeg0-dev libstb-dev doctest-dev libbenchmark-dev libboost-context-dev pkg-config)
 optional=(dataset-fashion-mnist curl)  # for the demo and tests; not every distribution has the first
-[[ " $* " == *" -DGENEROUS_FUZZ=ON "* ]] && required+=(clang libclang-rt-dev libomp-dev)
+[[ " $* " == *" -DGENEROUS_FUZZ=ON "* ]] && required+=(clang libclang-rt-dev libomp-dev libprotobuf-dev protobuf-compiler)
 [[ " $targets " == *" failing_calls "* ]] && required+=(python3 libprotobuf-dev protobuf-compiler)
 grids=(snakemake python3-yaml python3-pandas python3-scipy python3-matplotlib python3-jinja2 python3-sklearn)  # apps/compare
 [[ " $targets " == *" compare "* ]] && required+=("${grids[@]}")
