@@ -42,7 +42,8 @@ struct Settings {
     options.group("model");
     weights.declare(options, weight_finder());
     images.take_from(weights.origin, weights.found.path);
-    model.declare(options, {.name = "model_name", .help = "the network"}, weights.origin);
+    model.declare(options, {.name = "model_name", .help = "the network", .weights = weights.found.path},
+                  weights.origin);
     images.declare(options);
     options.add("split", split, {.help = "which images", .choices = {"test", "train"}});
     batches.declare(options, "images at a time");

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "apps/training/checkpoint.h"
+#include "apps/training/fitting_models.h"
 #include "apps/training/program.h"
 #include "apps/training/weights.h"
 #include "core/console.h"
@@ -147,6 +148,8 @@ void print_safetensors(const fs::path& path, const std::string& content) {
   print_line(fmt::format("{}: {} (safetensors)", path.string(),
                          origin.model_name.empty() ? "tensors" : "weights of " + origin.model_name));
   print_origin(origin);
+  if (origin.model_name.empty())
+    print_fact("fits", fmt::format("{}", fmt::join(models_that_fit(file.tensors), ", ")));
   print_tensors(file.tensors);
 }
 
@@ -154,7 +157,9 @@ void print_file(const fs::path& path) {
   const std::string content = read_file(path);
   if (is_torch_checkpoint(content)) {
     print_line(fmt::format("{}: a checkpoint of PyTorch", path.string()));
-    return print_tensors(parse_torch_checkpoint(content, path.string()));
+    const NamedTensors tensors = parse_torch_checkpoint(content, path.string());
+    print_fact("fits", fmt::format("{}", fmt::join(models_that_fit(tensors), ", ")));
+    return print_tensors(tensors);
   }
   if (is_decoded_cache(content)) return print_cache(path, content);
   if (!image_format(content).empty()) return print_picture(path, content);

@@ -80,7 +80,8 @@ struct Settings {
     options.group("model");
     weights.declare(options, {{}, [](const auto& run) { return program_of_run(stages, run); }});
     const WeightsOrigin& held = weights.origin;
-    model.declare(options, {.name = "model_name", .help = "the network"}, held);
+    model.declare(options, {.name = "model_name", .help = "the network", .weights = weights.found.path},
+                  held);
     classes = std::ssize(held.classes);
     options.add("classes", classes,
                 {.help = "how many classes there are", .min = 2, .max = 1e6, .required = classes == 0});

@@ -227,6 +227,8 @@ void Options::check_required() const {
     const auto* text = std::get_if<std::string*>(&setting.target);
     if (setting.given && (text == nullptr || !(*text)->empty())) continue;
     const bool in_file = source_ && setting.about.role != Role::call;
+    if (!setting.about.advice.empty())
+      throw UsageError(fmt::format("{} is missing: {}", setting.name, setting.about.advice));
     throw UsageError(fmt::format("{} is missing: give --{}{}", setting.name, setting.name,
                                  in_file ? fmt::format(" or put it in {}", *source_) : ""));
   }

@@ -27,7 +27,7 @@ struct About {
   std::vector<std::string> choices = {};  ///< text and lists of it: the accepted values; empty for any
   std::string form = {};  ///< text of a form of its own: what is expected, for messages and help
   std::function<bool(const std::string&)> fits = {};  ///< whether a text is of that form
-  std::string advice = {};                            ///< for the message when a value is refused
+  std::string advice = {};                            ///< for the message when it is refused or missing
   Role role = Role::setting;
   std::string alias = {};   ///< another name that is understood
   bool several = false;     ///< text: more than one choice is accepted, with commas between, each once

@@ -89,6 +89,14 @@ NamedTensors state_dict(const std::vector<StateEntry>& entries) {
   return tensors;
 }
 
+bool have_same_form(const std::vector<StateEntry>& entries, const NamedTensors& tensors) {
+  const std::map<std::string, Tensor> found(tensors.begin(), tensors.end());
+  return entries.size() == found.size() && std::ranges::all_of(entries, [&](const StateEntry& entry) {
+           const auto it = found.find(entry.name);
+           return it != found.end() && difference(entry, it->second).empty();
+         });
+}
+
 void load_state_dict(Module& module, const NamedTensors& tensors, const std::string& source) {
   require(!module.frozen(), "{}: the weights of a frozen model cannot change: load them before freeze()",
           source);

@@ -19,6 +19,9 @@ void load_state_dict(Module& module, const NamedTensors& tensors, const std::str
 void load_state_dict(const std::vector<StateEntry>& entries, const NamedTensors& tensors,
                      const std::string& source);
 
+/// Whether load_state_dict would take these: they have the same names, shapes and dtypes.
+bool have_same_form(const std::vector<StateEntry>& entries, const NamedTensors& tensors);
+
 /// One entry's tensor or gradient in PyTorch's layout, a host copy; and back, into `entry.tensor`'s layout.
 Tensor to_disk_layout(const Tensor& tensor, const DiskLayout& layout);
 Tensor from_disk_layout(const Tensor& tensor, const DiskLayout& layout);

@@ -1,11 +1,35 @@
 #include "apps/training/model.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "apps/training/fitting_models.h"
+#include "apps/training/weights.h"
+
 namespace generous {
+
+namespace {
+
+/// What to give for a model's name, as far as its weights tell.
+std::string advice_on(const ModelKey& key) {
+  const std::vector<std::string> models = models_that_fit(read_weights(key.weights).content.tensors);
+  if (models.empty()) return {};
+  return fmt::format("{} fits {}; give --{} {}", key.weights.string(), fmt::join(models, ", "), key.name,
+                     models.size() == 1 ? models.front() : "and one of these");
+}
+
+}  // namespace
 
 void ModelSettings::declare(Options& options, const ModelKey& key, const WeightsOrigin& held) {
   name = held.model_name;
+  const bool required = key.required && name.empty();
+  const bool missing =
+      required && !options.asks_for_help() && options.given_text(key.name, key.alias).empty();
   options.add(key.name, name,
-              {.help = key.help, .alias = key.alias, .required = key.required && held.model_name.empty()});
+              {.help = key.help,
+               .advice = missing && !key.weights.empty() ? advice_on(key) : "",
+               .alias = key.alias,
+               .required = required});
   family = find_family(name);
   if (family == nullptr) return;
   if (name == held.model_name && !held.model_settings.empty()) {

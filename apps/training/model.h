@@ -1,6 +1,7 @@
 // The model that a program is asked for.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -16,6 +17,8 @@ struct ModelKey {
   std::string help;
   std::string alias = {};  ///< another name that is understood
   bool required = true;    ///< where no file of weights says what it holds
+  /// A file whose shapes may tell what to give where it is missing; empty if there is none.
+  std::filesystem::path weights = {};
 };
 
 /// A model's name, and the settings of its family.

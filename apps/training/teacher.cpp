@@ -21,7 +21,8 @@ void TeacherSettings::declare(Options& options, const TrainingStage& stage, cons
                 {.name = stage.teacher_model,
                  .help = "the teacher's network",
                  .alias = stage.teacher_model_alias,
-                 .required = file.empty() || found},
+                 .required = file.empty() || found,
+                 .weights = found ? found->path : ""},
                 found ? read_origin(found->path) : WeightsOrigin{});
   options.add(
       stage.teacher_weights, weights,

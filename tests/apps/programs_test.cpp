@@ -93,9 +93,10 @@ TEST_CASE("the three stages learn, as an experiments folder of the paper runs th
   check_error(
       "train_generous", on(generous), 1,
       {"adversarial_resume: there is no file experiments/Small/baseline/resnet8/best_model.safetensors",
-       (baseline / "best_model.safetensors").string(), "train_standard --save_path " + baseline.string()});
+       (baseline / "best_model.safetensors").string(), "/train_standard",
+       " --save_path " + baseline.string()});
   check_error("train_kd", on(student), 1,
-              {"teacher_resume", "train_generous --save_path " + generous.string()});
+              {"teacher_resume", "/train_generous", " --save_path " + generous.string()});
   CHECK(content_of(student).size() == 1);
 
   // From an unrelated folder, by absolute path; and by relative path.
@@ -241,7 +242,7 @@ TEST_CASE("evaluate agrees with the run, and predict with the model") {
     changed[3] = (folder / "nowhere" / "best_model.tar").string();
     check_error("evaluate", changed, 1,
                 {"weights: there is no file " + (folder / "nowhere" / "best_model.safetensors").string(),
-                 "train it first: ", "/train_standard --save_path " + (folder / "nowhere").string()});
+                 "train it first: ", "/train_standard", " --save_path " + (folder / "nowhere").string()});
   }
   SUBCASE("what PyTorch saved is read everywhere, and converted") {
     const std::string tar = (folder / "theirs.tar").string();
@@ -254,6 +255,10 @@ TEST_CASE("evaluate agrees with the run, and predict with the model") {
     const std::string ours = result();
     changed[3] = tar;
     CHECK(result() == ours);
+    const Arguments data(changed.begin() + 4, changed.end());
+    check_error("evaluate", Arguments{"--weights", tar} + data, 2,
+                {"model_name is missing: " + tar + " fits resnet8; give --model_name resnet8"});
+    CHECK(contains(completed("info", {tar}), "\nfits           resnet8\n"));
     const std::string converted = (folder / "converted.safetensors").string();
     CHECK(contains(completed("convert", {"--input", tar, "--output", converted}),
                    converted + ": 56 tensors, "));

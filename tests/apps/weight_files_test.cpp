@@ -139,8 +139,8 @@ TEST_CASE("a run that was ended early teaches by its last weights, and its missi
   // What is to be done is a command that a shell understands, with the folder that the programs are in.
   fs::create_directory(runs.folder / "it's empty");
   refuses("evaluate", Arguments{runs.at("it's empty")} + runs.data(),
-          {"train it first: ",
-           "/train_standard --save_path '" + runs.folder.path().string() + "/it'\\''s empty'"});
+          {"train it first: ", "/train_standard",
+           " --save_path '" + runs.folder.path().string() + "/it'\\''s empty'"});
 }
 
 TEST_CASE("predict sees pictures as training does, and says what is in them") {
