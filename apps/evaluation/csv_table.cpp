@@ -22,6 +22,7 @@ std::string csv_cell(double number) { return std::isnan(number) ? std::string() 
 
 CsvTable::CsvTable(const std::vector<std::string>& columns) : columns_(columns.size()) {
   std::vector<std::string> cells;
+  cells.reserve(columns.size());
   for (const std::string& column : columns) cells.push_back(csv_cell(column));
   add_row(cells);
 }
