@@ -24,15 +24,16 @@ constexpr std::array<std::pair<const char*, Count>, 5> counts{
      {"height", &ReusedClassifierOptions::height},
      {"width", &ReusedClassifierOptions::width}}};
 
-constexpr std::int64_t most = 65536;  // of each
+constexpr std::int64_t largest_count = 65536;
 
 ReusedClassifierOptions head_from(const std::string& text, std::int64_t classes, const std::string& source) {
   const json head = parse_json_strictly(text, source + ": head");
   ReusedClassifierOptions options{.classes = classes};
   for (const auto& [name, count] : counts) {
     const bool good = head.is_object() && head.contains(name) && head[name].is_number_integer() &&
-                      head[name] >= 1 && head[name] <= most;
-    if (!good) fail("{}: head: expected {} from 1 to {}, found {}", source, name, most, json_excerpt(head));
+                      head[name] >= 1 && head[name] <= largest_count;
+    if (!good)
+      fail("{}: head: expected {} from 1 to {}, found {}", source, name, largest_count, json_excerpt(head));
     options.*count = head[name].get<std::int64_t>();
   }
   require(options.factor <= options.channels, "{}: head: factor {} of {} channels", source, options.factor,
