@@ -13,6 +13,7 @@ nvidia-smi -L >/dev/null 2>&1 || on_gpu=(--label-exclude cuda)
 ctest --test-dir "$build" --parallel 2 --output-on-failure "${on_gpu[@]}"
 
 [[ " $* " == *" -DGENEROUS_CUDA=OFF "* ]] && exit
+# Beside the first folder, from where paths look alike: ccache then knows what both compile.
 echo "== the CUDA backend on its emulation"
-bash apps/setup.sh "$build/emulated" cuda_suites "$@" -DGENEROUS_CUDA=EMULATED
-ctest --test-dir "$build/emulated" --parallel 2 --output-on-failure --label-regex '^(cuda|emulation)$'
+bash apps/setup.sh "$build-emulation" cuda_suites "$@" -DGENEROUS_CUDA=EMULATED
+ctest --test-dir "$build-emulation" --parallel 2 --output-on-failure --label-regex '^(cuda|emulation)$'
