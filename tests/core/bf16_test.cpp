@@ -96,7 +96,7 @@ void on_every_bf16_implementation(Test&& test) {
     try {
       run(probe, DType::bf16);
     } catch (const Error& error) {
-      MESSAGE("not tested here: " << error.what());
+      MESSAGE("not tested here: " << std::string(error.what()));
       return;
     }
     test();
