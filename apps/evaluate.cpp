@@ -71,7 +71,7 @@ struct Subject {
 
 Subject load(Settings& settings) {
   Subject subject;
-  subject.device = set_up_device(settings.device);
+  subject.device = set_up_device(settings.device, *group_of_one());
   subject.dtype = choose_dtype(settings.dtype.dtype, subject.device);
   subject.dataset = load_images(settings.images, settings.split == "train" ? Split::train : Split::test);
   if (subject.channels() == 1 && channels_of(settings.weights) == 3)

@@ -167,7 +167,7 @@ int predict(Options& options) {
     for (const std::string& picture : settings.pictures)
       require_other_file(settings.output, "pictures", picture);
   }
-  const Device device = set_up_device(settings.device);
+  const Device device = set_up_device(settings.device, *group_of_one());
   const DType dtype = choose_dtype(settings.dtype.dtype, device);
   const Images images = find_images(settings);
   const auto [model, loaded, trained] =

@@ -75,7 +75,7 @@ fi
 command -v ccache >/dev/null && options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
 cmake -S . -B "$build" "${options[@]}" >"$build.configure.log" 2>&1 ||
   { cat "$build.configure.log" >&2; rm -f "$build.configure.log"; exit 1; }
-grep -E 'oneDNN|CUDA: |libjpeg-turbo|MPI|ONNX|TensorBoard' "$build.configure.log" || true
+grep -E 'oneDNN|CUDA: |libjpeg-turbo|MPI|NCCL|ONNX|TensorBoard' "$build.configure.log" || true
 rm -f "$build.configure.log"
 # shellcheck disable=SC2086  # several targets are several words
 cmake --build "$build" --target $targets

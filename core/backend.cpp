@@ -25,6 +25,7 @@ std::unique_ptr<Backend> make_cuda_backend(int /*number*/) {
       "no CUDA backend: this build has none (built with GENEROUS_CUDA=OFF, or where nvcc, cuBLAS or cuDNN "
       "was not found); the device cpu is available");
 }
+
 #endif
 
 std::mutex& cuda_mutex() {
@@ -48,6 +49,10 @@ void use_gpu(int number) {
   const std::lock_guard lock(cuda_mutex());
   slot(Device::cuda) = make_cuda_backend(number);
 }
+
+#ifndef GENEROUS_WITH_CUDA
+int visible_gpus() { return 0; }
+#endif
 
 std::unique_ptr<Backend> register_backend(Device device, std::unique_ptr<Backend> backend) {
   return std::exchange(slot(device), std::move(backend));

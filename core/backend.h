@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 
+#include "core/communicator.h"
 #include "core/params.h"
 #include "core/tensor.h"
 
@@ -52,6 +53,15 @@ class Backend {
   /// calls `work` again. Call the same `work` once or twice before, so that everything it needs is prepared.
   virtual std::unique_ptr<RecordedWork> record(const std::function<void()>& work) = 0;
 
+  // Several processes, each with a device of its own
+
+  /// Which one of this host's devices it is: "0000:17:00.0".
+  virtual std::string device_id() const = 0;
+  virtual CommunicatorId make_communicator_id() = 0;
+  /// Joins this device and those of the other processes, of which `size` call this with the same id. The
+  /// communicator must not outlive the backend.
+  virtual std::unique_ptr<Communicator> connect(const CommunicatorId& id, int rank, int size) = 0;
+
   // Memory
 
   virtual const std::shared_ptr<CachingAllocator>& allocator() const = 0;
@@ -74,7 +84,7 @@ class Backend {
                                Tensor& db) = 0;
   /// y = scale * x + shift; y may be x.
   virtual void affine(const Tensor& x, float scale, float shift, Tensor& y) = 0;
-  /// y += x
+  /// y += x, of i64 as well
   virtual void accumulate(const Tensor& x, Tensor& y) = 0;
   /// y = mask * x / (1 - p), where mask[i] = uniform(key, first + i) >= p; its own backward.
   virtual void dropout(const Tensor& x, const DropoutParams& params, Tensor& y) = 0;
@@ -222,6 +232,8 @@ Backend& backend(Device device);
 /// otherwise. For a program that has nothing on a GPU yet. Throws Error that says which there are if this one
 /// is not, and like `backend`.
 void use_gpu(int number);
+/// How many GPUs are visible: 0 in a build without CUDA, and without a driver.
+int visible_gpus();
 /// Replaces the backend of a device; returns the previous one (possibly null).
 std::unique_ptr<Backend> register_backend(Device device, std::unique_ptr<Backend> backend);
 /// Whether `backend(device)` would succeed.

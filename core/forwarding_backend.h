@@ -25,6 +25,11 @@ class ForwardingBackend : public Backend {
   std::unique_ptr<RecordedWork> record(const std::function<void()>& work) override {
     return real_->record(work);
   }
+  std::string device_id() const override { return real_->device_id(); }
+  CommunicatorId make_communicator_id() override { return real_->make_communicator_id(); }
+  std::unique_ptr<Communicator> connect(const CommunicatorId& id, int rank, int size) override {
+    return real_->connect(id, rank, size);
+  }
   const std::shared_ptr<CachingAllocator>& allocator() const override { return real_->allocator(); }
 
   void copy_to_host(const Tensor& x, void* host) override {

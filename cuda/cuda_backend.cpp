@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cuda/communicator.h"
 #include "cuda/graph.h"
 #include "cuda/make_cuda_backend.h"
 #include "cuda/parts.h"
@@ -92,6 +93,14 @@ std::unique_ptr<RecordedWork> CudaBackend::record(const std::function<void()>& w
   }
   recorded->replay();  // capturing has run nothing
   return recorded;
+}
+
+std::string CudaBackend::device_id() const { return parts_->gpu.pci_bus_id; }
+
+CommunicatorId CudaBackend::make_communicator_id() { return cuda::make_communicator_id(); }
+
+std::unique_ptr<Communicator> CudaBackend::connect(const CommunicatorId& id, int rank, int size) {
+  return join_communicator(id, rank, size, *this, stream());
 }
 
 const std::shared_ptr<CachingAllocator>& CudaBackend::allocator() const {

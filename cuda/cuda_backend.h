@@ -28,6 +28,9 @@ class CudaBackend final : public Backend {
   void choose_algorithms(const AlgorithmChoice& choice) override;
   void synchronize() override;
   std::unique_ptr<RecordedWork> record(const std::function<void()>& work) override;
+  std::string device_id() const override;
+  CommunicatorId make_communicator_id() override;
+  std::unique_ptr<Communicator> connect(const CommunicatorId& id, int rank, int size) override;
   const std::shared_ptr<CachingAllocator>& allocator() const override;
   void copy_to_host(const Tensor& x, void* host) override;
   void copy_from_host(const void* host, Tensor& y) override;

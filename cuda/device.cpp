@@ -2,10 +2,14 @@
 
 #include <cuda_runtime.h>
 
+#include <array>
+
+#include "core/backend.h"
 #include "core/error.h"
 #include "cuda/check.h"
 
-namespace generous::cuda {
+namespace generous {
+namespace cuda {
 namespace {
 
 constexpr int oldest_major = 8;  // bf16 and TF32 on tensor cores
@@ -65,6 +69,9 @@ Gpu choose_gpu(int number) {
   check(cudaSetDevice(number), "no CUDA backend", "cudaSetDevice");
   const cudaDeviceProp properties = properties_of(number);
   const std::string name = properties.name;
+  std::array<char, 32> bus{};
+  check(cudaDeviceGetPCIBusId(bus.data(), static_cast<int>(bus.size()), number), "no CUDA backend",
+        "cudaDeviceGetPCIBusId");
   if (properties.major < oldest_major)
     fail(
         "no CUDA backend: {} has compute capability {}.{}, and this build needs {}.0 or more; the device cpu "
@@ -74,7 +81,17 @@ Gpu choose_gpu(int number) {
           .major = properties.major,
           .minor = properties.minor,
           .multiprocessors = properties.multiProcessorCount,
-          .runtime = built_for};
+          .runtime = built_for,
+          .pci_bus_id = bus.data()};
 }
 
-}  // namespace generous::cuda
+}  // namespace cuda
+
+int visible_gpus() {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) == cudaSuccess) return count;
+  cudaGetLastError();
+  return 0;
+}
+
+}  // namespace generous

@@ -10,7 +10,8 @@ struct Gpu {
   int major = 0;     ///< compute capability: 9.0 is sm_90
   int minor = 0;
   int multiprocessors = 0;
-  std::string runtime;  ///< of CUDA, "13.0"
+  std::string runtime;     ///< of CUDA, "13.0"
+  std::string pci_bus_id;  ///< "0000:17:00.0"
 };
 
 /// Makes the visible GPU of this number, from 0, the current one (CUDA_VISIBLE_DEVICES changes which are

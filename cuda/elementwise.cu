@@ -98,6 +98,10 @@ __global__ void accumulate_kernel(std::int64_t count, const T* x, T* y) {
   });
 }
 
+__global__ void accumulate_integers_kernel(std::int64_t count, const std::int64_t* x, std::int64_t* y) {
+  for_each_vector<1>(count, [&]<int width>(Width<width>, std::int64_t i) { y[i] += x[i]; });
+}
+
 /// One block of random bits serves four elements, as on the CPU. `step` may be null: 0.
 template <class T>
 __global__ void dropout_kernel(std::int64_t count, float p, std::uint64_t key, const std::int64_t* step,
@@ -193,6 +197,8 @@ void CudaBackend::affine(const Tensor& x, float scale, float shift, Tensor& y) {
 }
 
 void CudaBackend::accumulate(const Tensor& x, Tensor& y) {
+  if (x.dtype() == DType::i64)
+    return run("accumulate", grid_of(x.numel()), accumulate_integers_kernel, x.numel(), x, y);
   visit_floating(x.dtype(), [&]<class T>(T) {
     run("accumulate", vectors_of<T>(x), accumulate_kernel<T>, x.numel(), x, y);
   });

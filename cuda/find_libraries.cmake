@@ -1,6 +1,6 @@
 # Where CUDA's headers, cuBLAS and cuDNN are: in CUDA's own folder, in those of CUDA_PATH and CUDNN_PATH, or in the
-# packages nvidia/* of pip, which have no libcudnn.so, only libcudnn.so.9. Sets CUDA_INCLUDE_DIR, CUBLAS_LIBRARY,
-# CUDNN_INCLUDE_DIR, CUDNN_LIBRARY, CUDNN_MAJOR (0 if there is none) and CUDNN_MINOR. CUDA_ROOT is where nvcc is, if
+# packages nvidia/* of pip, which have no libcudnn.so, only libcudnn.so.9. Likewise NCCL. Sets CUDA_INCLUDE_DIR,
+# CUBLAS_LIBRARY, NCCL_INCLUDE_DIR, NCCL_LIBRARY, CUDNN_INCLUDE_DIR, CUDNN_LIBRARY, CUDNN_MAJOR (0 if there is none) and CUDNN_MINOR. CUDA_ROOT is where nvcc is, if
 # that is known.
 set(PIP_PACKAGES "")
 find_program(PIP_PYTHON NAMES python3 python)
@@ -20,6 +20,9 @@ find_library(CUBLAS_LIBRARY NAMES cublas libcublas.so.13 libcublas.so.12 NAMES_P
 find_path(CUDNN_INCLUDE_DIR cudnn.h HINTS ENV CUDNN_PATH ${CUDA_FOLDERS} PATH_SUFFIXES include cudnn/include)
 find_library(CUDNN_LIBRARY NAMES cudnn libcudnn.so.9 NAMES_PER_DIR HINTS ENV CUDNN_PATH ${CUDA_FOLDERS}
              PATH_SUFFIXES lib64 lib cudnn/lib)
+find_path(NCCL_INCLUDE_DIR nccl.h HINTS ENV NCCL_PATH ${CUDA_FOLDERS} PATH_SUFFIXES include nccl/include)
+find_library(NCCL_LIBRARY NAMES nccl libnccl.so.2 NAMES_PER_DIR HINTS ENV NCCL_PATH ${CUDA_FOLDERS}
+             PATH_SUFFIXES ${CUDA_LIBRARIES} nccl/lib)
 set(CUDNN_MAJOR 0)
 set(CUDNN_MINOR 0)
 if(EXISTS "${CUDNN_INCLUDE_DIR}/cudnn_version.h")

@@ -157,7 +157,9 @@ Tensor BatchNorm::forward_with_group(const Parts& parts, const Ending& ending) {
   };
   move(running_.mean, normalised.mean);
   move(running_.variance, normalised.variance);
-  ++running_.batches.data<std::int64_t>()[0];
+  Tensor one = Tensor::empty({}, DType::i64, running_.batches.device());
+  backend(one.device()).fill(one, 1.0);
+  backend(one.device()).accumulate(one, running_.batches);
   return finish(normalised.y, ending);
 }
 

@@ -9,8 +9,8 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/benchmark/limit.h"
+#include "apps/benchmark/observed_group.h"
 #include "apps/benchmark/report.h"
-#include "apps/benchmark/timed_group.h"
 #include "apps/training/device.h"
 #include "apps/training/log.h"
 #include "apps/training/memory.h"
@@ -69,7 +69,7 @@ struct Measurement {
 
   double gradient_mb = 0.0;  ///< in f32
   // Of several processes, in a step:
-  double exposed_s = 0.0;  ///< the median that it is kept by communication
+  double exposed_s = 0.0;  ///< what it takes longer than without its sums
   double alone_s = 0.0;    ///< what the same sums take where nothing else is done meanwhile
 
   double convolutions_s() const {
@@ -90,30 +90,37 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-Measurement measure(const Settings& settings, Workload& workload, double start, TimedGroup& group) {
+/// So many steps, one by one, behind those that warm up.
+std::vector<double> timed_steps(Workload& workload, std::int64_t steps) {
+  for (int warm_up = 0; warm_up < 3; ++warm_up) workload.step();  // the third one is recorded on a GPU
+  std::vector<double> seconds;
+  for (std::int64_t step = 0; step < steps; ++step) seconds.push_back(timed_step(workload));
+  return seconds;
+}
+
+Measurement measure(const Settings& settings, Workload& workload, double start, ObservedGroup& group) {
   Measurement m;
   m.set_up_s = now_seconds() - start;
+  group.take_sums();
   workload.step();
+  const Sums sums = group.take_sums();
   m.first_step_s = now_seconds() - start;
   const auto system_allocations = [&] {
     return backend(workload.device()).allocator()->statistics().system_allocations;
   };
   const std::size_t allocations = system_allocations();
-  for (int warm_up = 0; warm_up < 3; ++warm_up) workload.step();  // the third one is recorded on a GPU
-  std::vector<double> seconds;
-  std::vector<double> exposed;
-  for (std::int64_t step = 0; step < settings.steps; ++step) {
-    group.restart();
-    seconds.push_back(timed_step(workload));
-    exposed.push_back(group.seconds());
-  }
+  const std::vector<double> seconds = timed_steps(workload, settings.steps);
   m.system_allocations = system_allocations() - allocations;
   m.peak_rss_mib = peak_memory_mib();
   m.median_s = median(seconds);
   m.min_s = *std::ranges::min_element(seconds);
   m.gradient_mb = 4e-6 * static_cast<double>(workload.gradients());
-  m.exposed_s = median(exposed);
-  m.alone_s = seconds_alone(group, group.counts(), settings.device.deterministic);
+  if (group.size() > 1 && !sums.empty()) {
+    m.alone_s = seconds_alone(group, sums, workload.device(), settings.device.deterministic);
+    group.leave_out_sums();
+    workload.begin_anew();
+    m.exposed_s = std::max(0.0, m.median_s - median(timed_steps(workload, settings.steps)));
+  }
   if (settings.limit) m.convolutions = time_convolutions(workload, chosen_algorithms(settings.device));
   return m;
 }
@@ -135,7 +142,7 @@ void print(const Settings& settings, const WorkloadOptions& cell, const Measurem
     if (processes > 1)
       line += fmt::format(
           "  {} processes of {:.1f} images/s; sums of {:.2f} MB take {:.2f} ms, {:.0f} % of them hidden; the "
-          "step is kept {:.2f} ms ({:.1f} %), with what it waits for slower processes",
+          "step takes {:.2f} ms ({:.1f} %) longer than without them",
           processes, rate / processes, m.gradient_mb, 1e3 * m.alone_s, 100.0 * hidden_share(m),
           1e3 * m.exposed_s, 100.0 * m.exposed_s / m.median_s);
     print_line(line);
@@ -188,15 +195,14 @@ void profile(const Settings& settings, const WorkloadOptions& cell, Workload& wo
 
 int measure_cell(const Settings& settings, WorkloadOptions cell, double start, Group& group) {
   const PoliteWaiting waiting;
-  DeviceSettings device = settings.device;
-  device.threads = group.threads(static_cast<int>(device.threads));
-  cell.device = set_up_device(device);
+  cell.device = set_up_device(settings.device, group);
   choose_dtype(std::string(name_of(cell.dtype)), cell.device);  // throws if there is none
-  TimedGroup timed(group);
-  cell.group = &timed;
+  group.connect(cell.device);
+  ObservedGroup observed(group);
+  cell.group = &observed;
   cell.in_order = settings.device.deterministic;
   Workload workload(cell);
-  const Measurement measurement = measure(settings, workload, start, timed);
+  const Measurement measurement = measure(settings, workload, start, observed);
   if (group.is_first()) print(settings, cell, measurement);
   if (settings.profile) profile(settings, cell, workload);
   return 0;

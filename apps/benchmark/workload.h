@@ -37,6 +37,8 @@ class Workload {
   void step();
   /// The same, never recorded.
   void compute();
+  /// The next step is the first one: recorded work is forgotten.
+  void begin_anew() { step_ = make_step(options_.record); }
   Device device() const { return options_.device; }
   /// Values that a step has gradients of.
   std::int64_t gradients() const;

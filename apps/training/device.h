@@ -6,6 +6,7 @@
 
 #include "core/backend.h"
 #include "core/options.h"
+#include "nn/parallel/group.h"
 
 namespace generous {
 
@@ -32,6 +33,11 @@ struct DTypeSettings {
 /// visible GPU of number N, from 0. Throws Error that says what is missing if the choice is not there.
 Device choose_device(const std::string& choice);
 
+/// What this process of a group takes for it, as choose_device has it: where all processes of a host may use
+/// the same GPUs, each one takes another; of cuda:N,M,... the one of its place among them. Throws Error if
+/// the list has none for it.
+std::string own_device(const std::string& choice, const Group& group);
+
 /// `choice` is f32 or bf16: the dtype of a model's input, which decides that of its activations. Throws Error
 /// that says what is missing if `device` would not gain from bf16.
 DType choose_dtype(const std::string& choice, Device device);
@@ -39,8 +45,8 @@ DType choose_dtype(const std::string& choice, Device device);
 /// What --winograd, --tune, --deterministic and --tf32 ask for.
 AlgorithmChoice chosen_algorithms(const DeviceSettings& settings);
 
-/// Sets threads, device and the choice of algorithms as `settings` has them; returns the device. Throws like
-/// choose_device. `op_by_op`: AlgorithmChoice::op_by_op.
-Device set_up_device(const DeviceSettings& settings, bool op_by_op = false);
+/// Sets threads, device and the choice of algorithms as `settings` has them, in this process of a group;
+/// returns the device. Throws like choose_device and own_device. `op_by_op`: AlgorithmChoice::op_by_op.
+Device set_up_device(const DeviceSettings& settings, const Group& group, bool op_by_op = false);
 
 }  // namespace generous

@@ -71,7 +71,9 @@ std::map<std::string, std::string> habits() {
 
 /// What to say of others' flags that have no counterpart of the same values.
 std::map<std::string, Options::Answer> answers() {
-  const Options::Answer device{"device", "the GPU is chosen by --device, as cuda:0, cuda:1, ..."};
+  const Options::Answer device{"device",
+                               "the GPU is chosen by --device, as cuda:1; of several processes, mpirun -np "
+                               "2, each takes one of cuda:0,1"};
   const Options::Answer start{"init", "weights to start from are given by --init FILE"};
   return {
       {"gpu_id", device},

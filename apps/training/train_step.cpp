@@ -254,10 +254,12 @@ void TrainStep::sum_over_group(Measures& measured) {
   std::vector<Tensor*> scalars{&measured.loss, &measured.correct};
   if (measured.flat_rows.defined()) scalars.push_back(&measured.flat_rows);
   for (Tensor& term : measured.terms) scalars.push_back(&term);
-  std::vector<float> values;
-  for (const Tensor* scalar : scalars) values.push_back(scalar->item());
-  group_.start_sum(values, options_.in_order)->wait();
-  for (std::size_t i = 0; i < scalars.size(); ++i) *scalars[i] = Tensor::full({}, values[i]);
+  std::vector<Tensor> sums;
+  for (Tensor* scalar : scalars) {
+    *scalar = scalar->clone();  // the loss and its only term may be one
+    sums.push_back(*scalar);
+  }
+  group_.start_sum(std::move(sums), options_.in_order)->wait();
 }
 
 /// Adds the gradients of a slice to those of the batch; returns its share of what is measured of the batch.

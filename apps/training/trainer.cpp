@@ -116,7 +116,8 @@ std::string hash_of(const std::vector<const Module*>& modules) {
   for (const Module* module : modules)
     for (const auto& [name, tensor] : state_dict(*module)) {
       hash.add(name);
-      hash.add({static_cast<const std::byte*>(tensor.raw()), tensor.bytes()});
+      const Tensor host = tensor.to(Device::cpu);
+      hash.add({static_cast<const std::byte*>(host.raw()), host.bytes()});
     }
   return hash.hex();
 }
@@ -139,7 +140,8 @@ Facts facts_of(const TrainingSettings& settings, const Options& options, const I
   Facts facts = {{"the program's file", binary.hex()},
                  {"save_path", settings.run.save_path},
                  {"resume", settings.run.resume ? "1" : "0"},
-                 {"max_steps", fmt::format("{}", settings.loop.max_steps)}};
+                 {"max_steps", fmt::format("{}", settings.loop.max_steps)},
+                 {"the device", settings.step.device == Device::cpu ? "cpu" : "cuda"}};
   for (const SettingValue& setting : options.settings()) {
     // These are each process's own.
     if (setting.key == "threads" || setting.key == "num_workers" || setting.key == "data_dir") continue;
@@ -155,11 +157,7 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
                 std::span<const TrainingStage> stages, const BuildState& build, Display& display,
                 Start& start, Group& group) {
   const RunFolder folder{settings.run.save_path};
-  DeviceSettings device_settings = settings.device;
-  device_settings.threads = group.threads(static_cast<int>(settings.device.threads));
-  const Device device = set_up_device(device_settings, !settings.step.record);
-  require(group.size() == 1 || device == Device::cpu,
-          "{} processes train on CPUs alone so far: give --device cpu", group.size());
+  const Device device = set_up_device(settings.device, group, !settings.step.record);
   settings.step.device = device;
   settings.step.dtype = choose_dtype(settings.dtype.dtype, device);
   settings.step.batch_size = settings.batches.batch_size;
@@ -277,6 +275,7 @@ int train_shown(TrainingSettings& settings, const Options& options, const Traini
   start.agree([&] {
     return facts_of(settings, options, inputs, state ? state->position.step : 0, {model.get(), &method});
   });
+  group.connect(device);
   start.check([&] {
     if (device == Device::cpu)
       check_memory({*model, teacher.model.get(), method}, model_options.image, settings.step,

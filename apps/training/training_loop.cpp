@@ -322,9 +322,13 @@ void TrainingLoop::share_statistics() {
   };
   add(training_.method.state());
   if (training_.average != nullptr) add(training_.average->entries());
-  for (const StateEntry& entry : entries)
-    if (!entry.trainable)
-      training_.group.broadcast({static_cast<std::byte*>(entry.tensor.raw()), entry.tensor.bytes()});
+  for (StateEntry& entry : entries) {
+    if (entry.trainable) continue;
+    Tensor host = entry.tensor.to(Device::cpu);
+    training_.group.broadcast({static_cast<std::byte*>(host.raw()), host.bytes()});
+    if (const Device device = entry.tensor.device(); device != Device::cpu)
+      backend(device).copy_from_host(host.raw(), entry.tensor);
+  }
 }
 
 void TrainingLoop::diverged(const std::string& what, std::int64_t step) const {

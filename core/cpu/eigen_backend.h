@@ -14,6 +14,10 @@ class EigenBackend : public Backend {
   void synchronize() override {}                              // kernels are complete when they return
   std::unique_ptr<RecordedWork> record(const std::function<void()>& work) override;
 
+  std::string device_id() const override { return "the CPU"; }
+  CommunicatorId make_communicator_id() override;
+  std::unique_ptr<Communicator> connect(const CommunicatorId& id, int rank, int size) override;
+
   const std::shared_ptr<CachingAllocator>& allocator() const override { return host_allocator(); }
   void copy_to_host(const Tensor& x, void* host) override;
   void copy_from_host(const void* host, Tensor& y) override;

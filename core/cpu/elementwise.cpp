@@ -134,6 +134,12 @@ void EigenBackend::affine(const Tensor& x, float scale, float shift, Tensor& y) 
 }
 
 void EigenBackend::accumulate(const Tensor& x, Tensor& y) {
+  if (x.dtype() == DType::i64) {
+    const auto in = x.data<std::int64_t>();
+    const auto out = y.data<std::int64_t>();
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] += in[i];
+    return;
+  }
   visit_floating(x.dtype(), [&]<class T>(T) {
     const T* in = x.data<T>().data();
     T* out = y.data<T>().data();

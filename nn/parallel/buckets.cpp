@@ -1,6 +1,6 @@
 #include "nn/parallel/buckets.h"
 
-#include <algorithm>
+#include <utility>
 
 #include "core/ops.h"
 
@@ -10,41 +10,44 @@ namespace {
 
 /// Elements, 8 MB: large enough for a network's full speed, small enough that most of a large model's travel
 /// during the backward pass.
-constexpr std::size_t full = std::size_t{2} << 20;
+constexpr std::int64_t full = std::int64_t{2} << 20;
+
+/// In f32, in memory that nobody else sees.
+Tensor own(Tensor gradient) {
+  if (gradient.dtype() == DType::f32) return gradient.unique() ? std::move(gradient) : gradient.clone();
+  const NoGrad no_grad;
+  return cast(gradient, DType::f32);
+}
 
 }  // namespace
 
-Buckets::Buckets(const std::vector<std::int64_t>& counts, Group& group, bool in_order)
-    : group_(group), in_order_(in_order), places_(counts.size()) {
-  std::size_t end = 0;
-  for (std::size_t i = counts.size(); i-- > 0;) {
-    const auto count = static_cast<std::size_t>(counts[i]);
-    const bool fits = !buckets_.empty() && end + count - buckets_.back().begin <= full;
-    if (!fits) buckets_.push_back({.begin = end, .transfer = {}});
-    places_[i] = {.bucket = buckets_.size() - 1, .begin = end, .count = count};
-    end += count;
-    buckets_.back().end = end;
-    buckets_.back().missing = ++buckets_.back().gradients;
+Buckets::Buckets(const std::vector<Tensor>& parameters, Group& group, bool in_order)
+    : group_(group), in_order_(in_order) {
+  for (const Tensor& parameter : parameters)
+    gradients_.push_back({.shape = parameter.shape(), .device = parameter.device(), .bucket = 0, .sum = {}});
+  for (std::size_t i = gradients_.size(); i-- > 0;) {
+    const std::int64_t count = gradients_[i].shape.numel();
+    if (buckets_.empty() || buckets_.back().elements + count > full) buckets_.emplace_back();
+    gradients_[i].bucket = buckets_.size() - 1;
+    buckets_.back().gradients.push_back(i);
+    buckets_.back().elements += count;
+    ++buckets_.back().missing;
   }
-  values_.resize(end);
 }
 
-void Buckets::put(std::size_t index, const Tensor& gradient) {
-  const Place& place = places_.at(index);
-  const auto values = std::span(values_).subspan(place.begin, place.count);
-  if (gradient.defined()) {
-    const NoGrad no_grad;
-    std::ranges::copy(cast(gradient, DType::f32).data<float>(), values.begin());
-  } else {
-    std::ranges::fill(values, 0.0F);
-  }
+void Buckets::put(std::size_t index, Tensor gradient) {
+  Gradient& place = gradients_.at(index);
   Bucket& filled = buckets_[place.bucket];
-  require(filled.missing > 0, "buckets: gradient {} is there twice", index);
+  require(filled.missing > 0 && !place.sum.defined(), "buckets: gradient {} is there twice", index);
+  place.undefined = !gradient.defined();
+  place.sum =
+      place.undefined ? Tensor::zeros(place.shape, DType::f32, place.device) : own(std::move(gradient));
   --filled.missing;
   for (; started_ < buckets_.size() && buckets_[started_].missing == 0; ++started_) {
     Bucket& bucket = buckets_[started_];
-    bucket.transfer =
-        group_.start_sum(std::span(values_).subspan(bucket.begin, bucket.end - bucket.begin), in_order_);
+    std::vector<Tensor> values;
+    for (const std::size_t i : bucket.gradients) values.push_back(gradients_[i].sum);
+    bucket.transfer = group_.start_sum(std::move(values), in_order_);
   }
   for (std::size_t i = 0; i < started_; ++i) buckets_[i].transfer->progress();
 }
@@ -55,14 +58,15 @@ void Buckets::finish() {
   for (Bucket& bucket : buckets_) {
     bucket.transfer->wait();
     bucket.transfer.reset();
-    bucket.missing = bucket.gradients;
+    bucket.missing = bucket.gradients.size();
   }
   started_ = 0;
 }
 
-std::span<const float> Buckets::sum(std::size_t index) const {
-  const Place& place = places_.at(index);
-  return std::span(values_).subspan(place.begin, place.count);
+Tensor Buckets::take_sum(std::size_t index) {
+  Gradient& place = gradients_.at(index);
+  Tensor sum = std::exchange(place.sum, Tensor());
+  return place.undefined ? Tensor() : sum;
 }
 
 }  // namespace generous

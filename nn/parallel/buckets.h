@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <vector>
 
 #include "core/tensor.h"
@@ -14,39 +13,40 @@ namespace generous {
 
 class Buckets {
  public:
-  /// For gradients of so many elements, in the order of the parameters: they come about in the reverse order,
-  /// in which buckets are filled. `in_order`: Group::start_sum. The group must outlive it.
-  Buckets(const std::vector<std::int64_t>& counts, Group& group, bool in_order);
+  /// For gradients of these parameters: they come about in the reverse order, in which buckets are filled.
+  /// `in_order`: Group::start_sum. The group must outlive it.
+  Buckets(const std::vector<Tensor>& parameters, Group& group, bool in_order);
 
-  /// Gradient `index`, once for each `finish`, on the host; an undefined one counts as zeros.
-  void put(std::size_t index, const Tensor& gradient);
+  /// Gradient `index`, once for each `finish`; an undefined one counts as zeros.
+  void put(std::size_t index, Tensor gradient);
   /// Waits for all sums. Every gradient must have been put.
   void finish();
-  /// Of gradient `index`, behind `finish`.
-  std::span<const float> sum(std::size_t index) const;
+  /// Of gradient `index`, behind `finish`, in f32; undefined if this process has put it so. To be called
+  /// once.
+  Tensor take_sum(std::size_t index);
 
   std::size_t buckets() const { return buckets_.size(); }
 
  private:
   struct Bucket {
-    std::size_t begin = 0;  ///< of its values
-    std::size_t end = 0;
-    std::size_t gradients = 0;
+    std::vector<std::size_t> gradients;  ///< their indices
+    std::int64_t elements = 0;
     std::size_t missing = 0;
     std::unique_ptr<Transfer> transfer;
   };
-  struct Place {
+  struct Gradient {
+    Shape shape;
+    Device device{};
     std::size_t bucket = 0;
-    std::size_t begin = 0;  ///< of its values
-    std::size_t count = 0;
+    Tensor sum;
+    bool undefined = false;
   };
 
   Group& group_;
   bool in_order_;
-  std::vector<float> values_;
   std::vector<Bucket> buckets_;
-  std::vector<Place> places_;  ///< of each gradient
-  std::size_t started_ = 0;    ///< buckets: in their order, the same in every process
+  std::vector<Gradient> gradients_;
+  std::size_t started_ = 0;  ///< buckets: in their order, the same in every process
 };
 
 }  // namespace generous

@@ -8,12 +8,12 @@ namespace generous {
 GradientSum::GradientSum(std::vector<StateEntry> parameters, std::size_t losses, Group& group, bool in_order)
     : parameters_(std::move(parameters)), sums_(losses, std::vector<Tensor>(parameters_.size())) {
   if (group.size() == 1) return;
-  std::vector<std::int64_t> counts;
+  std::vector<Tensor> tensors;
   for (const StateEntry& entry : parameters_) {
-    numbers_.emplace(entry.tensor.node().get(), counts.size());
-    counts.push_back(entry.tensor.numel());
+    numbers_.emplace(entry.tensor.node().get(), tensors.size());
+    tensors.push_back(entry.tensor);
   }
-  for (std::size_t loss = 0; loss < losses; ++loss) buckets_.emplace_back(counts, group, in_order);
+  for (std::size_t loss = 0; loss < losses; ++loss) buckets_.emplace_back(tensors, group, in_order);
   sent_.assign(losses, std::vector<bool>(parameters_.size(), false));
 }
 
@@ -43,19 +43,14 @@ void GradientSum::add(std::size_t loss, std::size_t parameter) {
 
 void GradientSum::send(std::size_t loss, std::size_t parameter) {
   add(loss, parameter);
-  buckets_[loss].put(parameter, sums_[loss][parameter]);
+  buckets_[loss].put(parameter, std::exchange(sums_[loss][parameter], Tensor()));
   sent_[loss][parameter] = true;
 }
 
 void GradientSum::give(std::size_t loss) {
   if (!buckets_.empty()) buckets_[loss].finish();
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    Tensor sum = std::exchange(sums_[loss][i], Tensor());
-    if (sum.defined() && !buckets_.empty()) {
-      // Of all processes, in f32; in the same memory where nobody else sees it.
-      if (sum.dtype() != DType::f32 || !sum.unique()) sum = Tensor::empty(sum.shape());
-      std::ranges::copy(buckets_[loss].sum(i), sum.data<float>().begin());
-    }
+    Tensor sum = buckets_.empty() ? std::exchange(sums_[loss][i], Tensor()) : buckets_[loss].take_sum(i);
     parameters_[i].tensor.set_grad(std::move(sum));
   }
   if (!sent_.empty()) std::fill(sent_[loss].begin(), sent_[loss].end(), false);

@@ -24,8 +24,10 @@ class GroupOfOne : public Group {
   std::string name() const override { return {}; }
   int threads(int asked) const override { return asked; }
   std::string complaint() const override { return {}; }
-  std::unique_ptr<Transfer> start_sum(std::span<float> /*values*/, bool /*in_order*/) override {
-    return std::make_unique<Done>();
+  HostPlace on_host() const override { return {}; }
+  void connect(Device /*device*/) override {}
+  std::unique_ptr<Transfer> start_sum(std::vector<Tensor> /*values*/, bool /*in_order*/) override {
+    return no_transfer();
   }
   void sum(std::span<double> /*values*/) override {}
   void broadcast(std::span<std::byte> /*bytes*/) override {}
@@ -56,6 +58,8 @@ std::vector<std::string> split(const std::string& text) {
 }
 
 }  // namespace
+
+std::unique_ptr<Transfer> no_transfer() { return std::make_unique<Done>(); }
 
 std::unique_ptr<Group> group_of_one() { return std::make_unique<GroupOfOne>(); }
 

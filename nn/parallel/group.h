@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/communicator.h"
 #include "core/error.h"
 
 namespace generous {
@@ -24,14 +25,10 @@ class SharedError : public Error {
   int exit_code_;
 };
 
-/// A sum that is under way.
-class Transfer {
- public:
-  virtual ~Transfer() = default;
-  /// Lets it go on without waiting for it: no thread does so by itself.
-  virtual void progress() = 0;
-  /// Returns when the sum is there. To be called once, in the order in which the sums were started.
-  virtual void wait() = 0;
+/// Which of the processes of its host one is, from 0, and how many these are.
+struct HostPlace {
+  int rank = 0;
+  int size = 1;
 };
 
 /// Functions that are not const are called by every process, in the same order.
@@ -54,9 +51,12 @@ class Group {
   /// What keeps the processes of this host from computing as fast as it could: too many of them, or cores
   /// that none may use; "" for nothing.
   virtual std::string complaint() const = 0;
-  /// Begins to replace `values`, which must stay where they are, by their sums over all processes, taken in
-  /// the order of ranks if `in_order`, and otherwise in any; of two processes these are the same bits.
-  virtual std::unique_ptr<Transfer> start_sum(std::span<float> values, bool in_order) = 0;
+  virtual HostPlace on_host() const = 0;
+  /// From here on the tensors of a sum are on this device. Throws SharedError if the processes' devices
+  /// cannot be joined.
+  virtual void connect(Device device) = 0;
+  /// As Communicator::start_sum, on the host or where `connect` said.
+  virtual std::unique_ptr<Transfer> start_sum(std::vector<Tensor> values, bool in_order) = 0;
   /// Sums over all processes: exact where no two have another value than 0 in the same place.
   virtual void sum(std::span<double> values) = 0;
   /// Everyone gets what rank 0 has.
@@ -68,6 +68,9 @@ class Group {
   /// Ends all processes at once, whatever they are doing. May be called by one of them alone.
   virtual void abort(int exit_code) = 0;
 };
+
+/// Of a sum that there is nothing to do for.
+std::unique_ptr<Transfer> no_transfer();
 
 /// The group of this process alone.
 std::unique_ptr<Group> group_of_one();

@@ -6,7 +6,7 @@ namespace {
 
 Tensor summed(Group& group, const Tensor& x) {
   Tensor y = x.clone();
-  group.start_sum(y.data<float>(), true)->wait();
+  group.start_sum({y}, true)->wait();
   return y;
 }
 
@@ -21,13 +21,13 @@ GroupBatchNorm group_batch_norm(Group& group, const Tensor& x, const Tensor& gam
                                 float epsilon) {
   const std::int64_t channels = x.size(-1);
   const Tensor rows = reshape(cast(x, DType::f32), {x.numel() / channels, channels});
+  // Every process has at least one.
+  require(rows.size(0) > 1 || group.size() > 1,
+          "batch_norm: training needs more than one value per channel, not shape {}", x.shape().str());
   // The number of rows goes with their sums.
-  const Tensor count = Tensor::full({1, 1}, static_cast<float>(rows.size(0)));
+  const Tensor count = Tensor::full({1, 1}, static_cast<float>(rows.size(0)), x.device());
   const Tensor sums = group_sum(group, concat({sum_to(rows, {1, channels}), count}));  // {1, C + 1}
-  const Tensor all = slice_channels(sums, channels, 1).detach();
-  const float n = all.item();
-  require(n > 1.0F, "batch_norm: training needs more than one value per channel, not shape {}",
-          x.shape().str());
+  const Tensor n = slice_channels(sums, channels, 1).detach();                         // {1, 1}
   const Tensor mean = slice_channels(sums, 0, channels) / n;
   const Tensor centred = rows - mean;
   const Tensor variance = group_sum(group, sum_to(square(centred), {1, channels})) / n;

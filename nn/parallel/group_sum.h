@@ -6,8 +6,9 @@
 
 namespace generous {
 
-/// x of every process, f32 on the host, added up in the order of ranks. Each process's x is in the result of
-/// all, so its gradient is the sum of all of theirs. The group must outlive the graph.
+/// x of every process, f32, on the host or where the group is connected, added up in the order of ranks. Each
+/// process's x is in the result of all, so its gradient is the sum of all of theirs. The group must outlive
+/// the graph.
 Tensor group_sum(Group& group, const Tensor& x);
 
 /// What batch norm needs of all processes' rows.

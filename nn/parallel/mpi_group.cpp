@@ -1,108 +1,24 @@
 #include "nn/parallel/mpi_group.h"
 
 #include <fmt/format.h>
-#include <mpi.h>
 #include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstdlib>
 #include <numeric>
 #include <optional>
-#include <thread>
 
+#include "core/backend.h"
 #include "core/threads.h"
+#include "nn/parallel/mpi_sums.h"
 
 namespace generous {
 
 // Every call of MPI ends the program, with a message, if it fails: that is the default of MPI_COMM_WORLD.
 
 namespace {
-
-bool is_done(MPI_Request& request) {
-  int done = 0;
-  MPI_Test(&request, &done, MPI_STATUS_IGNORE);
-  return done != 0;
-}
-
-/// Waits by letting others have the core, where MPI itself spins. Who waits for as long as an evaluation or a
-/// file takes sleeps.
-void wait_for(MPI_Request& request) {
-  using std::chrono::steady_clock;
-  const auto begin = steady_clock::now();
-  while (!is_done(request)) {
-    if (steady_clock::now() - begin < std::chrono::seconds(1))
-      std::this_thread::yield();
-    else
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-}
-
-/// Calls `begin` with where the request of what it begins is to be, and waits for that.
-template <class Begin>
-void completely(const Begin& begin) {
-  MPI_Request request = MPI_REQUEST_NULL;
-  begin(&request);
-  wait_for(request);
-}
-
-class Sum : public Transfer {
- public:
-  explicit Sum(std::span<float> values) {
-    MPI_Iallreduce(MPI_IN_PLACE, values.data(), static_cast<int>(values.size()), MPI_FLOAT, MPI_SUM,
-                   MPI_COMM_WORLD, &request_);
-  }
-  void progress() override { is_done(request_); }
-  void wait() override { wait_for(request_); }
-
- private:
-  MPI_Request request_ = MPI_REQUEST_NULL;
-};
-
-/// Each process sums a piece of the values in the order of ranks, and all of them gather the pieces.
-class OrderedSum : public Transfer {
- public:
-  OrderedSum(std::span<float> values, int rank, int size) : values_(values), rank_(rank) {
-    const auto count = static_cast<std::int64_t>(values.size());
-    for (std::int64_t piece = 0; piece < size; ++piece) {
-      begins_.push_back(static_cast<int>(count * piece / size));
-      counts_.push_back(static_cast<int>(count * (piece + 1) / size) - begins_.back());
-    }
-    const int own = counts_[static_cast<std::size_t>(rank)];
-    received_counts_.assign(counts_.size(), own);
-    for (int other = 0; other < size; ++other) received_begins_.push_back(other * own);
-    received_.resize(static_cast<std::size_t>(own) * counts_.size());
-    MPI_Ialltoallv(values.data(), counts_.data(), begins_.data(), MPI_FLOAT, received_.data(),
-                   received_counts_.data(), received_begins_.data(), MPI_FLOAT, MPI_COMM_WORLD, &request_);
-  }
-  void progress() override { is_done(request_); }
-  void wait() override {
-    wait_for(request_);
-    const auto own = static_cast<std::size_t>(counts_[static_cast<std::size_t>(rank_)]);
-    float* sums = values_.data() + begins_[static_cast<std::size_t>(rank_)];
-    for (std::size_t i = 0; i < own; ++i) {
-      float sum = received_[i];
-      for (std::size_t other = 1; other < counts_.size(); ++other) sum += received_[other * own + i];
-      sums[i] = sum;
-    }
-    completely([this](MPI_Request* request) {
-      MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, values_.data(), counts_.data(), begins_.data(),
-                      MPI_FLOAT, MPI_COMM_WORLD, request);
-    });
-  }
-
- private:
-  std::span<float> values_;
-  int rank_;
-  std::vector<int> begins_;  ///< of the pieces
-  std::vector<int> counts_;
-  std::vector<int> received_begins_;
-  std::vector<int> received_counts_;
-  std::vector<float> received_;  ///< the own piece as each process has it
-  MPI_Request request_ = MPI_REQUEST_NULL;
-};
 
 class MpiGroup : public Group {
  public:
@@ -118,6 +34,7 @@ class MpiGroup : public Group {
     find_cores();
   }
   ~MpiGroup() override {
+    communicator_.reset();
     completely([](MPI_Request* request) { MPI_Ibarrier(MPI_COMM_WORLD, request); });
     MPI_Finalize();
   }
@@ -135,9 +52,30 @@ class MpiGroup : public Group {
 
   std::string complaint() const override { return complaint_; }
 
-  std::unique_ptr<Transfer> start_sum(std::span<float> values, bool in_order) override {
-    if (in_order && size_ > 2) return std::make_unique<OrderedSum>(values, rank_, size_);
-    return std::make_unique<Sum>(values);
+  HostPlace on_host() const override { return on_host_; }
+
+  void connect(Device device) override {
+    if (device == Device::cpu) return;
+    Failure failure;
+    CommunicatorId id;
+    try {
+      if (rank_ == 0) id = backend(device).make_communicator_id();
+    } catch (const Error& error) {
+      failure = {.message = error.what(), .exit_code = 1};
+    }
+    agree(*this, failure);
+    require_devices_apart(backend(device).device_id());
+    int length = static_cast<int>(id.size());
+    length = most(length);
+    id.resize(static_cast<std::size_t>(length));
+    broadcast(id);
+    communicator_ = backend(device).connect(id, rank_, size_);
+  }
+
+  std::unique_ptr<Transfer> start_sum(std::vector<Tensor> values, bool in_order) override {
+    if (values.at(0).device() == Device::cpu) return start_host_sum(std::move(values), in_order);
+    require(communicator_ != nullptr, "sums over processes: their devices are not connected");
+    return communicator_->start_sum(std::move(values), in_order);
   }
 
   void sum(std::span<double> values) override {
@@ -182,13 +120,27 @@ class MpiGroup : public Group {
   void abort(int exit_code) override { MPI_Abort(MPI_COMM_WORLD, exit_code); }
 
  private:
+  /// Throws SharedError where two processes of one host have the same device.
+  void require_devices_apart(const std::string& device) {
+    const std::vector<std::string> hosts = gather(host_);
+    const std::vector<std::string> devices = gather(device);
+    for (std::size_t b = 0; b < hosts.size(); ++b)
+      for (std::size_t a = 0; a < b; ++a)
+        if (hosts[a] == hosts[b] && devices[a] == devices[b])
+          throw SharedError(fmt::format(
+              "rank {} and rank {} of host {} have the same GPU, {}: each process needs one of its "
+              "own",
+              a, b, hosts[a], devices[a]));
+  }
+
   /// How many cores are this process's: each that it may use, divided among those of this host that may use
   /// it as well.
   void find_cores() {
     MPI_Comm on_host = MPI_COMM_NULL;
     MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &on_host);
-    int processes = 1;
-    MPI_Comm_size(on_host, &processes);
+    MPI_Comm_size(on_host, &on_host_.size);
+    MPI_Comm_rank(on_host, &on_host_.rank);
+    const int processes = on_host_.size;
     cpu_set_t own{};
     sched_getaffinity(0, sizeof own, &own);
     std::vector<cpu_set_t> all(static_cast<std::size_t>(processes));
@@ -217,7 +169,9 @@ class MpiGroup : public Group {
 
   int rank_ = 0;
   int size_ = 1;
+  HostPlace on_host_;
   std::string host_;
+  std::unique_ptr<Communicator> communicator_;
   double cores_ = 1.0;
   std::string complaint_;
 };
@@ -231,7 +185,12 @@ std::string mpi_version() {
   int length = 0;
   MPI_Get_library_version(text.data(), &length);
   const std::string all(text.data(), static_cast<std::size_t>(length));
-  return all.substr(0, all.find_first_of(",\n"));
+  const std::string first = all.substr(0, all.find_first_of(",\n"));
+  constexpr std::string_view word = " Version:\t";  // MPICH's
+  const std::size_t place = first.find(word);
+  return place == std::string::npos
+             ? first
+             : fmt::format("{} {}", first.substr(0, place), first.substr(place + word.size()));
 }
 
 std::unique_ptr<Group> join_mpi_group() { return std::make_unique<MpiGroup>(); }

@@ -165,4 +165,18 @@ fault "a plan made during a capture" cudnn_convolutions.cpp 'require(!recording 
 fault "a refusal of cuDNN that ends the program" cudnn_descriptor.h 'status_ / 1000 >= 2 && status_ / 1000 <= 4' \
   'status_ == 3000'
 fault "an engine that refused is asked again" cudnn_convolutions.cpp 'found->second.drop_best();' 'return false;'
+
+# Sums over processes: the suites of their own, one of which runs programs
+suites=(emulation_nccl emulation_mpi_gpus)
+restore
+compile nothing
+sort_suites || { cat "$folder/test.log"; exit 2; }
+fault "sums that begin before the gradients are there" nccl_communicator.cpp 'put_behind(stream_.get(), kernels_);' \
+  'put_behind(stream_.get(), stream_.get());'
+fault "an optimiser that does not wait for the sums" nccl_communicator.cpp \
+  'cuda::check(cudaStreamWaitEvent(kernels_, done_.get(), 0), purpose, "cudaStreamWaitEvent");' ''
+fault "memory given back before a sum has ended" nccl_communicator.cpp \
+  'if (!waited_) cudaStreamWaitEvent(kernels_, done_.get(), 0);' ''
+fault "ranks added up in another order" nccl_communicator.cpp 'backend_.copy(parts_[0][i], values_[i])' \
+  'std::swap(parts_.front(), parts_.back()), backend_.copy(parts_[0][i], values_[i])'
 exit "$unnoticed"

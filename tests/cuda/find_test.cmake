@@ -1,4 +1,4 @@
-# cuda/find_libraries.cmake finds cuBLAS and cuDNN in pip's layout, which has no libcudnn.so, and says so where there is
+# cuda/find_libraries.cmake finds cuBLAS, cuDNN and NCCL in pip's layout, which has no libcudnn.so, and says so where there is
 # none. Runs as a script: cmake -DSOURCE=... -DWORK=... -P find_test.cmake
 set(CMAKE_FIND_LIBRARY_PREFIXES lib)
 set(CMAKE_FIND_LIBRARY_SUFFIXES .so)
@@ -17,10 +17,13 @@ file(WRITE "${packages}/cudnn/lib/libcudnn.so.9" "")
 file(WRITE "${packages}/cu13/include/cublas_v2.h" "")
 file(WRITE "${packages}/cu13/include/cuda_runtime_api.h" "")
 file(WRITE "${packages}/cu13/lib/libcublas.so.13" "")
+file(WRITE "${packages}/nccl/include/nccl.h" "")
+file(WRITE "${packages}/nccl/lib/libnccl.so.2" "")
 
 # Whether the names that follow are files below the folder of packages, or, with NONE, are not found.
 function(expect wanted)
-  foreach(name CUDA_INCLUDE_DIR CUBLAS_INCLUDE_DIR CUBLAS_LIBRARY CUDNN_INCLUDE_DIR CUDNN_LIBRARY)
+  foreach(name CUDA_INCLUDE_DIR CUBLAS_INCLUDE_DIR CUBLAS_LIBRARY CUDNN_INCLUDE_DIR CUDNN_LIBRARY
+               NCCL_INCLUDE_DIR NCCL_LIBRARY)
     string(FIND "${${name}}" "${packages}" place)
     if((wanted STREQUAL FOUND AND NOT place EQUAL 0) OR (wanted STREQUAL NONE AND ${name}))
       message(FATAL_ERROR "${name} is ${${name}}, ${wanted} was expected")
@@ -42,12 +45,14 @@ endif()
 file(WRITE "${CUDA_ROOT}/lib64/libcudnn.so" "")
 set(ENV{CUDNN_PATH} "${packages}/cudnn")
 set(ENV{CUDA_PATH} "${packages}/cu13")
+set(ENV{NCCL_PATH} "${packages}/nccl")
 include("${SOURCE}/cuda/find_libraries.cmake")
 expect(FOUND)
 
 file(REMOVE_RECURSE "${CUDA_ROOT}")
 unset(ENV{CUDNN_PATH})
 unset(ENV{CUDA_PATH})
+unset(ENV{NCCL_PATH})
 include("${SOURCE}/cuda/find_libraries.cmake")
 expect(NONE)
 if(NOT CUDNN_MAJOR EQUAL 0)

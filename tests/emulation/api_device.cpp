@@ -150,6 +150,16 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   });
 }
 
+cudaError_t cudaDeviceGetPCIBusId(char* id, int length, int device) {
+  return call("cudaDeviceGetPCIBusId", plain, [&] {
+    const std::string text = fmt::format("0000:{:02x}:00.0", 16 + device);
+    if (id == nullptr || length <= static_cast<int>(text.size())) return cudaErrorInvalidValue;
+    if (!is_device(device)) return cudaErrorInvalidDevice;
+    id[text.copy(id, text.size())] = '\0';
+    return cudaSuccess;
+  });
+}
+
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
   return call("cudaDeviceGetAttribute", plain, [&] {
     if (!is_device(device)) return cudaErrorInvalidDevice;

@@ -14,7 +14,9 @@ namespace generous::emulation {
 
 /// What the emulated machine has. Changes hold from the next call on.
 struct Machine {
-  int devices = 1;  ///< alike, and of one memory; with 0 calls return cudaErrorNoDevice
+  /// Alike, and of one memory; with 0 calls return cudaErrorNoDevice. The environment variable
+  /// GENEROUS_EMULATION_DEVICES has another number for the start of the program.
+  int devices = 1;
   int driver_version =
       13000;                 ///< before the runtime's major version calls return cudaErrorInsufficientDriver
   int major = 9, minor = 0;  ///< the compute capability

@@ -24,14 +24,18 @@ void forbid_calls_at_exit(const char* function) {
   std::_Exit(exit_status_of_late_calls);
 }
 
-std::uint64_t seed_of_environment() {
-  const char* seed = std::getenv("GENEROUS_EMULATION_SEED");
-  return seed == nullptr ? 0 : std::strtoull(seed, nullptr, 10);
+/// 0 where there is no such variable.
+std::uint64_t number_in_environment(const char* variable) {
+  const char* number = std::getenv(variable);
+  return number == nullptr ? 0 : std::strtoull(number, nullptr, 10);
 }
 
 }  // namespace
 
-Runtime::Runtime() : random(seed_of_environment()) {}
+Runtime::Runtime() : random(number_in_environment("GENEROUS_EMULATION_SEED")) {
+  if (const std::uint64_t devices = number_in_environment("GENEROUS_EMULATION_DEVICES"))
+    machine.devices = static_cast<int>(devices);
+}
 
 Runtime& runtime() {
   static Runtime* const instance = new Runtime;  // never destroyed: static objects may still hold handles

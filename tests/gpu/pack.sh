@@ -11,7 +11,7 @@ largest=$((60 << 20))  # bytes of the archive
 
 # No paths of this machine in the programs: they are to take the libraries that are found there. Code for two
 # generations of GPUs, and PTX for later ones: every program has it, and the archive is to stay small.
-bash apps/setup.sh "$build" "cuda_suites benchmark predict" -DGENEROUS_CUDA=ON -DGENEROUS_ARCH=x86-64-v3 \
+bash apps/setup.sh "$build" "cuda_suites benchmark predict" -DGENEROUS_CUDA=ON -DGENEROUS_MPI=OFF -DGENEROUS_ARCH=x86-64-v3 \
   -DGENEROUS_ONEDNN=OFF -DGENEROUS_UNITY=ON -DCMAKE_SKIP_RPATH=ON "-DCMAKE_CUDA_ARCHITECTURES=80-real;90" "$@"
 
 bundle=$build/generous-gpu

@@ -7,27 +7,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void check_same_run(const fs::path& one, const fs::path& other) {
-  for (const char* name : {"last_model.safetensors", "best_model.safetensors", "training_state.safetensors",
-                           "steps.csv", "params.json"}) {
-    CAPTURE(name);
-    CHECK(read_file(one / name) == read_file(other / name));
-  }
-  CHECK(csv_rows(one / "metrics.csv", 2) == csv_rows(other / "metrics.csv", 2));
-}
-
-/// Flags of a run of 42 images whose last batch is smaller and not even.
-Arguments uneven_run(const fs::path& images, const fs::path& run, const std::string& model) {
-  return {"--save_path",   run.string(),
-          "--data_dir",    images.string(),
-          "--dataset",     "class_folders",
-          "--batch_size",  "11",
-          "--model_name",  model,
-          "--num_workers", "1",
-          "--log_steps",   "1",
-          "--threads",     "1"};
-}
-
 struct Case {
   std::string program;
   std::string model;
@@ -62,13 +41,20 @@ TEST_CASE("two processes give the bits of one that adds up two slices") {
   }
 }
 
-TEST_CASE("three processes, in the order of their ranks, give the bits of one that adds up three slices") {
+TEST_CASE("more processes, in the order of their ranks, give the bits of one that adds up as many slices") {
   const TemporaryFolder folder;
   make_images(folder / "images");
-  const Arguments flags{"--num_epochs", "2", "--micro_batches", "3", "--deterministic", "1"};
-  completes("train_standard", uneven_run(folder / "images", folder / "one", "resnet8") + flags);
-  completes_together(3, "train_standard", uneven_run(folder / "images", folder / "three", "resnet8") + flags);
-  check_same_run(folder / "one", folder / "three");
+  for (const int count : {3, 4}) {
+    CAPTURE(count);
+    const std::string slices = std::to_string(count);
+    const Arguments flags{"--num_epochs", "2", "--micro_batches", slices, "--deterministic", "1"};
+    const auto run = [&](const std::string& name) {
+      return uneven_run(folder / "images", folder / (name + slices), "resnet8") + flags;
+    };
+    completes("train_standard", run("one"));
+    completes_together(count, "train_standard", run("many"));
+    check_same_run(folder / ("one" + slices), folder / ("many" + slices));
+  }
 }
 
 TEST_CASE("a run goes on with another number of processes") {

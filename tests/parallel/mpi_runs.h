@@ -60,6 +60,29 @@ inline std::string completes_together(int count, const std::string& program, con
   return finished.out;
 }
 
+/// The same bits in all that two runs leave.
+inline void check_same_run(const std::filesystem::path& one, const std::filesystem::path& other) {
+  for (const char* name : {"last_model.safetensors", "best_model.safetensors", "training_state.safetensors",
+                           "steps.csv", "params.json"}) {
+    CAPTURE(name);
+    CHECK(read_file(one / name) == read_file(other / name));
+  }
+  CHECK(csv_rows(one / "metrics.csv", 2) == csv_rows(other / "metrics.csv", 2));
+}
+
+/// Flags of a run of 42 images whose last batch is smaller and not even.
+inline Arguments uneven_run(const std::filesystem::path& images, const std::filesystem::path& run,
+                            const std::string& model) {
+  return {"--save_path",   run.string(),
+          "--data_dir",    images.string(),
+          "--dataset",     "class_folders",
+          "--batch_size",  "11",
+          "--model_name",  model,
+          "--num_workers", "1",
+          "--log_steps",   "1",
+          "--threads",     "1"};
+}
+
 inline void wait_for_epochs(const std::filesystem::path& run, std::size_t epochs) {
   for (int i = 0; i < 6000 && csv_rows(run / "metrics.csv").size() < epochs + 1; ++i)
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
