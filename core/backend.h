@@ -59,7 +59,7 @@ class Backend {
   virtual std::string device_id() const = 0;
   virtual CommunicatorId make_communicator_id() = 0;
   /// Joins this device and those of the other processes, of which `size` call this with the same id. The
-  /// communicator must not outlive the backend.
+  /// communicator takes no sums when the backend is gone.
   virtual std::unique_ptr<Communicator> connect(const CommunicatorId& id, int rank, int size) = 0;
 
   // Memory

@@ -55,7 +55,7 @@ class Group {
   /// From here on the tensors of a sum are on this device. Throws SharedError if the processes' devices
   /// cannot be joined.
   virtual void connect(Device device) = 0;
-  /// As Communicator::start_sum, on the host or where `connect` said.
+  /// As Communicator::start_sum, where `connect` said, or on the host, where it is always in order.
   virtual std::unique_ptr<Transfer> start_sum(std::vector<Tensor> values, bool in_order) = 0;
   /// Sums over all processes: exact where no two have another value than 0 in the same place.
   virtual void sum(std::span<double> values) = 0;

@@ -31,10 +31,12 @@ class MpiGroup : public Group {
     int length = 0;
     MPI_Get_processor_name(host.data(), &length);
     host_.assign(host.data(), static_cast<std::size_t>(length));
+    host_sums_.emplace();
     find_cores();
   }
   ~MpiGroup() override {
     communicator_.reset();
+    host_sums_.reset();
     completely([](MPI_Request* request) { MPI_Ibarrier(MPI_COMM_WORLD, request); });
     MPI_Finalize();
   }
@@ -73,7 +75,7 @@ class MpiGroup : public Group {
   }
 
   std::unique_ptr<Transfer> start_sum(std::vector<Tensor> values, bool in_order) override {
-    if (values.at(0).device() == Device::cpu) return start_host_sum(std::move(values), in_order);
+    if (values.at(0).device() == Device::cpu) return host_sums_->start(std::move(values));
     require(communicator_ != nullptr, "sums over processes: their devices are not connected");
     return communicator_->start_sum(std::move(values), in_order);
   }
@@ -171,6 +173,7 @@ class MpiGroup : public Group {
   int size_ = 1;
   HostPlace on_host_;
   std::string host_;
+  std::optional<HostSums> host_sums_;
   std::unique_ptr<Communicator> communicator_;
   double cores_ = 1.0;
   std::string complaint_;

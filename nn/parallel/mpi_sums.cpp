@@ -8,90 +8,115 @@ namespace generous {
 
 namespace {
 
+/// Elements of what everyone sends to everyone as a whole: less latency, where bytes do not count.
+constexpr std::size_t small = 4096;
+
 bool is_done(MPI_Request& request) {
   int done = 0;
   MPI_Test(&request, &done, MPI_STATUS_IGNORE);
   return done != 0;
 }
 
-/// Of values that are side by side.
-class Sum : public Transfer {
- public:
-  explicit Sum(std::span<float> values) {
-    MPI_Iallreduce(MPI_IN_PLACE, values.data(), static_cast<int>(values.size()), MPI_FLOAT, MPI_SUM,
-                   MPI_COMM_WORLD, &request_);
-  }
-  void progress() override { is_done(request_); }
-  void wait() override { wait_for(request_); }
+/// sums[i] = the sum over ranks of received[rank * sums.size() + i], in their order.
+void add_up(std::span<const float> received, std::span<float> sums) {
+  std::copy_n(received.begin(), sums.size(), sums.begin());
+  for (std::size_t begin = sums.size(); begin < received.size(); begin += sums.size())
+    for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += received[begin + i];
+}
 
- private:
-  MPI_Request request_ = MPI_REQUEST_NULL;
-};
-
-/// Each process sums a piece of the values in the order of ranks, and all of them gather the pieces.
-class OrderedSum : public Transfer {
+/// Of few values: everyone gets those of all.
+class SmallSum : public Transfer {
  public:
-  OrderedSum(std::span<float> values, int rank, int size) : values_(values), rank_(rank) {
-    const auto count = static_cast<std::int64_t>(values.size());
-    for (std::int64_t piece = 0; piece < size; ++piece) {
-      begins_.push_back(static_cast<int>(count * piece / size));
-      counts_.push_back(static_cast<int>(count * (piece + 1) / size) - begins_.back());
-    }
-    const int own = counts_[static_cast<std::size_t>(rank)];
-    received_counts_.assign(counts_.size(), own);
-    for (int other = 0; other < size; ++other) received_begins_.push_back(other * own);
-    received_.resize(static_cast<std::size_t>(own) * counts_.size());
-    MPI_Ialltoallv(values.data(), counts_.data(), begins_.data(), MPI_FLOAT, received_.data(),
-                   received_counts_.data(), received_begins_.data(), MPI_FLOAT, MPI_COMM_WORLD, &request_);
+  SmallSum(std::span<float> values, HostSums::Shared& shared)
+      : values_(values), received_(Tensor::empty({shared.size, std::ssize(values)})) {
+    const auto count = static_cast<int>(values.size());
+    MPI_Iallgather(values.data(), count, MPI_FLOAT, received_.raw(), count, MPI_FLOAT, shared.first,
+                   &request_);
   }
   void progress() override { is_done(request_); }
   void wait() override {
     wait_for(request_);
-    const auto own = static_cast<std::size_t>(counts_[static_cast<std::size_t>(rank_)]);
-    float* sums = values_.data() + begins_[static_cast<std::size_t>(rank_)];
-    for (std::size_t i = 0; i < own; ++i) {
-      float sum = received_[i];
-      for (std::size_t other = 1; other < counts_.size(); ++other) sum += received_[other * own + i];
-      sums[i] = sum;
-    }
-    completely([this](MPI_Request* request) {
-      MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, values_.data(), counts_.data(), begins_.data(),
-                      MPI_FLOAT, MPI_COMM_WORLD, request);
-    });
+    add_up(received_.data<float>(), values_);
   }
 
  private:
   std::span<float> values_;
-  int rank_;
+  Tensor received_;  ///< {processes, values}
+  MPI_Request request_ = MPI_REQUEST_NULL;
+};
+
+/// Each process gets its piece of the values from all, and sums it; then all gather the pieces. So everyone
+/// sends and adds up equally much.
+class LargeSum : public Transfer {
+ public:
+  LargeSum(std::span<float> values, HostSums::Shared& shared)
+      : values_(values), shared_(shared), number_(shared.started++) {
+    const auto count = static_cast<std::int64_t>(values.size());
+    for (std::int64_t piece = 0; piece < shared.size; ++piece) {
+      begins_.push_back(static_cast<int>(count * piece / shared.size));
+      counts_.push_back(static_cast<int>(count * (piece + 1) / shared.size) - begins_.back());
+    }
+    const auto rank = static_cast<std::size_t>(shared.rank);
+    own_ = values.subspan(static_cast<std::size_t>(begins_[rank]), static_cast<std::size_t>(counts_[rank]));
+    received_counts_.assign(counts_.size(), counts_[rank]);
+    for (int other = 0; other < shared.size; ++other) received_begins_.push_back(other * counts_[rank]);
+    received_ = Tensor::empty({shared.size, counts_[rank]});
+    MPI_Ialltoallv(values.data(), counts_.data(), begins_.data(), MPI_FLOAT, received_.raw(),
+                   received_counts_.data(), received_begins_.data(), MPI_FLOAT, shared.first, &request_);
+  }
+
+  void progress() override {
+    if (is_done(request_) && !gathers_ && shared_.gathered == number_) gather();
+  }
+
+  void wait() override {
+    if (!gathers_) {
+      wait_for(request_);
+      gather();
+    }
+    wait_for(request_);
+  }
+
+ private:
+  void gather() {
+    add_up(received_.data<float>(), own_);
+    MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, values_.data(), counts_.data(), begins_.data(),
+                    MPI_FLOAT, shared_.second, &request_);
+    gathers_ = true;
+    ++shared_.gathered;
+  }
+
+  std::span<float> values_;
+  HostSums::Shared& shared_;
+  std::int64_t number_;      ///< among the sums like this
+  std::span<float> own_;     ///< this process's piece
   std::vector<int> begins_;  ///< of the pieces
   std::vector<int> counts_;
   std::vector<int> received_begins_;
   std::vector<int> received_counts_;
-  std::vector<float> received_;  ///< the own piece as each process has it
+  Tensor received_;  ///< {processes, values of the own piece}, as each process has them
+  bool gathers_ = false;
   MPI_Request request_ = MPI_REQUEST_NULL;
 };
 
 /// Of tensors, which travel side by side.
 class SumOfTensors : public Transfer {
  public:
-  SumOfTensors(std::vector<Tensor> values, bool in_order) : values_(std::move(values)) {
-    std::int64_t count = 0;
-    for (const Tensor& each : values_) count += each.numel();
+  SumOfTensors(std::vector<Tensor> values, HostSums::Shared& shared) : values_(std::move(values)) {
     if (values_.size() == 1) {
       packed_ = values_[0];
     } else {
+      std::int64_t count = 0;
+      for (const Tensor& each : values_) count += each.numel();
       packed_ = Tensor::empty({count});
       auto to = packed_.data<float>().begin();
       for (const Tensor& each : values_) to = std::ranges::copy(each.data<float>(), to).out;
     }
-    int rank = 0;
-    int size = 1;
-    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    MPI_Comm_size(MPI_COMM_WORLD, &size);
-    if (in_order && size > 2)
-      sum_ = std::make_unique<OrderedSum>(packed_.data<float>(), rank, size);
+    const std::span<float> values_in_a_row = packed_.data<float>();
+    if (values_in_a_row.size() <= small)
+      sum_ = std::make_unique<SmallSum>(values_in_a_row, shared);
     else
-      sum_ = std::make_unique<Sum>(packed_.data<float>());
+      sum_ = std::make_unique<LargeSum>(values_in_a_row, shared);
   }
 
   void progress() override { sum_->progress(); }
@@ -125,8 +150,20 @@ void wait_for(MPI_Request& request) {
   }
 }
 
-std::unique_ptr<Transfer> start_host_sum(std::vector<Tensor> values, bool in_order) {
-  return std::make_unique<SumOfTensors>(std::move(values), in_order);
+HostSums::HostSums() {
+  MPI_Comm_rank(MPI_COMM_WORLD, &shared_.rank);
+  MPI_Comm_size(MPI_COMM_WORLD, &shared_.size);
+  MPI_Comm_dup(MPI_COMM_WORLD, &shared_.first);
+  MPI_Comm_dup(MPI_COMM_WORLD, &shared_.second);
+}
+
+HostSums::~HostSums() {
+  MPI_Comm_free(&shared_.first);
+  MPI_Comm_free(&shared_.second);
+}
+
+std::unique_ptr<Transfer> HostSums::start(std::vector<Tensor> values) {
+  return std::make_unique<SumOfTensors>(std::move(values), shared_);
 }
 
 }  // namespace generous

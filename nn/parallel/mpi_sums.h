@@ -3,6 +3,7 @@
 
 #include <mpi.h>
 
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -22,7 +23,32 @@ void completely(const Begin& begin) {
   wait_for(request);
 }
 
-/// Communicator::start_sum over all processes of MPI_COMM_WORLD, for tensors on the host.
-std::unique_ptr<Transfer> start_host_sum(std::vector<Tensor> values, bool in_order);
+/// Sums over all processes of MPI_COMM_WORLD, in the order of their ranks. Every process makes one, between
+/// MPI_Init and MPI_Finalize.
+class HostSums {
+ public:
+  HostSums();
+  ~HostSums();
+  HostSums(const HostSums&) = delete;
+  HostSums& operator=(const HostSums&) = delete;
+
+  /// As Communicator::start_sum.
+  std::unique_ptr<Transfer> start(std::vector<Tensor> values);
+
+  /// What sums have in common. What is begun on a communicator has to be begun in the same order in all
+  /// processes: the second messages of sums, begun when the first ones have arrived, have one of their own,
+  /// and take turns.
+  struct Shared {
+    int rank = 0;
+    int size = 1;
+    MPI_Comm first = MPI_COMM_NULL;
+    MPI_Comm second = MPI_COMM_NULL;
+    std::int64_t started = 0;   ///< sums of two messages
+    std::int64_t gathered = 0;  ///< of which so many have begun their second one
+  };
+
+ private:
+  Shared shared_;
+};
 
 }  // namespace generous

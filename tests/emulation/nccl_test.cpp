@@ -1,5 +1,5 @@
-// Sums over processes by the CUDA backend and the emulated NCCL, of a process alone: order, recording, refusals.
-// Several processes: mpi_gpus_test.cpp.
+// Sums over processes by the CUDA backend and the emulated NCCL, of a process alone: order, recording,
+// refusals. Several processes: mpi_gpus_test.cpp.
 #include <doctest/doctest.h>
 #include <nccl.h>
 

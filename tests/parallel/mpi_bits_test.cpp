@@ -41,13 +41,13 @@ TEST_CASE("two processes give the bits of one that adds up two slices") {
   }
 }
 
-TEST_CASE("more processes, in the order of their ranks, give the bits of one that adds up as many slices") {
+TEST_CASE("more processes give the bits of one that adds up as many slices") {
   const TemporaryFolder folder;
   make_images(folder / "images");
   for (const int count : {3, 4}) {
     CAPTURE(count);
     const std::string slices = std::to_string(count);
-    const Arguments flags{"--num_epochs", "2", "--micro_batches", slices, "--deterministic", "1"};
+    const Arguments flags{"--num_epochs", "2", "--micro_batches", slices};
     const auto run = [&](const std::string& name) {
       return uneven_run(folder / "images", folder / (name + slices), "resnet8") + flags;
     };

@@ -159,6 +159,17 @@ TEST_CASE("what one process alone finds out is said with its name") {
   fs::copy_file(folder / "others" / "train" / "class1" / "3.png",
                 folder / "others" / "train" / "class1" / "4.png", fs::copy_options::overwrite_existing);
   refused(good, small_run(folder / "others", folder / "run"), {"differ in training images"});
+
+  // Another build of the program.
+  const fs::path other = folder / "train_standard";
+  fs::copy_file(program_path("train_standard"), other);
+  std::ofstream(other, std::ios::app | std::ios::binary) << "other";
+  const Finished finished =
+      mpirun(processes(1, "train_standard", good) + Arguments{":", "-np", "1", other.string()} + good);
+  CAPTURE(finished.err);
+  CHECK(finished.exit_code == 1);
+  REQUIRE(own_lines(finished.err, "train_standard").size() == 1);
+  CHECK(contains(finished.err, "differ in the program's file"));
   CHECK_FALSE(fs::exists(folder / "run" / "params.json"));
 }
 
