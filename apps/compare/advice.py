@@ -14,6 +14,12 @@ def script_call(script: str, *arguments: object) -> str:
     return shlex.join(["bash", str(path.relative_to(here) if path.is_relative_to(here) else path), *map(str, arguments)])
 
 
+def missing_package(program: str, missing: ModuleNotFoundError, *needed: str) -> str:
+    """What to say where a Python without the packages of Debian's runs a program that needs them."""
+    packages = install_call(*(f"python3-{name}" for name in needed))
+    return f"{program}: the Python package {missing.name} is missing: {packages} (for /usr/bin/python3)"
+
+
 def install_call(*packages: str) -> str:
     """Debian packages; who is root may have no sudo."""
     return " ".join([*([] if os.geteuid() == 0 else ["sudo"]), "apt-get install", *packages])

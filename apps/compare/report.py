@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from advice import install_call
+from advice import missing_package
 
 try:
     import jinja2
@@ -21,8 +21,7 @@ try:
     from page.study import Study, run_name
     from runs import RunError, find_runs, reason
 except ModuleNotFoundError as missing:
-    needed = [f"python3-{name}" for name in ("matplotlib", "jinja2", "pandas", "scipy", "sklearn")]
-    sys.exit(f"report: the Python package {missing.name} is missing: {install_call(*needed)} (for /usr/bin/python3)")
+    sys.exit(missing_package("report", missing, "matplotlib", "jinja2", "pandas", "scipy", "sklearn"))
 
 TITLE = "Does a generous teacher teach better than a standard one?"
 

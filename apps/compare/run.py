@@ -20,16 +20,21 @@ import time
 from pathlib import Path
 from typing import Iterator, Sequence
 
-import results
-from advice import CHECKOUT, install_call, script_call
-from grid import Grid, read_grid
-from places import GridError
-from plan import PlannedRun, Planner, write_plan
-from programs import Programs
-from runs import RunError
-from start import Output, Start, say_end
-from status import duration, now, states_of, summary_line, table
-from train import FAILURE, MARKER
+from advice import CHECKOUT, install_call, missing_package, script_call
+
+try:
+    import results
+    from grid import Grid, read_grid
+    from places import GridError
+    from plan import PlannedRun, Planner, write_plan
+    from programs import Programs
+    from runs import RunError
+    from start import Output, Start, say_end
+    from status import duration, now, states_of, summary_line, table
+    from train import FAILURE, MARKER
+except ModuleNotFoundError as missing:
+    print(missing_package("run.sh", missing, "pandas", "scipy", "yaml"), file=sys.stderr)
+    sys.exit(2)
 
 COMPARE = Path(__file__).resolve().parent
 CLUSTER_FLAGS = ("--slurm", "--cluster", "--cluster-sync", "--drmaa", "--executor", "-e", "--profile",
