@@ -75,7 +75,7 @@ class MpiGroup : public Group {
   }
 
   std::unique_ptr<Transfer> start_sum(std::vector<Tensor> values, bool in_order) override {
-    if (values.at(0).device() == Device::cpu) return host_sums_->start(std::move(values));
+    if (values.at(0).device() == Device::cpu) return host_sums_->start(values);
     require(communicator_ != nullptr, "sums over processes: their devices are not connected");
     return communicator_->start_sum(std::move(values), in_order);
   }

@@ -1,15 +1,20 @@
 #include "nn/parallel/mpi_sums.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <thread>
+#include <utility>
 
 namespace generous {
 
 namespace {
 
 /// Elements of what everyone sends to everyone as a whole: less latency, where bytes do not count.
-constexpr std::size_t small = 4096;
+constexpr std::int64_t small = 4096;
+
+/// Elements of a tensor that travels by itself, without being copied beside others.
+constexpr std::int64_t large = 65536;
 
 bool is_done(MPI_Request& request) {
   int done = 0;
@@ -17,18 +22,31 @@ bool is_done(MPI_Request& request) {
   return done != 0;
 }
 
-/// sums[i] = the sum over ranks of received[rank * sums.size() + i], in their order.
-void add_up(std::span<const float> received, std::span<float> sums) {
-  std::copy_n(received.begin(), sums.size(), sums.begin());
-  for (std::size_t begin = sums.size(); begin < received.size(); begin += sums.size())
-    for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += received[begin + i];
+/// own[i] = the sum of what all ranks have, in their order: this process's own[i], and of the others
+/// received[rank * own.size() + i].
+void add_up(std::span<const float> received, std::span<float> own, int rank) {
+  constexpr std::size_t chunk = 4096;  // stays in the fastest cache
+  std::array<float, chunk> sums;
+  for (std::size_t begin = 0; begin < own.size(); begin += chunk) {
+    const std::size_t count = std::min(chunk, own.size() - begin);
+    const auto values_of = [&](std::size_t of) {
+      return of == static_cast<std::size_t>(rank) ? own.data() + begin
+                                                  : received.data() + of * own.size() + begin;
+    };
+    std::copy_n(values_of(0), count, sums.begin());
+    for (std::size_t other = 1; other * own.size() < received.size(); ++other) {
+      const float* values = values_of(other);
+      for (std::size_t i = 0; i < count; ++i) sums[i] += values[i];
+    }
+    std::copy_n(sums.begin(), count, own.data() + begin);
+  }
 }
 
 /// Of few values: everyone gets those of all.
 class SmallSum : public Transfer {
  public:
   SmallSum(std::span<float> values, HostSums::Shared& shared)
-      : values_(values), received_(Tensor::empty({shared.size, std::ssize(values)})) {
+      : values_(values), rank_(shared.rank), received_(Tensor::empty({shared.size, std::ssize(values)})) {
     const auto count = static_cast<int>(values.size());
     MPI_Iallgather(values.data(), count, MPI_FLOAT, received_.raw(), count, MPI_FLOAT, shared.first,
                    &request_);
@@ -36,11 +54,12 @@ class SmallSum : public Transfer {
   void progress() override { is_done(request_); }
   void wait() override {
     wait_for(request_);
-    add_up(received_.data<float>(), values_);
+    add_up(received_.data<float>(), values_, rank_);
   }
 
  private:
   std::span<float> values_;
+  int rank_;
   Tensor received_;  ///< {processes, values}
   MPI_Request request_ = MPI_REQUEST_NULL;
 };
@@ -59,9 +78,12 @@ class LargeSum : public Transfer {
     const auto rank = static_cast<std::size_t>(shared.rank);
     own_ = values.subspan(static_cast<std::size_t>(begins_[rank]), static_cast<std::size_t>(counts_[rank]));
     received_counts_.assign(counts_.size(), counts_[rank]);
+    received_counts_[rank] = 0;  // it has its own
+    sent_counts_ = counts_;
+    sent_counts_[rank] = 0;
     for (int other = 0; other < shared.size; ++other) received_begins_.push_back(other * counts_[rank]);
     received_ = Tensor::empty({shared.size, counts_[rank]});
-    MPI_Ialltoallv(values.data(), counts_.data(), begins_.data(), MPI_FLOAT, received_.raw(),
+    MPI_Ialltoallv(values.data(), sent_counts_.data(), begins_.data(), MPI_FLOAT, received_.raw(),
                    received_counts_.data(), received_begins_.data(), MPI_FLOAT, shared.first, &request_);
   }
 
@@ -79,7 +101,7 @@ class LargeSum : public Transfer {
 
  private:
   void gather() {
-    add_up(received_.data<float>(), own_);
+    add_up(received_.data<float>(), own_, shared_.rank);
     MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, values_.data(), counts_.data(), begins_.data(),
                     MPI_FLOAT, shared_.second, &request_);
     gathers_ = true;
@@ -92,6 +114,7 @@ class LargeSum : public Transfer {
   std::span<float> own_;     ///< this process's piece
   std::vector<int> begins_;  ///< of the pieces
   std::vector<int> counts_;
+  std::vector<int> sent_counts_;
   std::vector<int> received_begins_;
   std::vector<int> received_counts_;
   Tensor received_;  ///< {processes, values of the own piece}, as each process has them
@@ -99,42 +122,53 @@ class LargeSum : public Transfer {
   MPI_Request request_ = MPI_REQUEST_NULL;
 };
 
-/// Of tensors, which travel side by side.
+/// Of tensors: large ones where they are, the others side by side.
 class SumOfTensors : public Transfer {
  public:
-  SumOfTensors(std::vector<Tensor> values, HostSums::Shared& shared) : values_(std::move(values)) {
-    if (values_.size() == 1) {
-      packed_ = values_[0];
-    } else {
-      std::int64_t count = 0;
-      for (const Tensor& each : values_) count += each.numel();
-      packed_ = Tensor::empty({count});
-      auto to = packed_.data<float>().begin();
-      for (const Tensor& each : values_) to = std::ranges::copy(each.data<float>(), to).out;
+  SumOfTensors(const std::vector<Tensor>& values, HostSums::Shared& shared) {
+    std::int64_t count = 0;
+    for (const Tensor& each : values) {
+      if (each.numel() >= large || values.size() == 1) {
+        start(each, shared);
+      } else {
+        packed_.push_back(each);
+        count += each.numel();
+      }
     }
-    const std::span<float> values_in_a_row = packed_.data<float>();
-    if (values_in_a_row.size() <= small)
-      sum_ = std::make_unique<SmallSum>(values_in_a_row, shared);
-    else
-      sum_ = std::make_unique<LargeSum>(values_in_a_row, shared);
+    if (packed_.empty()) return;
+    pack_ = Tensor::empty({count});
+    auto to = pack_.data<float>().begin();
+    for (const Tensor& each : packed_) to = std::ranges::copy(std::as_const(each).data<float>(), to).out;
+    start(pack_, shared);
   }
 
-  void progress() override { sum_->progress(); }
+  void progress() override {
+    for (const auto& sum : sums_) sum->progress();
+  }
 
   void wait() override {
-    sum_->wait();
-    if (values_.size() == 1) return;
-    auto from = packed_.data<float>().begin();
-    for (Tensor& each : values_) {
+    for (const auto& sum : sums_) sum->wait();
+    if (packed_.empty()) return;
+    auto from = pack_.data<float>().begin();
+    for (Tensor& each : packed_) {
       std::copy_n(from, each.numel(), each.data<float>().begin());
       from += each.numel();
     }
   }
 
  private:
-  std::vector<Tensor> values_;
-  Tensor packed_;
-  std::unique_ptr<Transfer> sum_;
+  void start(Tensor values, HostSums::Shared& shared) {
+    if (values.numel() <= small)
+      sums_.push_back(std::make_unique<SmallSum>(values.data<float>(), shared));
+    else
+      sums_.push_back(std::make_unique<LargeSum>(values.data<float>(), shared));
+    summed_.push_back(std::move(values));
+  }
+
+  std::vector<Tensor> packed_;
+  Tensor pack_;                 ///< their values, side by side
+  std::vector<Tensor> summed_;  ///< what `sums_` are of
+  std::vector<std::unique_ptr<Transfer>> sums_;
 };
 
 }  // namespace
@@ -162,8 +196,8 @@ HostSums::~HostSums() {
   MPI_Comm_free(&shared_.second);
 }
 
-std::unique_ptr<Transfer> HostSums::start(std::vector<Tensor> values) {
-  return std::make_unique<SumOfTensors>(std::move(values), shared_);
+std::unique_ptr<Transfer> HostSums::start(const std::vector<Tensor>& values) {
+  return std::make_unique<SumOfTensors>(values, shared_);
 }
 
 }  // namespace generous

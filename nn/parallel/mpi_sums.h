@@ -33,7 +33,7 @@ class HostSums {
   HostSums& operator=(const HostSums&) = delete;
 
   /// As Communicator::start_sum.
-  std::unique_ptr<Transfer> start(std::vector<Tensor> values);
+  std::unique_ptr<Transfer> start(const std::vector<Tensor>& values);
 
   /// What sums have in common. What is begun on a communicator has to be begun in the same order in all
   /// processes: the second messages of sums, begun when the first ones have arrived, have one of their own,
