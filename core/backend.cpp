@@ -25,7 +25,6 @@ std::unique_ptr<Backend> make_cuda_backend(int /*number*/) {
       "no CUDA backend: this build has none (built with GENEROUS_CUDA=OFF, or where nvcc, cuBLAS or cuDNN "
       "was not found); the device cpu is available");
 }
-
 #endif
 
 std::mutex& cuda_mutex() {

@@ -15,8 +15,8 @@ class Transfer {
   virtual ~Transfer() = default;
   /// Lets it go on without waiting for it, where no thread and no device does so by itself.
   virtual void progress() = 0;
-  /// What reads the values from here on finds the sum. To be called once, in the order in which the sums were
-  /// started.
+  /// What reads the values from here on finds the sum. To be called once; all processes wait for their sums
+  /// in the same order.
   virtual void wait() = 0;
 };
 

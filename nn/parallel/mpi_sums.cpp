@@ -22,6 +22,19 @@ bool is_done(MPI_Request& request) {
   return done != 0;
 }
 
+/// As wait_for: until `done()`, which is asked again and again.
+template <class Done>
+void wait_until(const Done& done) {
+  using std::chrono::steady_clock;
+  const auto begin = steady_clock::now();
+  while (!done()) {
+    if (steady_clock::now() - begin < std::chrono::seconds(1))
+      std::this_thread::yield();
+    else
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
 /// own[i] = the sum of what all ranks have, in their order: this process's own[i], and of the others
 /// received[rank * own.size() + i].
 void add_up(std::span<const float> received, std::span<float> own, int rank) {
@@ -68,8 +81,7 @@ class SmallSum : public Transfer {
 /// sends and adds up equally much.
 class LargeSum : public Transfer {
  public:
-  LargeSum(std::span<float> values, HostSums::Shared& shared)
-      : values_(values), shared_(shared), number_(shared.started++) {
+  LargeSum(std::span<float> values, HostSums::Shared& shared) : values_(values), shared_(shared) {
     const auto count = static_cast<std::int64_t>(values.size());
     for (std::int64_t piece = 0; piece < shared.size; ++piece) {
       begins_.push_back(static_cast<int>(count * piece / shared.size));
@@ -85,17 +97,22 @@ class LargeSum : public Transfer {
     received_ = Tensor::empty({shared.size, counts_[rank]});
     MPI_Ialltoallv(values.data(), sent_counts_.data(), begins_.data(), MPI_FLOAT, received_.raw(),
                    received_counts_.data(), received_begins_.data(), MPI_FLOAT, shared.first, &request_);
+    shared.waiting.push_back(this);
   }
+  ~LargeSum() override { std::erase(shared_.waiting, this); }
+  LargeSum(const LargeSum&) = delete;
+  LargeSum& operator=(const LargeSum&) = delete;
 
   void progress() override {
-    if (is_done(request_) && !gathers_ && shared_.gathered == number_) gather();
+    if (is_done(request_) && !gathers_ && shared_.waiting.front() == this) gather();
   }
 
   void wait() override {
-    if (!gathers_) {
-      wait_for(request_);
-      gather();
-    }
+    wait_until([this] {
+      // Those before it, whoever waits for them later, have their turn first.
+      if (!gathers_) shared_.waiting.front()->progress();
+      return gathers_;
+    });
     wait_for(request_);
   }
 
@@ -105,12 +122,11 @@ class LargeSum : public Transfer {
     MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, values_.data(), counts_.data(), begins_.data(),
                     MPI_FLOAT, shared_.second, &request_);
     gathers_ = true;
-    ++shared_.gathered;
+    shared_.waiting.pop_front();
   }
 
   std::span<float> values_;
   HostSums::Shared& shared_;
-  std::int64_t number_;      ///< among the sums like this
   std::span<float> own_;     ///< this process's piece
   std::vector<int> begins_;  ///< of the pieces
   std::vector<int> counts_;
@@ -174,14 +190,7 @@ class SumOfTensors : public Transfer {
 }  // namespace
 
 void wait_for(MPI_Request& request) {
-  using std::chrono::steady_clock;
-  const auto begin = steady_clock::now();
-  while (!is_done(request)) {
-    if (steady_clock::now() - begin < std::chrono::seconds(1))
-      std::this_thread::yield();
-    else
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
+  wait_until([&] { return is_done(request); });
 }
 
 HostSums::HostSums() {

@@ -3,7 +3,7 @@
 
 #include <mpi.h>
 
-#include <cstdint>
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -43,8 +43,7 @@ class HostSums {
     int size = 1;
     MPI_Comm first = MPI_COMM_NULL;
     MPI_Comm second = MPI_COMM_NULL;
-    std::int64_t started = 0;   ///< sums of two messages
-    std::int64_t gathered = 0;  ///< of which so many have begun their second one
+    std::deque<Transfer*> waiting;  ///< sums that have not begun their second message, in their order
   };
 
  private:
