@@ -19,6 +19,7 @@ template <class T>
 __global__ void augment_kernel(Images size, const std::uint8_t* __restrict__ images,
                                const std::int64_t* __restrict__ placements,
                                const float* __restrict__ normalise, T* __restrict__ y) {
+  begin_kernel();
   const std::int64_t pixels = size.height * size.width;
   for_each_index(size.batch * pixels, [&](std::int64_t i) {
     const Place at = place_of(i, size.height, size.width, 1);

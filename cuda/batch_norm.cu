@@ -108,6 +108,7 @@ template <int width, class T>
 __global__ void __launch_bounds__(block_threads)
     statistics_kernel(Tiling tiling, const T* __restrict__ x, Meeting<MomentSums<SumOver<T>>> meeting,
                       Moments moments, Statistics out) {
+  begin_kernel();
   using Sum = SumOver<T>;
   const Share share = share_of<width>(tiling);
   MomentSums<Sum> own[width] = {};
@@ -141,12 +142,14 @@ __global__ void __launch_bounds__(block_threads)
 
 /// The same from moments that are known already.
 __global__ void known_statistics_kernel(std::int64_t channels, Moments moments, Statistics out) {
+  begin_kernel();
   const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (c < channels) write_statistics(out, c, moments.mean[c], moments.variance[c]);
 }
 
 __global__ void inverse_std_kernel(std::int64_t channels, float epsilon, const float* __restrict__ variance,
                                    float* __restrict__ inverse_std) {
+  begin_kernel();
   const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (c < channels) inverse_std[c] = 1.0F / std::sqrt(variance[c] + epsilon);
 }
@@ -161,6 +164,7 @@ template <int width, class T>
 __global__ void __launch_bounds__(block_threads)
     normalise_kernel(Tiling tiling, Whole whole, Channels in, bool activated, float ceiling,
                      const T* __restrict__ x, const T* __restrict__ residual, T* __restrict__ y) {
+  begin_kernel();
   const Share share = share_of<width>(tiling);
   if (share.idle) return;
   const NormalisingMap<width> map(in, share.channel);
@@ -263,6 +267,7 @@ __global__ void __launch_bounds__(block_threads)
     gradient_sums_kernel(Tiling tiling, Saved<T> saved, const T* __restrict__ dy,
                          Meeting<GradientSums<SumOver<T>>> meeting, float* __restrict__ dgamma,
                          float* __restrict__ dbeta) {
+  begin_kernel();
   using Sum = SumOver<T>;
   const Share share = share_of<width>(tiling);
   GradientSums<Sum> own[width] = {};
@@ -320,6 +325,7 @@ __global__ void __launch_bounds__(block_threads)
     differentiate_kernel(Tiling tiling, Saved<T> saved, float share_of_row, const float* __restrict__ dgamma,
                          const float* __restrict__ dbeta, const T* __restrict__ dy, bool add,
                          T* __restrict__ dx, T* __restrict__ dresidual) {
+  begin_kernel();
   const Share share = share_of<width>(tiling);
   if (share.idle) return;
   const GradientMap<width> map(saved.channels, share.channel, share_of_row, dgamma, dbeta);

@@ -28,6 +28,7 @@ __device__ void for_each_of_rows(std::int64_t rows, std::int64_t count, F&& f) {
 /// `from` may be null: zeros. T is one element, or several that move at once.
 template <class T>
 __global__ void copy_run_kernel(Run run, const T* __restrict__ from, T* __restrict__ to) {
+  begin_kernel();
   for_each_of_rows(run.rows, run.count, [&](std::int64_t row, std::int64_t i) {
     to[row * run.to_channels + run.to_first + i] =
         from == nullptr ? T{} : from[row * run.from_channels + run.from_first + i];
@@ -43,6 +44,7 @@ struct Extent {
 template <class T>
 __global__ void shuffle_kernel(std::int64_t rows, std::int64_t groups, std::int64_t size, Extent source,
                                const T* __restrict__ from, Extent target, T* __restrict__ to) {
+  begin_kernel();
   for_each_of_rows(rows, target.channels, [&](std::int64_t row, std::int64_t i) {
     const std::int64_t shuffled = target.first + i;
     const std::int64_t channel = shuffled % groups * size + shuffled / groups - source.first;

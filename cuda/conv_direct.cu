@@ -48,6 +48,7 @@ __device__ float dot(const T* a, std::int64_t step_a, const T* b, std::int64_t s
 // r, s, c]
 template <class T>
 __global__ void forward_kernel(Extents e, const T* x, const T* weight, T* y) {
+  begin_kernel();
   for_each_index(e.n * e.p * e.q * e.k, [&](std::int64_t index) {
     const Place at = place_of(index, e.p, e.q, e.k);
     const std::int64_t first_channel = at.c / e.group_k * e.group_c;
@@ -69,6 +70,7 @@ __global__ void forward_kernel(Extents e, const T* x, const T* weight, T* y) {
 // k] * weight[k, r, s, c], and what dx holds if `adds`
 template <class T>
 __global__ void backward_data_kernel(Extents e, bool adds, const T* dy, const T* weight, T* dx) {
+  begin_kernel();
   for_each_index(e.n * e.h * e.w * e.c, [&](std::int64_t index) {
     const Place at = place_of(index, e.h, e.w, e.c);
     const std::int64_t first_k = at.c / e.group_c * e.group_k;
@@ -93,6 +95,7 @@ __global__ void backward_data_kernel(Extents e, bool adds, const T* dy, const T*
 // dy[n, p, q, k]: a block for each, whose threads share the windows.
 template <class T>
 __global__ void backward_weight_kernel(Extents e, const T* x, const T* dy, T* dweight) {
+  begin_kernel();
   const std::int64_t count = e.k * e.r * e.s * e.group_c;
   for (std::int64_t index = blockIdx.x; index < count; index += gridDim.x) {
     const Place at = place_of(index, e.r, e.s, e.group_c);  // an "image" of weights is a filter

@@ -22,7 +22,9 @@ void require_outside_recording(bool recording, std::string_view op) {
 }  // namespace
 
 CudaBackend::Parts::Parts(CudaBackend& backend, int number)
-    : gpu(choose_gpu(number)), shadows([&backend](const Tensor& x, Tensor& y) { backend.cast(x, y); }) {
+    : gpu(choose_gpu(number)),
+      shadows([&backend](const Tensor& x, Tensor& y) { backend.cast(x, y); }),
+      overlap(kernels_may_overlap(gpu.major, stream.get())) {
   const auto clear = [this](const Storage& storage, std::size_t bytes) {
     check(cudaMemsetAsync(storage.block(), 0, bytes, stream.get()), "CUDA", "cudaMemsetAsync");
   };
@@ -63,6 +65,8 @@ std::int64_t CudaBackend::blocks_at_once(const void* kernel, int threads) {
   }
   return blocks;
 }
+
+bool CudaBackend::overlap() const { return parts_->overlap; }
 
 unsigned* CudaBackend::tickets() { return static_cast<unsigned*>(parts_->tickets.block()); }
 

@@ -123,8 +123,9 @@ class CudaBackend final : public Backend {
   cudaStream_t stream() const;
   /// Starts a kernel for the op named so, and notes the op for errors that show later.
   template <class... Parameters, class... Arguments>
-  void run(std::string_view op, const LaunchShape& shape, void (*kernel)(Parameters...),
+  void run(std::string_view op, LaunchShape shape, void (*kernel)(Parameters...),
            const Arguments&... arguments) {
+    shape.overlaps = overlap();
     launch(op, stream(), shape, kernel, arguments...);
     launched(op);
   }
@@ -138,6 +139,8 @@ class CudaBackend final : public Backend {
   /// run one after the other.
   unsigned* tickets();
   void launched(std::string_view op);
+  /// Whether kernels may come in while the one before ends.
+  bool overlap() const;
   /// f32 weights in the type of the images: themselves, or their shadow (cuda/shadows.h).
   Tensor rounded(const Tensor& weight, DType dtype);
   Shadows& shadows();

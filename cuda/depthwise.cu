@@ -69,6 +69,7 @@ __device__ std::int64_t pixel_at(std::int64_t at, int tap, const Extents& e, std
 template <bool backward, class T>
 __global__ void depthwise_kernel(Extents e, bool adds, const T* __restrict__ from,
                                  const T* __restrict__ weight, T* __restrict__ to) {
+  begin_kernel();
   constexpr int strip = 4;  // pixels of a row, for one load of the weights
   const std::int64_t rows = backward ? e.h : e.p;
   const std::int64_t columns = backward ? e.w : e.q;
@@ -113,6 +114,7 @@ template <class T>
 __global__ void __launch_bounds__(block_threads)
     depthwise_weight_kernel(Tiling tiling, Extents e, const T* __restrict__ x, const T* __restrict__ dy,
                             Meeting<TapSums> meeting, T* __restrict__ dweight) {
+  begin_kernel();
   const Share share = share_of<width>(tiling);
   TapSums own[width] = {};
   for (std::int64_t pixel = share.row; pixel < share.end; pixel += tiling.lines) {

@@ -17,6 +17,7 @@ LaunchShape vectors_of(const Tensor& x) {
 
 template <class T>
 __global__ void fill_kernel(std::int64_t count, T value, T* y) {
+  begin_kernel();
   for_each_vector<vector_width<T>>(count, [&]<int width>(Width<width>, std::int64_t i) {
     Elements<T, width> elements;
     for (int k = 0; k < width; ++k) elements.values[k] = value;
@@ -26,12 +27,14 @@ __global__ void fill_kernel(std::int64_t count, T value, T* y) {
 
 template <class From, class To>
 __global__ void cast_kernel(std::int64_t count, const From* x, To* y) {
+  begin_kernel();
   for_each_vector<8>(
       count, [&]<int width>(Width<width>, std::int64_t i) { store<width>(y + i, load<width>(x + i)); });
 }
 
 template <class T, class Function>
 __global__ void unary_kernel(std::int64_t count, const T* x, T* y) {
+  begin_kernel();
   for_each_vector<vector_width<T>>(count, [&]<int width>(Width<width>, std::int64_t i) {
     Floats<width> values = load<width>(x + i);
     for (int k = 0; k < width; ++k) values[k] = Function::forward(values[k]);
@@ -41,6 +44,7 @@ __global__ void unary_kernel(std::int64_t count, const T* x, T* y) {
 
 template <class T, class Function>
 __global__ void unary_backward_kernel(std::int64_t count, const T* x, const T* y, const T* dy, T* dx) {
+  begin_kernel();
   for_each_vector<vector_width<T>>(count, [&]<int width>(Width<width>, std::int64_t i) {
     const Floats<width> in = load<width>(x + i);
     const Floats<width> out = load<width>(y + i);
@@ -52,6 +56,7 @@ __global__ void unary_backward_kernel(std::int64_t count, const T* x, const T* y
 
 template <class T, class Function>
 __global__ void binary_kernel(std::int64_t count, const T* a, const T* b, T* y) {
+  begin_kernel();
   for_each_vector<vector_width<T>>(count, [&]<int width>(Width<width>, std::int64_t i) {
     const Floats<width> left = load<width>(a + i);
     const Floats<width> right = load<width>(b + i);
@@ -65,6 +70,7 @@ __global__ void binary_kernel(std::int64_t count, const T* a, const T* b, T* y) 
 template <class T, class Function>
 __global__ void binary_backward_kernel(std::int64_t count, const T* a, const T* b, const T* dy, T* da,
                                        T* db) {
+  begin_kernel();
   for_each_vector<vector_width<T>>(count, [&]<int width>(Width<width>, std::int64_t i) {
     const Floats<width> left = load<width>(a + i);
     const Floats<width> right = load<width>(b + i);
@@ -82,6 +88,7 @@ __global__ void binary_backward_kernel(std::int64_t count, const T* a, const T* 
 
 template <class T>
 __global__ void affine_kernel(std::int64_t count, float scale, float shift, const T* x, T* y) {
+  begin_kernel();
   for_each_vector<vector_width<T>>(count, [&]<int width>(Width<width>, std::int64_t i) {
     Floats<width> values = load<width>(x + i);
     for (int k = 0; k < width; ++k) values[k] = scale * values[k] + shift;
@@ -91,6 +98,7 @@ __global__ void affine_kernel(std::int64_t count, float scale, float shift, cons
 
 template <class T>
 __global__ void accumulate_kernel(std::int64_t count, const T* x, T* y) {
+  begin_kernel();
   for_each_vector<vector_width<T>>(count, [&]<int width>(Width<width>, std::int64_t i) {
     Floats<width> sum = load<width>(y + i);
     sum += load<width>(x + i);
@@ -99,6 +107,7 @@ __global__ void accumulate_kernel(std::int64_t count, const T* x, T* y) {
 }
 
 __global__ void accumulate_integers_kernel(std::int64_t count, const std::int64_t* x, std::int64_t* y) {
+  begin_kernel();
   for_each_vector<1>(count, [&]<int width>(Width<width>, std::int64_t i) { y[i] += x[i]; });
 }
 
@@ -106,6 +115,7 @@ __global__ void accumulate_integers_kernel(std::int64_t count, const std::int64_
 template <class T>
 __global__ void dropout_kernel(std::int64_t count, float p, std::uint64_t key, const std::int64_t* step,
                                std::int64_t first, const T* x, T* y) {
+  begin_kernel();
   const float scale = 1.0F / (1.0F - p);
   const std::uint32_t now = step == nullptr ? 0U : static_cast<std::uint32_t>(*step);
   for_each_vector<vector_width<T>>(count, [&]<int width>(Width<width>, std::int64_t i) {

@@ -14,6 +14,7 @@ namespace {
 template <int width, class T>
 __global__ void epilogue_kernel(std::int64_t groups, std::int64_t channels, const float* bias,
                                 const T* residual, bool activated, float ceiling, T* y) {
+  begin_kernel();
   for_each_index(groups, [&](std::int64_t group) {
     const std::int64_t first = group * width;
     Floats<width> values = load<width>(y + first);

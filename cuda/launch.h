@@ -10,14 +10,17 @@
 
 #include "core/tensor.h"
 #include "cuda/check.h"
+#include "cuda/overlap.h"
 #include "cuda/shadows.h"
 
 namespace generous::cuda {
 
-/// How many blocks, of how many threads each.
+/// How many blocks, of how many threads each, and whether they may come in while the kernel before ends
+/// (overlap.h).
 struct LaunchShape {
   std::int64_t blocks = 1;
   int threads = 256;
+  bool overlaps = false;
 };
 
 /// One thread for each of `count` elements, or fewer threads that each take several in strides of the whole
@@ -66,6 +69,11 @@ void launch(std::string_view op, cudaStream_t stream, const LaunchShape& shape, 
   config.gridDim = dim3(static_cast<unsigned>(shape.blocks));
   config.blockDim = dim3(static_cast<unsigned>(shape.threads));
   config.stream = stream;
+  cudaLaunchAttribute overlap{};
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  config.attrs = &overlap;
+  config.numAttrs = shape.overlaps ? 1 : 0;
   check(cudaLaunchKernelEx(&config, kernel, parameter_of<Parameters>(arguments)...), op,
         "cudaLaunchKernelEx");
 }

@@ -13,6 +13,7 @@ __global__ void negatives_kernel(std::int64_t images, std::int64_t classes, std:
                                  const std::int64_t* __restrict__ labels,
                                  const std::int64_t* __restrict__ sorted,
                                  const std::int64_t* __restrict__ begin, float* __restrict__ y) {
+  begin_kernel();
   const std::int64_t row = blockIdx.x;
   const std::int64_t label = labels[row];
   const bool known = label >= 0 && label < classes;  // otherwise an error on the CPU

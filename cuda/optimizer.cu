@@ -107,6 +107,7 @@ __device__ __forceinline__ void for_each_of_chunk(const Table<Entry>& table, int
 
 __global__ void __launch_bounds__(threads_of_block)
     sgd_kernel(const __grid_constant__ Table<SgdEntry> table, SgdParams params, const float* learning_rate) {
+  begin_kernel();
   const int index = entry_of_block(table);
   const SgdEntry& entry = table.entries[index];
   float* const velocity = entry.velocity;
@@ -139,6 +140,7 @@ struct AdamRate {
 /// Counts the update of each parameter up, ahead of the blocks that read what follows from it: rates {size}.
 __global__ void adam_rates_kernel(const __grid_constant__ Table<AdamEntry> table, AdamParams params,
                                   const float* learning_rate, AdamRate* rates) {
+  begin_kernel();
   const int index = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (index >= table.size) return;
   const std::int64_t now = *table.entries[index].step + 1;
@@ -153,6 +155,7 @@ __global__ void adam_rates_kernel(const __grid_constant__ Table<AdamEntry> table
 
 __global__ void __launch_bounds__(threads_of_block)
     adam_kernel(const __grid_constant__ Table<AdamEntry> table, AdamParams params, const AdamRate* rates) {
+  begin_kernel();
   const int index = entry_of_block(table);
   const AdamEntry entry = table.entries[index];
   const AdamRate now = rates[index];

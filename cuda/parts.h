@@ -9,6 +9,7 @@
 #include "cuda/device.h"
 #include "cuda/handles.h"
 #include "cuda/memory.h"
+#include "cuda/overlap.h"
 #include "cuda/shadows.h"
 
 namespace generous::cuda {
@@ -29,6 +30,7 @@ struct CudaBackend::Parts {
   AlgorithmChoice choice;
   Blas blas{stream.get(), memory};
   Convolutions convolutions{stream.get()};
+  bool overlap;  ///< of kernels: overlap.h
 
   Parts(CudaBackend& backend, int number);
   bool recording() const { return pool != nullptr; }

@@ -108,6 +108,7 @@ __device__ void for_each_window(const Pooling& pooling, const Place& at, F&& f) 
 template <int width, class T>
 __global__ void max_pool_kernel(Pooling pooling, const T* __restrict__ x, T* __restrict__ y,
                                 std::uint8_t* __restrict__ chosen) {
+  begin_kernel();
   for_each_place<width>(
       pooling.images, pooling.rows, pooling.columns, pooling.channels, [&](const Place& at) {
         Floats<width> largest;
@@ -133,6 +134,7 @@ __global__ void max_pool_kernel(Pooling pooling, const T* __restrict__ x, T* __r
 template <int width, class T>
 __global__ void max_pool_backward_kernel(Pooling pooling, const T* __restrict__ dy,
                                          const std::uint8_t* __restrict__ chosen, T* __restrict__ dx) {
+  begin_kernel();
   for_each_place<width>(
       pooling.images, pooling.height, pooling.width, pooling.channels, [&](const Place& at) {
         Floats<width> sum{};
@@ -148,6 +150,7 @@ __global__ void max_pool_backward_kernel(Pooling pooling, const T* __restrict__ 
 /// Y is T or float.
 template <int width, class T, class Y>
 __global__ void avg_pool_kernel(Pooling pooling, float share, const T* __restrict__ x, Y* __restrict__ y) {
+  begin_kernel();
   for_each_place<width>(
       pooling.images, pooling.rows, pooling.columns, pooling.channels, [&](const Place& at) {
         Floats<width> sum{};
@@ -159,6 +162,7 @@ __global__ void avg_pool_kernel(Pooling pooling, float share, const T* __restric
 template <int width, class T, class Y>
 __global__ void avg_pool_backward_kernel(Pooling pooling, float share, const Y* __restrict__ dy,
                                          T* __restrict__ dx) {
+  begin_kernel();
   for_each_place<width>(
       pooling.images, pooling.height, pooling.width, pooling.channels, [&](const Place& at) {
         Floats<width> sum{};

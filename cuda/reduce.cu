@@ -28,6 +28,7 @@ __device__ std::int64_t smaller_index(const Fold& folded, std::int64_t large) {
 template <class T>
 __global__ void broadcast_kernel(const __grid_constant__ Fold folded, std::int64_t count,
                                  const T* __restrict__ x, T* __restrict__ y) {
+  begin_kernel();
   for_each_vector<vector_width<T>>(count, [&]<int width>(Width<width>, std::int64_t i) {
     Floats<width> values;
     for (int k = 0; k < width; ++k) values[k] = static_cast<float>(x[smaller_index(folded, i + k)]);
@@ -50,6 +51,7 @@ template <int width, class T>
 __global__ void __launch_bounds__(block_threads)
     sum_rows_kernel(Tiling tiling, const T* __restrict__ x, Meeting<RowSumOver<T>> meeting,
                     float* __restrict__ y) {
+  begin_kernel();
   constexpr int most_at_once = 64;  // more cost accuracy
   const Share share = share_of<width>(tiling);
   const T* const matrix = x + share.outer * tiling.rows * tiling.channels;

@@ -24,6 +24,7 @@ __device__ Place place_in(const Extents& in, std::int64_t i) {
 
 template <class T>
 __global__ void resample_kernel(Extents from, const T* __restrict__ x, Extents to, T* __restrict__ y) {
+  begin_kernel();
   for_each_index(to.count(), [&](std::int64_t i) {
     const Place at = place_in(to, i);
     const std::int64_t h = nearest_source(at.h, from.height, to.height);
@@ -35,6 +36,7 @@ __global__ void resample_kernel(Extents from, const T* __restrict__ x, Extents t
 template <class T>
 __global__ void resample_backward_kernel(Extents from, Extents to, const T* __restrict__ dy,
                                          T* __restrict__ dx) {
+  begin_kernel();
   for_each_index(from.count(), [&](std::int64_t i) {
     const Place at = place_in(from, i);
     const std::int64_t last_p = first_nearest_target(at.h + 1, from.height, to.height);
@@ -49,6 +51,7 @@ __global__ void resample_backward_kernel(Extents from, Extents to, const T* __re
 
 template <class T>
 __global__ void adaptive_pool_kernel(Extents from, const T* __restrict__ x, Extents to, T* __restrict__ y) {
+  begin_kernel();
   for_each_index(to.count(), [&](std::int64_t i) {
     const Place at = place_in(to, i);
     const PoolBin rows = pool_bin(at.h, from.height, to.height);
@@ -64,6 +67,7 @@ __global__ void adaptive_pool_kernel(Extents from, const T* __restrict__ x, Exte
 template <class T>
 __global__ void adaptive_pool_backward_kernel(Extents from, Extents to, const T* __restrict__ dy,
                                               T* __restrict__ dx) {
+  begin_kernel();
   for_each_index(from.count(), [&](std::int64_t i) {
     const Place at = place_in(from, i);
     const PoolBin ps = pool_bin(at.h, to.height, from.height);
@@ -84,6 +88,7 @@ __global__ void adaptive_pool_backward_kernel(Extents from, Extents to, const T*
 __global__ void gather_rows_kernel(std::int64_t count, std::int64_t rows, std::int64_t columns,
                                    const float* __restrict__ x, const std::int64_t* __restrict__ indices,
                                    float* __restrict__ y) {
+  begin_kernel();
   for_each_index(count * columns, [&](std::int64_t i) {
     const std::int64_t row = indices[i / columns];
     y[i] = row >= 0 && row < rows ? x[row * columns + i % columns] : 0.0F;
@@ -95,6 +100,7 @@ __global__ void gather_rows_kernel(std::int64_t count, std::int64_t rows, std::i
 __global__ void gather_rows_backward_kernel(std::int64_t count, std::int64_t rows, std::int64_t columns,
                                             const std::int64_t* __restrict__ indices,
                                             const float* __restrict__ dy, float* __restrict__ dx) {
+  begin_kernel();
   for_each_index(rows * columns, [&](std::int64_t i) {
     const std::int64_t row = i / columns;
     const std::int64_t column = i - row * columns;

@@ -46,6 +46,7 @@ __device__ bool is_class(std::int64_t label, std::int64_t classes) { return labe
 
 __global__ void log_softmax_kernel(std::int64_t rows, std::int64_t classes, const float* __restrict__ x,
                                    float* __restrict__ y) {
+  begin_kernel();
   for_each_row(rows, [&](std::int64_t row, int lane) {
     const float* logits = x + row * classes;
     const auto [largest, rest] = normaliser_of(logits, classes, lane);
@@ -57,6 +58,7 @@ __global__ void log_softmax_kernel(std::int64_t rows, std::int64_t classes, cons
 __global__ void log_softmax_backward_kernel(std::int64_t rows, std::int64_t classes,
                                             const float* __restrict__ y, const float* __restrict__ dy,
                                             float* __restrict__ dx) {
+  begin_kernel();
   for_each_row(rows, [&](std::int64_t row, int lane) {
     const std::int64_t first = row * classes;
     double sum = 0.0;
@@ -82,6 +84,7 @@ __global__ void cross_entropy_kernel(std::int64_t rows, std::int64_t classes, co
                                      const std::int64_t* __restrict__ labels,
                                      float* __restrict__ probabilities, float* losses, unsigned* ticket,
                                      float* loss) {
+  begin_kernel();
   for_each_row(rows, [&](std::int64_t row, int lane) {
     const float* logits = x + row * classes;
     const std::int64_t label = labels[row];
@@ -101,6 +104,7 @@ __global__ void cross_entropy_backward_kernel(std::int64_t rows, std::int64_t cl
                                               const float* __restrict__ probabilities,
                                               const std::int64_t* __restrict__ labels,
                                               const float* __restrict__ dloss, float* __restrict__ dx) {
+  begin_kernel();
   const float scale = *dloss / static_cast<float>(rows);
   for_each_row(rows, [&](std::int64_t row, int lane) {
     const std::int64_t label = labels[row];
@@ -111,6 +115,7 @@ __global__ void cross_entropy_backward_kernel(std::int64_t rows, std::int64_t cl
 
 __global__ void one_hot_kernel(std::int64_t rows, std::int64_t classes,
                                const std::int64_t* __restrict__ labels, float* __restrict__ y) {
+  begin_kernel();
   for_each_row(rows, [&](std::int64_t row, int lane) {
     const std::int64_t label = labels[row];
     const float elsewhere = is_class(label, classes) ? 0.0F : not_a_number();
@@ -126,6 +131,7 @@ struct LowerOf {
 /// The lowest class of those whose logit is largest, or NaN where there is one.
 __global__ void argmax_kernel(std::int64_t rows, std::int64_t classes, const float* __restrict__ x,
                               std::int64_t* __restrict__ y) {
+  begin_kernel();
   for_each_row(rows, [&](std::int64_t row, int lane) {
     const float* logits = x + row * classes;
     float largest = -INFINITY;
@@ -148,6 +154,7 @@ __global__ void argmax_kernel(std::int64_t rows, std::int64_t classes, const flo
 __global__ void top_k_kernel(std::int64_t rows, std::int64_t classes, std::int64_t k,
                              const float* __restrict__ x, const std::int64_t* __restrict__ labels,
                              float* hits, unsigned* ticket, float* hit_count) {
+  begin_kernel();
   for_each_row(rows, [&](std::int64_t row, int lane) {
     const float* logits = x + row * classes;
     const std::int64_t label = labels[row];
@@ -174,6 +181,7 @@ struct Scalars {
 __global__ void store_scalars_kernel(const __grid_constant__ Scalars scalars, int scalar_count,
                                      std::int64_t rows, std::int64_t* __restrict__ count,
                                      float* __restrict__ table) {
+  begin_kernel();
   const std::int64_t now = *count;
   __syncthreads();  // all have read it
   const int i = static_cast<int>(threadIdx.x);

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""What the real compiler makes of every kernel of cuda/: registers, memory, and no arithmetic in double in the kernels
-for bf16, of which many GPUs do 64 times less. Needs nvcc and no GPU.
+"""What the real compiler makes of every kernel of cuda/: registers, memory, no arithmetic in double in the kernels for
+bf16, of which many GPUs do 64 times less, and the wait for the kernel before, ahead of any access to memory
+(cuda/overlap.h). Needs nvcc and no GPU.
 
     python3 tests/cuda/compiler_bounds.py --nvcc /usr/local/cuda/bin/nvcc [--architecture sm_90] [FILE.cu ...]
 """
@@ -33,6 +34,7 @@ class Kernel:
     stack: int = 0
     spilled: int = 0
     doubles: int = 0  # instructions
+    waits: bool = False  # for the kernel before it, first of all
 
     def faults(self) -> list[str]:
         found = []
@@ -46,6 +48,8 @@ class Kernel:
             found.append(f"keeps {self.stack} bytes in local memory")
         if self.doubles and "bfloat16" in self.name:
             found.append(f"has {self.doubles} instructions on doubles, though it is for bf16")
+        if not self.waits:
+            found.append("touches memory before begin_kernel(), or does not call it")
         return found
 
 
@@ -73,6 +77,8 @@ def kernels_of(report: str, ptx: str) -> list[Kernel]:
     for part in re.split(r"\.entry ", ptx)[1:]:
         name = re.match(r"\w+", part).group(0)
         kernels[name].doubles = len(re.findall(r"^\s*\w[\w.]*\.f64\b", part, re.MULTILINE))
+        first = re.search(r"\bgriddepcontrol\.wait\b|\b(ld|st|atom|red)(\.\w+)*\.global\b", part)
+        kernels[name].waits = first is not None and first.group(0) == "griddepcontrol.wait"
     return list(kernels.values())
 
 

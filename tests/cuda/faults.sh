@@ -16,7 +16,7 @@ words=${2:-}
 copy=$folder/sources
 build=$folder/build
 # Not the suites that test the emulation itself, nor the programs.
-suites=(emulation_algorithms emulation_block_reduce emulation_errors emulation_recording)
+suites=(emulation_algorithms emulation_block_reduce emulation_errors emulation_overlap emulation_recording)
 for source in tests/cuda/*_test.cpp; do
   name=$(basename "$source" _test.cpp)
   [ "$name" = apps ] || suites+=("cuda_$name")
@@ -147,9 +147,11 @@ fault "the host hands its own memory to a kernel" batch_norm.cu \
   'const Tensor inverse_std = Tensor::empty({channels}, DType::f32, Device::cpu);'
 
 # Calls of the libraries
-fault "leading dimension of a product's first factor" blas.cpp 'extent(a.size(1))' 'extent(a.size(0))'
-fault "leading dimension of a product's second factor" blas.cpp 'extent(b.size(1))' 'extent(b.size(0))'
-fault "leading dimension of a product's result" blas.cpp 'extent(c.size(1)), tf32' 'extent(c.size(0)), tf32'
+fault "leading dimension of a product's first factor" blas.cpp 'a.raw(), type_of(a), extent(a.size(-1)),' \
+  'a.raw(), type_of(a), extent(a.size(0)),'
+fault "leading dimension of a product's second factor" blas.cpp 'extent(b.size(-1)), a.raw()' \
+  'extent(b.size(0)), a.raw()'
+fault "leading dimension of a product's result" blas.cpp 'type_of(c), columns, compute' 'type_of(c), rows, compute'
 fault "cuBLAS without the stream" blas.cpp 'cublasSetStream(handle_->cublas, stream)' \
   'cublasSetStream(handle_->cublas, stream == nullptr ? stream : nullptr)'
 fault "cuDNN without the stream" cudnn_convolutions.cpp 'cudnnSetStream(handle, stream)' \
@@ -165,6 +167,11 @@ fault "a plan made during a capture" cudnn_convolutions.cpp 'require(!recording 
 fault "a refusal of cuDNN that ends the program" cudnn_descriptor.h 'status_ / 1000 >= 2 && status_ / 1000 <= 4' \
   'status_ == 3000'
 fault "an engine that refused is asked again" cudnn_convolutions.cpp 'found->second.drop_best();' 'return false;'
+
+# Kernels that overlap
+fault "a kernel that does not wait for the one before" elementwise.cu 'begin_kernel();' '' 1
+fault "kernels that overlap on a GPU that can't" overlap.cu 'major < oldest_major ||' ''
+fault "kernels that overlap without the code to wait" overlap.cu '|| !waits()' ''
 
 # Sums over processes: the suites of their own, one of which runs programs
 suites=(emulation_nccl emulation_mpi_gpus)

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -67,6 +68,14 @@ cudaError_t load(cudaStream_t handle, const void* function) {
   return Runtime::refuse(*stream->capture, cudaErrorStreamCaptureUnsupported);
 }
 
+/// Of a launch that may overlap with the kernel before.
+cudaError_t check_overlap(cudaStream_t handle) {
+  if (runtime().machine.major < 9) return cudaErrorNotSupported;
+  const CUstream_st* const stream = runtime().find(handle);
+  const bool captured = stream != nullptr && stream->capture != nullptr;
+  return captured && !runtime().machine.records_overlap ? cudaErrorInvalidResourceHandle : cudaSuccess;
+}
+
 }  // namespace
 
 cudaError_t generous::emulation::launch(const cudaLaunchConfig_t* config, Kernel kernel) {
@@ -75,15 +84,21 @@ cudaError_t generous::emulation::launch(const cudaLaunchConfig_t* config, Kernel
     if (kernel.function == nullptr) return cudaErrorInvalidDeviceFunction;
     if (!fits(config->gridDim, config->blockDim)) return cudaErrorInvalidConfiguration;
     if (config->dynamicSmemBytes > shared_bytes) return cudaErrorInvalidValue;
-    if (config->numAttrs != 0) return cudaErrorNotSupported;
+    bool overlaps = false;
+    for (const cudaLaunchAttribute& attribute : std::span(config->attrs, config->numAttrs)) {
+      if (attribute.id != cudaLaunchAttributeProgrammaticStreamSerialization) return cudaErrorInvalidValue;
+      overlaps = attribute.val.programmaticStreamSerializationAllowed != 0;
+    }
+    if (overlaps)
+      if (const cudaError_t status = check_overlap(config->stream); status != cudaSuccess) return status;
     if (const cudaError_t status = load(config->stream, kernel.function); status != cudaSuccess)
       return status;
     const void* const kernel_function = kernel.function;
     const auto shared = std::make_shared<const Kernel>(std::move(kernel));
     Work work{.kind = Work::Kind::device, .name = "kernel", .function = kernel_function};
-    work.run = [shared, grid = config->gridDim, block = config->blockDim] {
+    work.run = [shared, overlaps, grid = config->gridDim, block = config->blockDim] {
       check_pointers(*shared);
-      run_grid(grid, block, shared->thread, runtime().random);
+      run_grid(grid, block, overlaps, shared->thread, runtime().random);
     };
     work.describe = [shared] {
       const auto text = [](const uint3& index) {
@@ -199,6 +214,17 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
         return cudaSuccess;
     }
     return cudaErrorInvalidValue;
+  });
+}
+
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* kernel) {
+  return call("cudaFuncGetAttributes", plain, [&] {
+    if (attributes == nullptr) return cudaErrorInvalidValue;
+    if (kernel == nullptr) return cudaErrorInvalidDeviceFunction;
+    const Machine& machine = runtime().machine;
+    *attributes = {.ptxVersion = 10 * machine.code_major + machine.code_minor,
+                   .binaryVersion = 10 * machine.major + machine.minor};
+    return cudaSuccess;
   });
 }
 

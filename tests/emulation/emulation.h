@@ -21,7 +21,9 @@ struct Machine {
       13000;                 ///< before the runtime's major version calls return cudaErrorInsufficientDriver
   int major = 9, minor = 0;  ///< the compute capability
   std::size_t memory = std::size_t{8} << 30;  ///< bytes of the device; what is allocated already stays
-  bool lazy_loading = false;  ///< kernels are loaded when they are first launched, which breaks a capture
+  int code_major = 9, code_minor = 0;         ///< what the kernels were compiled for
+  bool records_overlap = true;  ///< otherwise launches that may overlap are refused in a capture
+  bool lazy_loading = false;    ///< kernels are loaded when they are first launched, which breaks a capture
 };
 Machine& machine();
 

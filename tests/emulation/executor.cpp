@@ -51,12 +51,13 @@ struct Thread {
   std::uint64_t result = 0;
   bool fenced = false;      ///< since the last barrier
   bool owes_fence = false;  ///< since it exchanged something with other blocks
+  bool has_waited = false;  ///< for the kernels before
 };
 
 class Block {
  public:
   /// Runs the threads of a block. `order` is room for numbers.
-  void run(const std::function<void()>& thread, Random& random);
+  void run(bool overlaps, const std::function<void()>& thread, Random& random);
   void abandon();
 
   // Called by the thread that runs
@@ -64,6 +65,7 @@ class Block {
   unsigned lane() const { return current_ % lanes; }
   void fence();
   void exchange_with_blocks(const Meeting& place);
+  void wait_for_kernels_before() { threads_[current_].has_waited = true; }
 
  private:
   static void fiber_body();
@@ -78,6 +80,7 @@ class Block {
   std::string describe_waiting() const;
 
   const std::function<void()>* code_ = nullptr;
+  bool overlaps_ = false;
   Random* random_ = nullptr;
   unsigned size_ = 0;
   unsigned ended_ = 0;
@@ -140,8 +143,9 @@ void Block::select(unsigned thread) {
   threadIdx = {thread % blockDim.x, row % blockDim.y, row / blockDim.y};
 }
 
-void Block::run(const std::function<void()>& thread, Random& random) {
+void Block::run(bool overlaps, const std::function<void()>& thread, Random& random) {
   code_ = &thread;
+  overlaps_ = overlaps;
   random_ = &random;
   size_ = blockDim.x * blockDim.y * blockDim.z;
   ended_ = begun_ = waiting_ = at_barrier_ = 0;
@@ -171,6 +175,7 @@ void Block::run(const std::function<void()>& thread, Random& random) {
       running_->enter();
     }
   }
+  if (!divergence_.empty()) throw DivergentThreads(std::exchange(divergence_, ""));
 }
 
 void Block::resume(unsigned thread) {
@@ -194,9 +199,11 @@ void Block::run_new_threads() {
   do {
     const unsigned thread = order_[begun_++];
     threads_[thread].fiber = fiber;
-    threads_[thread].fenced = threads_[thread].owes_fence = false;
+    threads_[thread].fenced = threads_[thread].owes_fence = threads_[thread].has_waited = false;
     select(thread);
     (*code_)();
+    if (overlaps_ && !threads_[thread].has_waited)
+      divergence_ = "launched to overlap with the kernel before, a thread has ended without a wait for it";
     // Meanwhile others may have run, but it is this thread that comes back here.
     threads_[thread].fiber = nullptr;
     ++ended_;
@@ -331,13 +338,15 @@ unsigned vote(const char* function, unsigned mask, bool predicate, const Source&
 
 void fence() { the_block().fence(); }
 
+void wait_for_kernels_before() { the_block().wait_for_kernels_before(); }
+
 void exchange_with_blocks(const char* function, const Source& source) {
   the_block().exchange_with_blocks({.function = function, .source = source});
 }
 
 int lane() { return static_cast<int>(the_block().lane()); }
 
-void run_grid(dim3 grid, dim3 block, const std::function<void()>& thread, Random& random) {
+void run_grid(dim3 grid, dim3 block, bool overlaps, const std::function<void()>& thread, Random& random) {
   gridDim = grid;
   blockDim = block;
   const std::uint64_t blocks = std::uint64_t{grid.x} * grid.y * grid.z;
@@ -349,7 +358,7 @@ void run_grid(dim3 grid, dim3 block, const std::function<void()>& thread, Random
     const std::uint64_t row = at / grid.x;
     blockIdx = {static_cast<unsigned>(at % grid.x), static_cast<unsigned>(row % grid.y),
                 static_cast<unsigned>(row / grid.y)};
-    the_block().run(thread, random);
+    the_block().run(overlaps, thread, random);
   }
 }
 

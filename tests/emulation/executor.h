@@ -17,8 +17,9 @@ class DivergentThreads : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// Runs `thread` for every thread of the grid, as device work. Throws DivergentThreads.
-void run_grid(dim3 grid, dim3 block, const std::function<void()>& thread, Random& random);
+/// Runs `thread` for every thread of the grid, as device work; of a kernel that may overlap with the one
+/// before, each has to wait for that. Throws DivergentThreads.
+void run_grid(dim3 grid, dim3 block, bool overlaps, const std::function<void()>& thread, Random& random);
 
 /// After work that was ended from outside.
 void abandon_block();

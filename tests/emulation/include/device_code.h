@@ -49,6 +49,9 @@ int lane();
 void fence();
 void exchange_with_blocks(const char* function, const Source& source);
 
+/// What kernels before this one wrote is there from here on.
+void wait_for_kernels_before();
+
 template <class T>
 T exchange(const char* function, unsigned mask, T value, int from, const Source& source) {
   static_assert(sizeof(T) == 4 || sizeof(T) == 8, "shuffles move 4 or 8 bytes");
@@ -63,6 +66,11 @@ T exchange(const char* function, unsigned mask, T value, int from, const Source&
 inline int within_part(int lane, int from, int width) { return from / width == lane / width ? from : lane; }
 
 }  // namespace generous::emulation
+
+// Programmatic dependent launch
+
+inline void cudaGridDependencySynchronize() { generous::emulation::wait_for_kernels_before(); }
+inline void cudaTriggerProgrammaticLaunchCompletion() {}
 
 // Barriers
 

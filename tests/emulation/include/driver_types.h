@@ -171,7 +171,20 @@ struct cudaDeviceProp {
   int memoryPoolsSupported;
 };
 
-struct cudaLaunchAttribute;  // none is offered
+enum cudaLaunchAttributeID { cudaLaunchAttributeProgrammaticStreamSerialization = 6 };
+union cudaLaunchAttributeValue {
+  char pad[64];
+  int programmaticStreamSerializationAllowed;
+};
+struct cudaLaunchAttribute {
+  cudaLaunchAttributeID id;
+  cudaLaunchAttributeValue val;
+};
+
+struct cudaFuncAttributes {
+  int ptxVersion;  ///< 10 * major + minor of the GPU that the code was compiled for
+  int binaryVersion;
+};
 
 struct cudaLaunchConfig_t {
   dim3 gridDim;
