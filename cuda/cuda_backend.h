@@ -101,7 +101,7 @@ class CudaBackend final : public Backend {
   // negatives.cu
   void draw_negatives(const Tensor& labels, const NegativeDraws& draws, Tensor& y) override;
 
-  // batch_norm.cu
+  // batch_norm.cu, batch_norm_backward.cu
   void batch_norm_train(const BatchNormParams& params, const BatchNormInputs& in,
                         BatchNormStatistics& running, Tensor& mean, Tensor& inverse_std, Tensor& y) override;
   void batch_norm_eval(const BatchNormParams& params, const BatchNormInputs& in,
