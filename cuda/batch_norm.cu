@@ -6,6 +6,7 @@
 #include "core/functors.h"
 #include "cuda/batch_norm.h"
 #include "cuda/cuda_backend.h"
+#include "cuda/output_sums.h"
 
 namespace generous::cuda {
 namespace {
@@ -47,8 +48,12 @@ struct Statistics {
   std::int64_t* batches;  ///< null: not counted
 };
 
+/// Nothing of it: the moments alone are wanted.
+constexpr Statistics no_statistics{};
+
 template <class Sum>
 __device__ void write_statistics(const Statistics& out, std::int64_t c, Sum mean, Sum variance) {
+  if (out.mean == nullptr) return;
   const Sum momentum = static_cast<Sum>(out.momentum);
   const Sum count = static_cast<Sum>(out.count);
   const auto update = [momentum](float& old, Sum value) {
@@ -103,6 +108,23 @@ __global__ void known_statistics_kernel(std::int64_t channels, Moments moments, 
   begin_kernel();
   const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (c < channels) write_statistics(out, c, moments.mean[c], moments.variance[c]);
+}
+
+/// The same from sums {c} over all rows, of x and of x^2. Where the mean is far larger than the deviation,
+/// the difference below has few digits left; a convolution's outputs are not like that.
+__global__ void statistics_of_sums_kernel(std::int64_t channels, const float* __restrict__ sums,
+                                          const float* __restrict__ square_sums, Moments moments,
+                                          Statistics out) {
+  begin_kernel();
+  const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (c >= channels) return;
+  const auto count = static_cast<double>(out.count);
+  const double mean = sums[c] / count;
+  const double left = square_sums[c] / count - mean * mean;
+  const double variance = left > 0.0 ? left : 0.0;
+  moments.mean[c] = static_cast<float>(mean);
+  moments.variance[c] = static_cast<float>(variance);
+  write_statistics(out, c, mean, variance);
 }
 
 __global__ void inverse_std_kernel(std::int64_t channels, float epsilon, const float* __restrict__ variance,
@@ -168,12 +190,18 @@ void CudaBackend::batch_norm_train(const BatchNormParams& params, const BatchNor
               statistics);
         } else {
           *known = Tensor::empty({2, channels}, DType::f32, Device::cuda);
-          using Sums = MomentSums<SumOver<T>>;
-          const auto kernel = statistics_kernel<width, T>;
-          const Tiling summing = tiling_of(rows, channels, width, columns_of_sums, blocks_at_once(kernel));
-          const MeetingRoom<Sums> room(summing, tickets());
-          run("batch_norm", summing.shape(), kernel, summing, part, room.meeting(), Moments(*known, channels),
-              statistics);
+          const Moments moments(*known, channels);
+          OutputSums* const sums = sums_of(part);
+          if (sums != nullptr && sums->fresh) {
+            run("batch_norm", grid_of(channels), statistics_of_sums_kernel, channels, sums->sum,
+                sums->square_sum, moments, statistics);
+          } else {
+            if (sums != nullptr) sums->weight->sums_wanted = true;
+            const auto kernel = statistics_kernel<width, T>;
+            const Tiling summing = tiling_of(rows, channels, width, columns_of_sums, blocks_at_once(kernel));
+            const MeetingRoom<MomentSums<SumOver<T>>> room(summing, tickets());
+            run("batch_norm", summing.shape(), kernel, summing, part, room.meeting(), moments, statistics);
+          }
         }
         const auto kernel = normalise_kernel<width, T>;
         const Tiling mapping = tiling_of(rows, channels, width, columns_of_maps, blocks_at_once(kernel));
@@ -181,6 +209,20 @@ void CudaBackend::batch_norm_train(const BatchNormParams& params, const BatchNor
             channels_of(in.gamma, in.beta, mean, inverse_std, whole.first),
             params.activation != Activation::none, ceiling_of(params.activation), part, in.residual, y);
       });
+}
+
+Tensor CudaBackend::batch_moments(const Tensor& x) {
+  const std::int64_t channels = x.size(-1);
+  Tensor moments = Tensor::empty({2, channels}, DType::f32, Device::cuda);
+  visit_groups(x.dtype(), channels, [&]<class T, int width>(T, Width<width>) {
+    const auto kernel = statistics_kernel<width, T>;
+    const Tiling summing =
+        tiling_of(x.numel() / channels, channels, width, columns_of_sums, blocks_at_once(kernel));
+    const MeetingRoom<MomentSums<SumOver<T>>> room(summing, tickets());
+    run("batch_norm", summing.shape(), kernel, summing, x, room.meeting(), Moments(moments, channels),
+        no_statistics);
+  });
+  return moments;
 }
 
 void CudaBackend::batch_norm_eval(const BatchNormParams& params, const BatchNormInputs& in,

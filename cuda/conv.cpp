@@ -4,6 +4,7 @@
 #include "cuda/conv_direct.h"
 #include "cuda/cuda_backend.h"
 #include "cuda/depthwise.h"
+#include "cuda/output_sums.h"
 #include "cuda/parts.h"
 
 namespace generous::cuda {
@@ -21,47 +22,73 @@ Tensor CudaBackend::rounded(const Tensor& weight, DType dtype) {
   return weight.dtype() == dtype ? weight : parts_->shadows.of(weight);
 }
 
-void CudaBackend::convolve(const ConvolutionProblem& problem, const ConvolutionOperands& operands) {
-  if (is_depthwise(problem)) return convolve_depthwise(problem, operands);
-  if (!parts_->convolutions.run(problem, operands, parts_->recording()))
-    convolve_directly(problem, operands, stream());
-  launched(name_of(problem.direction));
+void CudaBackend::convolve(const ConvolutionWork& work) {
+  if (is_depthwise(work.problem)) return convolve_depthwise(work.problem, work.operands);
+  if (by_library(work)) return;
+  convolve_directly(work.problem, work.operands, stream());
+  launched(name_of(work.problem.direction));
+}
+
+bool CudaBackend::convolve_and_sum(ConvolutionWork work, const Tensor& weight, Tensor& y) {
+  auto& [problem, operands] = work;
+  const std::shared_ptr<Shadow> shadow = Shadows::find(weight);
+  if (parts_->choice.convolutions != ConvolutionChoice::measured || shadow == nullptr) return false;
+  const auto sums = std::make_shared<OutputSums>(shadow, y.numel());
+  y.companion() = sums;
+  if (!shadow->sums_wanted || is_depthwise(problem)) return false;
+  problem.sums = true;
+  const auto apart = [&] { batch_moments(y); };  // of whatever y holds
+  if (!parts_->convolutions.sums_pay(problem, apart, parts_->recording())) return false;
+  sums->sum = Tensor::empty({y.size(3)}, DType::f32, Device::cuda);
+  sums->square_sum = Tensor::empty({y.size(3)}, DType::f32, Device::cuda);
+  operands.sum = sums->sum.raw();
+  operands.square_sum = sums->square_sum.raw();
+  sums->fresh = by_library(work);
+  return sums->fresh;
+}
+
+bool CudaBackend::by_library(const ConvolutionWork& work) {
+  if (!parts_->convolutions.run(work.problem, work.operands, parts_->recording())) return false;
+  launched(name_of(work.problem.direction));
+  return true;
 }
 
 // With a bias the library has kernels for what follows the sums; without, it would have to compile others.
-bool CudaBackend::convolve_at_once(const Conv2dParams& params, const Tensor& x, const Tensor& filter,
-                                   const Tensor& bias, const Conv2dEpilogue& epilogue, Tensor& y) {
-  const ConvolutionProblem problem{
-      .direction = Direction::forward,
-      .dtype = x.dtype(),
-      .params = params,
-      .x = x.shape(),
-      .weight = filter.shape(),
-      .y = y.shape(),
-      .epilogue = {.bias = true, .residual = epilogue.residual.defined(), .activation = epilogue.activation}};
+std::optional<ConvolutionWork> CudaBackend::at_once(const Conv2dParams& params, const Tensor& x,
+                                                    const Tensor& filter, const Tensor& bias,
+                                                    const Conv2dEpilogue& epilogue, Tensor& y) const {
+  const ConvolutionWork work{.problem = {.direction = Direction::forward,
+                                         .dtype = x.dtype(),
+                                         .params = params,
+                                         .x = x.shape(),
+                                         .weight = filter.shape(),
+                                         .y = y.shape(),
+                                         .epilogue = {.bias = true,
+                                                      .residual = epilogue.residual.defined(),
+                                                      .activation = epilogue.activation}},
+                             .operands = {.x = x.raw(),
+                                          .weight = filter.raw(),
+                                          .y = y.raw(),
+                                          .bias = bias.defined() ? bias.raw() : parts_->zeros.block(),
+                                          .residual = epilogue.residual.raw()}};
   const bool enough_zeros = static_cast<std::size_t>(y.size(3)) * size_of(x.dtype()) <= bytes_of_zeros;
-  if (!bias.defined() && (!enough_zeros || is_depthwise(problem))) return false;
-  const ConvolutionOperands operands{.x = x.raw(),
-                                     .weight = filter.raw(),
-                                     .y = y.raw(),
-                                     .bias = bias.defined() ? bias.raw() : parts_->zeros.block(),
-                                     .residual = epilogue.residual.raw()};
-  if (!parts_->convolutions.run(problem, operands, parts_->recording())) return false;
-  launched(name_of(problem.direction));
-  return true;
+  if (!bias.defined() && (!enough_zeros || is_depthwise(work.problem))) return std::nullopt;
+  return work;
 }
 
 void CudaBackend::conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight,
                          const Tensor& bias, Tensor& y) {
   if (y.numel() == 0) return;
   const Tensor filter = rounded(weight, x.dtype());
-  convolve({.direction = Direction::forward,
-            .dtype = x.dtype(),
-            .params = params,
-            .x = x.shape(),
-            .weight = weight.shape(),
-            .y = y.shape()},
-           {.x = x.raw(), .weight = filter.raw(), .y = y.raw()});
+  const ConvolutionWork work{.problem = {.direction = Direction::forward,
+                                         .dtype = x.dtype(),
+                                         .params = params,
+                                         .x = x.shape(),
+                                         .weight = weight.shape(),
+                                         .y = y.shape()},
+                             .operands = {.x = x.raw(), .weight = filter.raw(), .y = y.raw()}};
+  if (!bias.defined() && convolve_and_sum(work, weight, y)) return;
+  convolve(work);
   if (bias.defined()) apply_epilogue(bias, {}, y);
 }
 
@@ -84,7 +111,8 @@ void CudaBackend::conv2d_inference(const Conv2dParams& params, const Tensor& x, 
   }
   const bool plain =
       !bias.defined() && epilogue.activation == Activation::none && !epilogue.residual.defined();
-  if (!plain && convolve_at_once(params, x, weight, bias, epilogue, y)) return;
+  if (!plain)
+    if (const auto work = at_once(params, x, weight, bias, epilogue, y); work && by_library(*work)) return;
   conv2d(params, x, weight, {}, y);
   if (!plain) apply_epilogue(filter.bias, epilogue, y);
 }
@@ -93,7 +121,9 @@ void CudaBackend::conv2d_add(const Conv2dParams& params, const Tensor& x, const 
                              const Tensor& residual, Tensor& y) {
   if (y.numel() == 0) return;
   const Conv2dEpilogue epilogue{.residual = residual, .activation = Activation::none};
-  if (convolve_at_once(params, x, rounded(weight, x.dtype()), {}, epilogue, y)) return;
+  const Tensor filter = rounded(weight, x.dtype());
+  if (const auto work = at_once(params, x, filter, {}, epilogue, y))
+    if (convolve_and_sum(*work, weight, y) || by_library(*work)) return;
   conv2d(params, x, weight, {}, y);
   apply_epilogue({}, epilogue, y);
 }
@@ -102,14 +132,14 @@ void CudaBackend::backward_data(const Conv2dParams& params, const Tensor& dy, co
                                 Tensor& dx) {
   if (dx.numel() == 0) return;
   const Tensor filter = rounded(weight, dy.dtype());
-  convolve({.direction = Direction::backward_data,
-            .dtype = dy.dtype(),
-            .params = params,
-            .x = dx.shape(),
-            .weight = weight.shape(),
-            .y = dy.shape(),
-            .adds = adds},
-           {.x = dx.raw(), .weight = filter.raw(), .y = dy.raw()});
+  convolve({.problem = {.direction = Direction::backward_data,
+                        .dtype = dy.dtype(),
+                        .params = params,
+                        .x = dx.shape(),
+                        .weight = weight.shape(),
+                        .y = dy.shape(),
+                        .adds = adds},
+            .operands = {.x = dx.raw(), .weight = filter.raw(), .y = dy.raw()}});
 }
 
 void CudaBackend::conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
@@ -128,13 +158,13 @@ void CudaBackend::conv2d_backward_weight(const Conv2dParams& params, const Tenso
   // With bf16 images the library's sums are f32's and its result is bf16.
   const bool direct = dweight.dtype() == x.dtype();
   Tensor result = direct ? dweight : Tensor::empty(dweight.shape(), x.dtype(), Device::cuda);
-  convolve({.direction = Direction::backward_weight,
-            .dtype = x.dtype(),
-            .params = params,
-            .x = x.shape(),
-            .weight = dweight.shape(),
-            .y = dy.shape()},
-           {.x = x.raw(), .weight = result.raw(), .y = dy.raw()});
+  convolve({.problem = {.direction = Direction::backward_weight,
+                        .dtype = x.dtype(),
+                        .params = params,
+                        .x = x.shape(),
+                        .weight = dweight.shape(),
+                        .y = dy.shape()},
+            .operands = {.x = x.raw(), .weight = result.raw(), .y = dy.raw()}});
   if (!direct) cast(result, dweight);
 }
 

@@ -5,6 +5,7 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -37,6 +38,8 @@ struct ConvolutionProblem {
   Shape y;       ///< {N, P, Q, K}
   ConvolutionEpilogue epilogue{};
   bool adds = false;  ///< to what the output holds, instead of replacing it
+  bool sums =
+      false;  ///< forward: also each channel's sums of y and of its squares over all pixels, {K} in f32
 };
 
 /// Bytes of workspace that a plan may use. Fixed: what is taken must not depend on what else is in memory.
@@ -50,6 +53,13 @@ struct ConvolutionOperands {
   void* y = nullptr;
   void* bias = nullptr;
   void* residual = nullptr;
+  void* sum = nullptr;
+  void* square_sum = nullptr;
+};
+
+struct ConvolutionWork {
+  ConvolutionProblem problem;
+  ConvolutionOperands operands;
 };
 
 class Convolutions {
@@ -67,6 +77,10 @@ class Convolutions {
   /// Computes it, or returns false: the library has no plan for it that the choice allows. The first call for
   /// a problem makes the plan, which takes a while; it throws Error while work is recorded.
   bool run(const ConvolutionProblem& problem, const ConvolutionOperands& operands, bool recording);
+  /// Whether a problem with `sums` takes less time than without and then `apart`, work on the stream that
+  /// adds up the same. Both are timed at the first call, and where they are not to be, the answer is no; so
+  /// it is while work is recorded, unless it was found before.
+  bool sums_pay(const ConvolutionProblem& problem, const std::function<void()>& apart, bool recording);
 
  private:
   struct Library;

@@ -6,6 +6,7 @@
 #include <cuda_runtime.h>
 
 #include <memory>
+#include <optional>
 
 #include "core/backend.h"
 #include "cuda/launch.h"
@@ -14,6 +15,7 @@ namespace generous::cuda {
 
 struct ConvolutionProblem;
 struct ConvolutionOperands;
+struct ConvolutionWork;
 
 class CudaBackend final : public Backend {
  public:
@@ -145,15 +147,22 @@ class CudaBackend final : public Backend {
   Tensor rounded(const Tensor& weight, DType dtype);
   Shadows& shadows();
   /// By the library, or directly where it can't; without what follows the sums.
-  void convolve(const ConvolutionProblem& problem, const ConvolutionOperands& operands);
-  /// y = activation(x * filter + bias [+ residual]) by the library in one go, all of x's type; without bias
-  /// it adds zeros. False where it has no kernel for that.
-  bool convolve_at_once(const Conv2dParams& params, const Tensor& x, const Tensor& filter, const Tensor& bias,
-                        const Conv2dEpilogue& epilogue, Tensor& y);
+  void convolve(const ConvolutionWork& work);
+  /// False where the library has no kernel for it.
+  bool by_library(const ConvolutionWork& work);
+  /// A forward convolution of bf16 images that also adds up y's channels (output_sums.h), if the batch norm
+  /// behind it wants that and it pays. False where nothing was computed.
+  bool convolve_and_sum(ConvolutionWork work, const Tensor& weight, Tensor& y);
+  /// What there is to do for y = activation(x * filter + bias [+ residual]) in one go, all of x's type;
+  /// without bias it adds zeros. Nothing where that can't be.
+  std::optional<ConvolutionWork> at_once(const Conv2dParams& params, const Tensor& x, const Tensor& filter,
+                                         const Tensor& bias, const Conv2dEpilogue& epilogue, Tensor& y) const;
   void backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight, bool adds,
                      Tensor& dx);
   /// For which is_depthwise (depthwise.cu).
   void convolve_depthwise(const ConvolutionProblem& problem, const ConvolutionOperands& operands);
+  /// Mean and biased variance {2, C} of the rows of x {..., C} (batch_norm.cu).
+  Tensor batch_moments(const Tensor& x);
   /// y += bias {K} (if defined) and activation(y [+ residual]), in one pass (epilogue.cu).
   void apply_epilogue(const Tensor& bias, const Conv2dEpilogue& epilogue, Tensor& y);
 

@@ -19,6 +19,8 @@ namespace {
 constexpr std::size_t oldest_version = 90000;
 /// How many plans of a problem are timed where the fastest one is wanted, and how often.
 constexpr std::size_t timed_plans = 8;
+/// The same where all of them are compiled first, which takes most of a second each.
+constexpr std::size_t timed_plans_with_sums = 2;
 constexpr int timed_runs = 3;
 
 using LibraryHandle = Owner<cudnnHandle_t, cudnnDestroy>;
@@ -36,6 +38,7 @@ Key key_of(const ConvolutionProblem& problem) {
           std::int64_t{epilogue.bias},
           std::int64_t{epilogue.residual},
           std::int64_t{problem.adds},
+          std::int64_t{problem.sums},
           static_cast<std::int64_t>(epilogue.activation)};
   for (const Shape* shape : {&problem.x, &problem.weight, &problem.y})
     key.insert(key.end(), shape->dims().begin(), shape->dims().end());
@@ -59,19 +62,25 @@ Tensor workspace_for(const Plan& plan) {
 class Scratch {
  public:
   Scratch(const ConvolutionProblem& problem, cudaStream_t stream) {
-    const auto zeros = [&](bool wanted, const Shape& shape) -> void* {
+    const auto zeros_of = [&](bool wanted, const Shape& shape, DType dtype) -> void* {
       if (!wanted) return nullptr;
-      tensors_.push_back(Tensor::empty(shape, problem.dtype, Device::cuda));
+      tensors_.push_back(Tensor::empty(shape, dtype, Device::cuda));
       Tensor& tensor = tensors_.back();
       check(cudaMemsetAsync(tensor.raw(), 0, tensor.bytes(), stream), name_of(problem.direction),
             "cudaMemsetAsync");
       return tensor.raw();
     };
+    const auto zeros = [&](bool wanted, const Shape& shape) {
+      return zeros_of(wanted, shape, problem.dtype);
+    };
+    const Shape channels{problem.y[3]};
     operands = {.x = zeros(true, problem.x),
                 .weight = zeros(true, problem.weight),
                 .y = zeros(true, problem.y),
-                .bias = zeros(problem.epilogue.bias, {problem.y[3]}),
-                .residual = zeros(problem.epilogue.residual, problem.y)};
+                .bias = zeros(problem.epilogue.bias, channels),
+                .residual = zeros(problem.epilogue.residual, problem.y),
+                .sum = zeros_of(problem.sums, channels, DType::f32),
+                .square_sum = zeros_of(problem.sums, channels, DType::f32)};
   }
 
   ConvolutionOperands operands;
@@ -80,17 +89,15 @@ class Scratch {
   std::vector<Tensor> tensors_;
 };
 
-/// The shortest time in milliseconds that a plan takes on the stream. Throws CudnnError if it refuses.
-float time_of(const Plan& plan, cudnnHandle_t handle, cudaStream_t stream, const Scratch& scratch,
-              std::string_view op) {
-  const Tensor workspace = workspace_for(plan);
+/// The shortest time in milliseconds that work takes on the stream.
+float time_of(const std::function<void()>& work, cudaStream_t stream, std::string_view op) {
   const Event begin = make_event(cudaEventDefault);
   const Event end = make_event(cudaEventDefault);
-  execute(handle, plan, scratch.operands, workspace.raw());  // the first run loads its kernels
+  work();  // the first run loads its kernels
   float shortest = 0.0F;
   for (int run = 0; run < timed_runs; ++run) {
     check(cudaEventRecord(begin.get(), stream), op, "cudaEventRecord");
-    execute(handle, plan, scratch.operands, workspace.raw());
+    work();
     check(cudaEventRecord(end.get(), stream), op, "cudaEventRecord");
     check(cudaEventSynchronize(end.get()), op, "cudaEventSynchronize");
     float milliseconds = 0.0F;
@@ -119,10 +126,15 @@ class Plans {
   /// Times the first few and puts the fastest first.
   void measure(const ConvolutionProblem& problem, cudnnHandle_t handle, cudaStream_t stream) {
     const Scratch scratch(problem, stream);
+    const std::size_t most = problem.sums ? timed_plans_with_sums : timed_plans;
     std::vector<std::pair<float, Plan>> timed;
-    while (timed.size() < timed_plans && make_next()) {
+    while (timed.size() < most && make_next()) {
       try {
-        timed.emplace_back(time_of(ready_.front(), handle, stream, scratch, op_), ready_.front());
+        const Plan& plan = ready_.front();
+        const Tensor workspace = workspace_for(plan);
+        const float time =
+            time_of([&] { execute(handle, plan, scratch.operands, workspace.raw()); }, stream, op_);
+        timed.emplace_back(time, plan);
       } catch (const CudnnError& error) {
         require_refusal(error, op_);
       }
@@ -131,7 +143,11 @@ class Plans {
     std::stable_sort(timed.begin(), timed.end(),
                      [](const auto& a, const auto& b) { return a.first < b.first; });
     for (auto& [time, plan] : timed) ready_.push_back(std::move(plan));
+    if (!timed.empty()) time_of_best = timed.front().first;
   }
+
+  std::optional<float> time_of_best;  ///< in milliseconds; of those that were measured
+  std::optional<bool> pays;           ///< Convolutions::sums_pay
 
   /// The one to take; null where none is left.
   const Plan* best() { return !ready_.empty() || make_next() ? &ready_.front() : nullptr; }
@@ -181,6 +197,17 @@ struct Convolutions::Library {
   LibraryHandle handle;
   AlgorithmChoice choice{};
   std::map<Key, Plans> plans{};
+
+  bool measures() const { return choice.convolutions == ConvolutionChoice::measured; }
+  /// Made at the first call.
+  Plans& plans_for(const ConvolutionProblem& problem) {
+    const Key key = key_of(problem);
+    const auto found = plans.find(key);
+    if (found != plans.end()) return found->second;
+    Plans& made = plans.emplace(key, Plans(problem, choice, handle.get())).first->second;
+    if (measures()) made.measure(problem, handle.get(), stream);
+    return made;
+  }
 };
 
 Convolutions::Convolutions(cudaStream_t stream) {
@@ -215,19 +242,14 @@ bool Convolutions::run(const ConvolutionProblem& problem, const ConvolutionOpera
                        bool recording) {
   const cudnnHandle_t handle = library_->handle.get();
   const std::string_view op = name_of(problem.direction);
-  const Key key = key_of(problem);
-  auto found = library_->plans.find(key);
+  const auto found = library_->plans.find(key_of(problem));
   // Making a plan loads and compiles kernels, and timing one waits for it: a replay would repeat neither.
   require(!recording || (found != library_->plans.end() && found->second.best_is_ready()),
           "{}: there is no plan for it yet, and none can be made while work is recorded: run the same work "
           "once before",
           op);
-  if (found == library_->plans.end()) {
-    found = library_->plans.emplace(key, Plans(problem, library_->choice, handle)).first;
-    if (library_->choice.convolutions == ConvolutionChoice::measured)
-      found->second.measure(problem, handle, library_->stream);
-  }
-  while (const Plan* plan = found->second.best()) {
+  Plans& plans = library_->plans_for(problem);
+  while (const Plan* plan = plans.best()) {
     try {
       // In the order of the stream whoever gets the block next comes after this convolution.
       execute(handle, *plan, operands, workspace_for(*plan).raw());
@@ -235,9 +257,24 @@ bool Convolutions::run(const ConvolutionProblem& problem, const ConvolutionOpera
     } catch (const CudnnError& error) {
       require_refusal(error, op);
     }
-    found->second.drop_best();
+    plans.drop_best();
   }
   return false;
+}
+
+bool Convolutions::sums_pay(const ConvolutionProblem& problem, const std::function<void()>& apart,
+                            bool recording) {
+  if (!library_->measures()) return false;
+  const auto found = library_->plans.find(key_of(problem));
+  if (found != library_->plans.end() && found->second.pays) return *found->second.pays;
+  if (recording) return false;
+  ConvolutionProblem alone = problem;
+  alone.sums = false;
+  const std::optional<float> without = library_->plans_for(alone).time_of_best;
+  Plans& plans = library_->plans_for(problem);
+  const float added = time_of(apart, library_->stream, name_of(problem.direction));
+  plans.pays = plans.time_of_best && (!without || *plans.time_of_best < *without + added);
+  return *plans.pays;
 }
 
 }  // namespace generous::cuda

@@ -8,7 +8,7 @@ namespace {
 
 // Names of the tensors in a graph, by which a run says where each one lies; the sums on their way through the
 // epilogue have no memory.
-enum : std::int64_t { id_x = 1, id_weight, id_y, id_bias, id_residual, id_sums };
+enum : std::int64_t { id_x = 1, id_weight, id_y, id_bias, id_residual, id_sum, id_square_sum, id_sums };
 
 // Attributes for a GPU that is not there, by number: headers before cuDNN 9.8 do not name them.
 constexpr auto heuristics_device = static_cast<cudnnBackendAttributeName_t>(204);
@@ -131,6 +131,16 @@ std::vector<Descriptor> operations(const ConvolutionProblem& problem) {
     pointwise(CUDNN_POINTWISE_ADD, &bias);
   }
   if (epilogue.activation != Activation::none) pointwise(CUDNN_POINTWISE_RELU_FWD, nullptr);
+  if (problem.sums) {
+    const Shape channels{1, 1, 1, problem.y[3]};
+    Descriptor operation(CUDNN_BACKEND_OPERATION_GEN_STATS_DESCRIPTOR);
+    operation.set(CUDNN_ATTR_OPERATION_GENSTATS_MODE, CUDNN_GENSTATS_SUM_SQSUM)
+        .set(CUDNN_ATTR_OPERATION_GENSTATS_MATH_PREC, CUDNN_DATA_FLOAT)
+        .set(CUDNN_ATTR_OPERATION_GENSTATS_XDESC, values)
+        .set(CUDNN_ATTR_OPERATION_GENSTATS_SUMDESC, tensor(id_sum, CUDNN_DATA_FLOAT, channels))
+        .set(CUDNN_ATTR_OPERATION_GENSTATS_SQSUMDESC, tensor(id_square_sum, CUDNN_DATA_FLOAT, channels));
+    result.push_back(operation.finalize());
+  }
   return result;
 }
 
@@ -210,6 +220,8 @@ void execute(cudnnHandle_t handle, const Plan& plan, const ConvolutionOperands& 
   add(id_y, operands.y);
   add(id_bias, operands.bias);
   add(id_residual, operands.residual);
+  add(id_sum, operands.sum);
+  add(id_square_sum, operands.square_sum);
   Descriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
   pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, ids)
       .set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, addresses)

@@ -11,15 +11,20 @@
 
 namespace generous::cuda {
 
-/// The companion of a weight's storage.
-struct Shadow final : Companion {
-  Tensor rounded;      ///< bf16
-  bool fresh = false;  ///< whether it is the weight's rounding when all work so far is done
+/// The companion of a storage: something that was worked out from what it holds.
+struct WorkedOut : Companion {
+  bool fresh = false;  ///< whether it is that of what the storage holds when all work so far is done
+};
+
+/// That of a weight: it, rounded.
+struct Shadow final : WorkedOut {
+  Tensor rounded;            ///< bf16
+  bool sums_wanted = false;  ///< of what the weight's convolution makes (output_sums.h)
 };
 
 /// To be called by whatever writes to x.
 inline void written(const Tensor& x) {
-  if (auto* shadow = static_cast<Shadow*>(x.companion().get())) shadow->fresh = false;
+  if (auto* companion = static_cast<WorkedOut*>(x.companion().get())) companion->fresh = false;
 }
 
 /// What recorded work knows of shadows.
@@ -37,6 +42,10 @@ class Shadows {
 
   /// The weight's shadow, made or made anew if need be.
   Tensor of(const Tensor& weight);
+  /// The weight's shadow if it has one.
+  static std::shared_ptr<Shadow> find(const Tensor& weight) {
+    return std::dynamic_pointer_cast<Shadow>(weight.companion());
+  }
   /// The weight's shadow if it has one, for a kernel that is about to write both.
   Tensor to_write_with(const Tensor& weight);
 

@@ -16,7 +16,8 @@ words=${2:-}
 copy=$folder/sources
 build=$folder/build
 # Not the suites that test the emulation itself, nor the programs.
-suites=(emulation_algorithms emulation_block_reduce emulation_errors emulation_overlap emulation_recording)
+suites=(emulation_algorithms emulation_block_reduce emulation_errors emulation_output_sums emulation_overlap
+  emulation_recording)
 for source in tests/cuda/*_test.cpp; do
   name=$(basename "$source" _test.cpp)
   [ "$name" = apps ] || suites+=("cuda_$name")
@@ -167,6 +168,12 @@ fault "a plan made during a capture" cudnn_convolutions.cpp 'require(!recording 
 fault "a refusal of cuDNN that ends the program" cudnn_descriptor.h 'status_ / 1000 >= 2 && status_ / 1000 <= 4' \
   'status_ == 3000'
 fault "an engine that refused is asked again" cudnn_convolutions.cpp 'found->second.drop_best();' 'return false;'
+
+# Sums by the convolution
+fault "sums of an output that was written over" batch_norm.cu 'sums != nullptr && sums->fresh' \
+  'sums != nullptr && sums->sum.defined()'
+fault "cuDNN's sums and sums of squares exchanged" cudnn_graph.cpp 'add(id_sum, operands.sum)' \
+  'add(id_sum, operands.square_sum)'
 
 # Kernels that overlap
 fault "a kernel that does not wait for the one before" elementwise.cu 'begin_kernel();' '' 1

@@ -154,7 +154,7 @@ TEST_CASE("measuring does not write to the caller's tensors, happens once and fi
   const Tensor weight = random_tensor(strided.weight, "weight").to(Device::cuda);
   for (const std::int64_t slow : {0, 2}) {  // of the two that do not transform
     gpu().choose_algorithms({.convolutions = ConvolutionChoice::measured, .tf32 = true});
-    emulation::libraries().slow_engine = slow;
+    emulation::libraries().slow_engines = {slow};
     Tensor y = Tensor::full(strided.y, 7.0F, Device::cuda);
     gpu().conv2d(strided.params, x, weight, {}, y);
     const std::int64_t runs = emulation::runs("cuDNN forward");

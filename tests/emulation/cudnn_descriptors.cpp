@@ -39,6 +39,7 @@ const std::vector<Rule>& rules() {
     const auto tensor = CUDNN_BACKEND_TENSOR_DESCRIPTOR;
     const auto convolution = CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR;
     const auto pointwise = CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR;
+    const auto sums = CUDNN_BACKEND_OPERATION_GEN_STATS_DESCRIPTOR;
     const auto heuristics = CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR;
     const auto engine = CUDNN_BACKEND_ENGINE_DESCRIPTOR;
     const auto plan = CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR;
@@ -66,6 +67,11 @@ const std::vector<Rule>& rules() {
         {pointwise, CUDNN_ATTR_OPERATION_POINTWISE_XDESC, of_descriptors},
         {pointwise, CUDNN_ATTR_OPERATION_POINTWISE_BDESC, of_descriptors},
         {pointwise, CUDNN_ATTR_OPERATION_POINTWISE_YDESC, of_descriptors},
+        {sums, CUDNN_ATTR_OPERATION_GENSTATS_MODE, CUDNN_TYPE_GENSTATS_MODE},
+        {sums, CUDNN_ATTR_OPERATION_GENSTATS_MATH_PREC, CUDNN_TYPE_DATA_TYPE},
+        {sums, CUDNN_ATTR_OPERATION_GENSTATS_XDESC, of_descriptors},
+        {sums, CUDNN_ATTR_OPERATION_GENSTATS_SUMDESC, of_descriptors},
+        {sums, CUDNN_ATTR_OPERATION_GENSTATS_SQSUMDESC, of_descriptors},
         {graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE},
         {graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, of_descriptors, many},
         {heuristics, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE},

@@ -26,6 +26,7 @@ bool is_forward(const Problem& p) { return p.direction == Direction::forward; }
 /// Nothing behind the sums, or what the real library has kernels for: a residual, a bias and a ReLU, at most
 /// once each and in this order, with a bias, all of one type.
 bool is_common(const Problem& p) {
+  if (p.sum) return false;
   int place = 0;
   bool bias = p.steps.empty();
   for (const Step& step : p.steps) {
@@ -36,6 +37,9 @@ bool is_common(const Problem& p) {
   }
   return bias;
 }
+
+bool has_sums(const Problem& p) { return p.sum.has_value(); }
+bool has_more(const Problem& p) { return !p.steps.empty() && !has_sums(p); }
 
 /// By their numbers.
 const std::vector<Engine>& engines() {
@@ -49,7 +53,10 @@ const std::vector<Engine>& engines() {
       {.takes = [](const Problem& p) { return !is_forward(p); },
        .notes = {CUDNN_NUMERICAL_NOTE_TENSOR_CORE, CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC}},
       // 4: fewer products, more rounding
-      {.takes = [](const Problem& p) { return p.steps.empty() && p.direction != Direction::backward_filter; },
+      {.takes =
+           [](const Problem& p) {
+             return is_common(p) && p.steps.empty() && p.direction != Direction::backward_filter;
+           },
        .notes = {CUDNN_NUMERICAL_NOTE_WINOGRAD, CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_4x4}},
       // 5: f32 is rounded to a type of 16 bits
       {.takes = [](const Problem& p) { return is_common(p) && is_f32(p); },
@@ -58,10 +65,11 @@ const std::vector<Engine>& engines() {
       {.takes = [](const Problem& p) { return is_common(p) && !is_f32(p); },
        .notes = {CUDNN_NUMERICAL_NOTE_TENSOR_CORE, CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION}},
       // 7, 8: anything, compiled for it
-      {.takes = [](const Problem& p) { return !p.steps.empty(); },
-       .notes = {CUDNN_NUMERICAL_NOTE_TENSOR_CORE},
-       .compiled = true},
-      {.takes = [](const Problem& p) { return !p.steps.empty(); }, .notes = {}, .compiled = true},
+      {.takes = has_more, .notes = {CUDNN_NUMERICAL_NOTE_TENSOR_CORE}, .compiled = true},
+      {.takes = has_more, .notes = {}, .compiled = true},
+      // 9, 10: the same with the sums of channels
+      {.takes = has_sums, .notes = {CUDNN_NUMERICAL_NOTE_TENSOR_CORE}, .compiled = true},
+      {.takes = has_sums, .notes = {}, .compiled = true},
   };
   return all;
 }
@@ -118,7 +126,7 @@ std::vector<std::int64_t> engines_for(const Problem& problem, cudnnBackendHeurMo
   const bool fallback = mode == CUDNN_HEUR_MODE_FALLBACK;
   std::vector<std::int64_t> found;
   for (const std::int64_t engine :
-       fallback ? std::vector<std::int64_t>{7, 8, 0} : std::vector<std::int64_t>{6, 5, 4, 3, 2, 1, 0})
+       fallback ? std::vector<std::int64_t>{7, 8, 9, 10, 0} : std::vector<std::int64_t>{6, 5, 4, 3, 2, 1, 0})
     if (engines()[static_cast<std::size_t>(engine)].takes(problem)) found.push_back(engine);
   return found;
 }
@@ -219,10 +227,7 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
   const auto ids = pack->all<std::int64_t>(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS);
   const auto pointers = pack->all<void*>(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS);
   for (std::size_t i = 0; i < ids.size(); ++i) addresses[ids[i]] = pointers[i];
-  std::vector<GraphTensor> needed{plan->problem->x, plan->problem->filter, plan->problem->y};
-  for (const Step& step : plan->problem->steps)
-    if (step.added) needed.push_back(*step.added);
-  for (const GraphTensor& tensor : needed) {
+  for (const GraphTensor& tensor : plan->problem->tensors()) {
     const auto found = addresses.find(tensor.id);
     if (found == addresses.end() || found->second == nullptr)
       return refuse(CUDNN_STATUS_BAD_PARAM_NULL_POINTER,

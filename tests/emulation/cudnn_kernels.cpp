@@ -171,11 +171,37 @@ void apply(const Step& step, const std::map<std::int64_t, void*>& addresses, std
   for (std::size_t i = 0; i < y.size(); ++i) y[i] += values[i % values.size()];  // channels are innermost
 }
 
+/// Of y as it was stored, in f32: over the pixels of a tile, then over the tiles, as a GPU's blocks do.
+void add_up_channels(const Problem& problem, const std::map<std::int64_t, void*>& addresses) {
+  constexpr std::size_t pixels_of_a_tile = 128;
+  const GraphTensor& y = problem.y;
+  const std::vector<float> values = load(addresses.at(y.id), problem.element(), y.layout, false);
+  const auto channels = static_cast<std::size_t>(y.layout.extents[3]);
+  std::vector<float> sums(channels), square_sums(channels);
+  for (std::size_t begin = 0; begin < values.size(); begin += pixels_of_a_tile * channels) {
+    const std::size_t end = std::min(values.size(), begin + pixels_of_a_tile * channels);
+    std::vector<float> of_tile(channels), squares_of_tile(channels);
+    for (std::size_t i = begin; i < end; ++i) {
+      of_tile[i % channels] += values[i];
+      squares_of_tile[i % channels] += values[i] * values[i];
+    }
+    for (std::size_t c = 0; c < channels; ++c) {
+      sums[c] += of_tile[c];
+      square_sums[c] += squares_of_tile[c];
+    }
+  }
+  const auto keep = [&](const std::vector<float>& results, const GraphTensor& tensor) {
+    store(results, 1.0F, 0.0F, addresses.at(tensor.id), Element::f32, tensor.layout);
+  };
+  keep(sums, *problem.sum);
+  keep(square_sums, *problem.square_sum);
+}
+
 }  // namespace
 
 void run(const Problem& problem, std::int64_t engine, const std::map<std::int64_t, void*>& addresses,
          void* workspace) {
-  if (engine == libraries().slow_engine) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  if (libraries().slow_engines.contains(engine)) std::this_thread::sleep_for(std::chrono::milliseconds(2));
   const std::size_t scratch = workspace_bytes(problem, engine);
   poison(workspace, scratch);
   const unsigned order = next_order(problem, engine);
@@ -193,6 +219,7 @@ void run(const Problem& problem, std::int64_t engine, const std::map<std::int64_
       for (float& value : values) value = rounded(value, 3);
     for (const Step& step : problem.steps) apply(step, addresses, values);
     store(values, problem.alpha, problem.beta, addresses.at(tensor.id), problem.element(), tensor.layout);
+    if (problem.sum) add_up_channels(problem, addresses);
   };
   switch (problem.direction) {
     case Direction::forward:

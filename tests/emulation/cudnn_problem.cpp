@@ -1,5 +1,6 @@
 // Which tensors, operations and graphs the emulated cuDNN takes: a convolution in one direction, and behind a
-// forward one any number of sums with other tensors and ReLUs, as the real library fuses them.
+// forward one any number of sums with other tensors and ReLUs, as the real library fuses them, at last the
+// sums of each channel.
 #include "cudnn_problem.h"
 
 #include <fmt/format.h>
@@ -183,27 +184,48 @@ cudnnStatus_t examine_pointwise(const BackendDescriptor& d, Problem& problem) {
   return CUDNN_STATUS_SUCCESS;
 }
 
+/// Adds to `problem` the sums of y's channels.
+cudnnStatus_t examine_sums(const BackendDescriptor& d, Problem& problem) {
+  const auto tensor = [&](cudnnBackendAttributeName_t name) {
+    return part(d, name, CUDNN_BACKEND_TENSOR_DESCRIPTOR);
+  };
+  const auto* x = tensor(CUDNN_ATTR_OPERATION_GENSTATS_XDESC);
+  const auto* sum = tensor(CUDNN_ATTR_OPERATION_GENSTATS_SUMDESC);
+  const auto* square_sum = tensor(CUDNN_ATTR_OPERATION_GENSTATS_SQSUMDESC);
+  if (x == nullptr || sum == nullptr || square_sum == nullptr || !d.has(CUDNN_ATTR_OPERATION_GENSTATS_MODE))
+    return bad("sums of channels lack a descriptor, or one is not finalised");
+  if (tensor_of(*x).id != problem.y.id || !problem.y.in_memory || problem.sum)
+    return refuse(CUDNN_STATUS_NOT_SUPPORTED_GRAPH_PATTERN, "sums of something else than what is kept");
+  problem.sum = tensor_of(*sum);
+  problem.square_sum = tensor_of(*square_sum);
+  for (const auto& result : {*problem.sum, *problem.square_sum}) {
+    if (!result.per_channel() || result.layout.extents[3] != problem.y.layout.extents[3])
+      return bad("sums that do not fit the channels");
+    if (result.element != Element::f32) problem.has_engines = false;
+  }
+  if (d.one(CUDNN_ATTR_OPERATION_GENSTATS_MATH_PREC, CUDNN_DATA_HALF) != CUDNN_DATA_FLOAT)
+    problem.has_engines = false;
+  return CUDNN_STATUS_SUCCESS;
+}
+
 bool ids_differ(const Problem& problem) {
-  std::set<std::int64_t> ids{problem.x.id, problem.filter.id, problem.y.id};
-  std::size_t count = 3;
-  for (const Step& step : problem.steps)
-    if (step.added) {
-      ids.insert(step.added->id);
-      ++count;
-    }
-  return ids.size() == count;
+  const std::vector<GraphTensor> tensors = problem.tensors();
+  std::set<std::int64_t> ids;
+  for (const GraphTensor& tensor : tensors) ids.insert(tensor.id);
+  return ids.size() == tensors.size();
 }
 
 /// Types and patterns for which the real library was seen to have no engine.
 bool has_engines(const Problem& p) {
   if (!p.has_engines || !libraries().convolutions) return false;
   const Element element = p.element();
+  const bool depthwise = p.groups > 1 && p.c == 1;
+  if (p.sum && (element == Element::f32 || depthwise)) return false;
   bool one_type = p.x.element && p.filter.element == element && p.y.element == element;
   for (const Step& step : p.steps) {
     if (p.direction != Direction::forward) return false;
     if (!step.added) continue;
     // A bias of f32 is taken beside images of bf16, but not by a filter for each channel.
-    const bool depthwise = p.groups > 1 && p.c == 1;
     one_type = one_type && (step.added->element == element ||
                             (step.added->per_channel() && step.added->element == Element::f32 && !depthwise));
   }
@@ -218,11 +240,13 @@ cudnnStatus_t finalize_graph(BackendDescriptor& d) {
     const BackendDescriptor* operation = finalized(operations[i]);
     if (operation == nullptr) return bad("an operation that is not finalised");
     const auto direction = direction_of(operation->type);
-    if (direction.has_value() != (i == 0) ||
-        (i > 0 && operation->type != CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR))
+    const bool sums = operation->type == CUDNN_BACKEND_OPERATION_GEN_STATS_DESCRIPTOR;
+    if (direction.has_value() != (i == 0) || problem.sum ||
+        (i > 0 && !sums && operation->type != CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR))
       return refuse(CUDNN_STATUS_NOT_SUPPORTED_GRAPH_PATTERN,
                     "a graph that is no convolution and what follows it");
     const auto status = direction ? examine_convolution(*operation, *direction, problem)
+                        : sums    ? examine_sums(*operation, problem)
                                   : examine_pointwise(*operation, problem);
     if (status != CUDNN_STATUS_SUCCESS) return status;
   }
@@ -234,6 +258,15 @@ cudnnStatus_t finalize_graph(BackendDescriptor& d) {
 }
 
 }  // namespace
+
+std::vector<GraphTensor> Problem::tensors() const {
+  std::vector<GraphTensor> all{x, filter, y};
+  for (const Step& step : steps)
+    if (step.added) all.push_back(*step.added);
+  for (const auto& result : {sum, square_sum})
+    if (result) all.push_back(*result);
+  return all;
+}
 
 cudnnStatus_t finalize_graph_part(BackendDescriptor& descriptor) {
   if (const auto direction = direction_of(descriptor.type)) {

@@ -48,9 +48,12 @@ struct Problem {
   float beta = 0.0F;         ///< of what was in the output
   GraphTensor x, filter, y;  ///< y: what is in memory behind the last step
   std::vector<Step> steps{};
+  std::optional<GraphTensor> sum, square_sum;  ///< over all pixels of each channel of y, both or none
   /// Whether the library has engines for such types at all: all tensors of one type, every sum in f32.
   bool has_engines = true;
 
+  /// All that are in memory.
+  std::vector<GraphTensor> tensors() const;
   Element element() const { return x.element.value_or(Element::f32); }
 };
 

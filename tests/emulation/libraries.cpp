@@ -11,7 +11,7 @@
 namespace generous::emulation {
 namespace {
 
-constexpr Libraries installed{.cudnn_version = CUDNN_VERSION};
+const Libraries installed{.cudnn_version = CUDNN_VERSION};
 
 std::map<std::string, int, std::less<>>& failures() {
   static std::map<std::string, int, std::less<>> planned;

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <string_view>
 
 namespace generous::emulation {
@@ -23,9 +24,9 @@ struct Libraries {
   std::size_t cudnn_version;  ///< as cudnnGetVersion returns it
   bool convolutions = true;   ///< false: cuDNN takes none, as with shapes that it has no kernel for
   Refusal refusal{};
-  std::size_t more_workspace = 0;  ///< bytes that every plan says it wants beyond its need
-  std::int64_t slow_engine = -1;   ///< the number of one that takes milliseconds
-  std::int64_t last_engine = -1;   ///< the number of the one that was put on a stream last
+  std::size_t more_workspace = 0;         ///< bytes that every plan says it wants beyond its need
+  std::set<std::int64_t> slow_engines{};  ///< the numbers of those that take milliseconds
+  std::int64_t last_engine = -1;          ///< the number of the one that was put on a stream last
 };
 Libraries& libraries();
 

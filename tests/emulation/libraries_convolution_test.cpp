@@ -259,5 +259,48 @@ TEST_CASE("what the real library compiles for a graph, and what it has no engine
   CHECK(engines(fused_graph(depthwise, CUDNN_DATA_FLOAT, 6)).empty());
 }
 
+/// A convolution with the sums of its channels, ids 20 and 21, in a type and taken in another.
+Descriptor graph_with_sums(const Convolution& of, cudnnDataType_t type = CUDNN_DATA_FLOAT,
+                           cudnnDataType_t arithmetic = CUDNN_DATA_FLOAT) {
+  Parts parts(of);
+  const Descriptor convolution = operation(Direction::forward, parts);
+  Descriptor sum = tensor(20, type, {1, of.k, 1, 1}, false);
+  Descriptor square_sum = tensor(21, type, {1, of.k, 1, 1}, false);
+  Descriptor sums(CUDNN_BACKEND_OPERATION_GEN_STATS_DESCRIPTOR);
+  sums.set(CUDNN_ATTR_OPERATION_GENSTATS_MODE, CUDNN_GENSTATS_SUM_SQSUM)
+      .set(CUDNN_ATTR_OPERATION_GENSTATS_MATH_PREC, arithmetic)
+      .set(CUDNN_ATTR_OPERATION_GENSTATS_XDESC, parts.y)
+      .set(CUDNN_ATTR_OPERATION_GENSTATS_SUMDESC, sum.finalize())
+      .set(CUDNN_ATTR_OPERATION_GENSTATS_SQSUMDESC, square_sum.finalize());
+  return graph({convolution, sums.finalize()});
+}
+
+TEST_CASE("the sums of y's channels, which the real library compiles, for bf16 alone") {
+  const CudnnHandle handle;
+  const Convolution of{.dtype = DType::bf16};
+  const Descriptor asked = graph_with_sums(of);
+  CHECK(engines(asked) == std::vector<std::int64_t>{9, 10});
+  const DeviceArray x(scattered(of.size_x(), 1), of.dtype), w(scattered(of.size_w(), 2), of.dtype),
+      y = DeviceArray::of_nan(of.size_y(), of.dtype), sum = DeviceArray::of_nan(4, DType::f32),
+      square_sum = DeviceArray::of_nan(4, DType::f32), workspace(std::vector<float>(std::size_t{1} << 16));
+  REQUIRE(execute(handle, plan(handle, asked, 10), {1, 2, 3, 20, 21},
+                  {x.data(), w.data(), y.data(), sum.data(), square_sum.data()},
+                  workspace.data()) == CUDNN_STATUS_SUCCESS);
+  const std::vector<float> values = y.read(), sums = sum.read(), square_sums = square_sum.read();
+  std::array<double, 4> wanted{}, wanted_squares{};
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    wanted[i % 4] += values[i];
+    wanted_squares[i % 4] += static_cast<double>(values[i]) * values[i];
+  }
+  for (std::size_t c = 0; c < 4; ++c) {
+    CHECK(sums[c] == doctest::Approx(wanted[c]).epsilon(1e-5));
+    CHECK(square_sums[c] == doctest::Approx(wanted_squares[c]).epsilon(1e-5));
+  }
+  CHECK(engines(graph_with_sums({.dtype = DType::f32})).empty());
+  CHECK(engines(graph_with_sums({.c = 4, .k = 4, .groups = 4, .dtype = DType::bf16})).empty());
+  CHECK(engines(graph_with_sums(of, CUDNN_DATA_BFLOAT16)).empty());
+  CHECK(engines(graph_with_sums(of, CUDNN_DATA_FLOAT, CUDNN_DATA_BFLOAT16)).empty());
+}
+
 }  // namespace
 }  // namespace generous

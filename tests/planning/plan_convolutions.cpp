@@ -13,6 +13,7 @@
 #include <iostream>
 #include <iterator>
 #include <optional>
+#include <span>
 #include <sstream>
 
 #include "cuda/cudnn_graph.h"
@@ -62,10 +63,11 @@ constexpr std::array direction_names{"forward", "backward data", "backward weigh
 
 std::string describe(const ConvolutionProblem& p) {
   const ConvolutionEpilogue& e = p.epilogue;
-  return fmt::format("{}{} x {} weight {} stride {} padding {} groups {}{}{}{}", p.adds ? "added " : "",
+  return fmt::format("{}{} x {} weight {} stride {} padding {} groups {}{}{}{}{}", p.adds ? "added " : "",
                      direction_names[static_cast<std::size_t>(p.direction)], p.x.str(), p.weight.str(),
                      p.params.stride, p.params.padding, p.params.groups, e.bias ? " + bias" : "",
-                     e.residual ? " + residual" : "", e.activation == Activation::none ? "" : " + relu");
+                     e.residual ? " + residual" : "", e.activation == Activation::none ? "" : " + relu",
+                     p.sums ? " + sums" : "");
 }
 
 std::string describe(const Candidate& candidate) {
@@ -132,30 +134,42 @@ class Question {
   std::string refusal_;
 };
 
-/// Plans a line in every direction and arithmetic; how many have no plan. What follows a frozen convolution
-/// may be left to a kernel of our own where the library does not take both at once.
+/// What is asked of a line beside its convolution.
+struct Asked {
+  Direction direction = Direction::forward;
+  bool adds = false;
+  bool sums = false;
+};
+constexpr std::array asked_of_all{Asked{}};
+constexpr std::array asked_of_training{
+    Asked{}, Asked{.direction = Direction::backward_data},
+    Asked{.direction = Direction::backward_data, .adds = true},  // in residual networks
+    Asked{.direction = Direction::backward_weight}, Asked{.sums = true}};
+
+/// Plans a line in every direction and arithmetic; how many have no plan. What follows a convolution may be
+/// left to kernels of our own where the library does not take both at once.
 int plan_line(const Line& line, const Target& target, bool compile) {
   int missing = 0;
-  const bool frozen = line.problem.epilogue != ConvolutionEpilogue{};
-  constexpr std::array asked{std::pair{Direction::forward, false}, std::pair{Direction::backward_data, false},
-                             std::pair{Direction::backward_data, true},  // in residual networks
-                             std::pair{Direction::backward_weight, false}};
-  for (const auto& [direction, adds] : asked) {
-    if (frozen && direction != Direction::forward) break;
+  const ConvolutionEpilogue& epilogue = line.problem.epilogue;
+  const bool trains = epilogue == ConvolutionEpilogue{};
+  for (const Asked& asked : trains ? std::span<const Asked>(asked_of_training) : asked_of_all) {
     for (const DType dtype : {DType::f32, DType::bf16}) {
+      if (asked.sums && dtype == DType::f32) continue;
       ConvolutionProblem problem = line.problem;
-      problem.direction = direction;
-      problem.adds = adds;
+      problem.direction = asked.direction;
+      problem.adds = asked.adds;
+      problem.sums = asked.sums;
       problem.dtype = dtype;
       const Question question(problem, target);
       for (const Arithmetic& arithmetic : arithmetics) {
         if (arithmetic.dtype != dtype) continue;
         Answer answer = question.answer(arithmetic.tf32, compile);
         std::string_view apart;
-        if (!answer.plan && frozen) {
-          problem.epilogue = {};
-          answer = Question(problem, target).answer(arithmetic.tf32, compile);
-          problem.epilogue = line.problem.epilogue;
+        if (!answer.plan && (!trains || asked.sums)) {
+          ConvolutionProblem alone = problem;
+          alone.epilogue = {};
+          alone.sums = false;
+          answer = Question(alone, target).answer(arithmetic.tf32, compile);
           apart = "the convolution alone: ";
         }
         fmt::print("{} {}: {}{}\n", arithmetic.name, describe(problem), apart,
