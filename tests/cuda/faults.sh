@@ -3,8 +3,14 @@
 # cuda/ on it, the shortest first, until one goes red, and prints which test cases did. Exits 1 if a fault went
 # unnoticed.
 #   bash tests/cuda/faults.sh [FOLDER [WORDS]]     FOLDER keeps the copy and its build; only faults named with WORDS
+#   bash tests/cuda/faults.sh --check              only whether the places of all faults are still in the sources
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+check=""
+if [ "${1:-}" = --check ]; then
+  check=1
+  shift
+fi
 if [ $# -gt 0 ]; then
   mkdir -p "$1"
   folder=$(cd "$1" && pwd)
@@ -62,24 +68,31 @@ sort_suites() {
   mapfile -t suites < <(for suite in "${suites[@]}"; do echo "${took[$suite]} $suite"; done | sort -n | cut -d ' ' -f 2)
 }
 
+# With --check nothing is built, run or written.
+prepare() {
+  [ -n "$check" ] || "$@"
+}
+
 unnoticed=0
 # fault NAME FILE OLD NEW [WHICH]: replaces OLD, or its occurrence number WHICH, in cuda/FILE.
 fault() {
   local name=$1 file=$2
   [[ $name == *"$words"* ]] || return 0
-  restore
-  python3 - "$copy/cuda/$file" "$3" "$4" "${5:-0}" <<'PYTHON' || { echo "$name: cuda/$file has changed; mend this script"; exit 2; }
+  prepare restore
+  python3 - "cuda/$file" "${check:-$copy/cuda/$file}" "$3" "$4" "${5:-0}" <<'PYTHON' || { echo "$name: cuda/$file has changed; mend this script"; exit 2; }
 import sys
 
-path, old, new, which = sys.argv[1:]
+path, copy, old, new, which = sys.argv[1:]
 parts = open(path).read().split(old)
 which = int(which)
 if which >= len(parts) or (which == 0 and len(parts) != 2):
     sys.exit(1)
 which = max(which, 1)
-with open(path, "w") as file:
-    file.write(old.join(parts[:which]) + new + old.join(parts[which:]))
+if copy != "1":
+    with open(copy, "w") as file:
+        file.write(old.join(parts[:which]) + new + old.join(parts[which:]))
 PYTHON
+  [ -z "$check" ] || return 0
   compile "$name"
   if passes; then
     echo "UNNOTICED  $name"
@@ -91,13 +104,13 @@ PYTHON
     awk '{ if (NR <= 8) print "             " $0 } END { if (NR > 8) print "             and " NR - 8 " more" }'
 }
 
-restore
+prepare restore
 options=(-DGENEROUS_CUDA=EMULATED)
 [ -f "$build/CMakeCache.txt" ] || options+=(-G Ninja)
 command -v ccache >/dev/null && options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
-cmake -S "$copy" -B "$build" "${options[@]}" >"$folder/build.log" 2>&1 || { cat "$folder/build.log"; exit 2; }
-compile nothing
-sort_suites || { cat "$folder/test.log"; exit 2; }
+prepare cmake -S "$copy" -B "$build" "${options[@]}" >"$folder/build.log" 2>&1 || { cat "$folder/build.log"; exit 2; }
+prepare compile nothing
+prepare sort_suites || { cat "$folder/test.log"; exit 2; }
 
 # Threads that do not wait for each other, and threads that wait where others never come
 for path in cuda/*.h cuda/*.cu; do
@@ -117,7 +130,7 @@ fault "the last block is taken for another" last_block.h 'static_cast<unsigned>(
   'static_cast<unsigned>(blocks > 1 ? blocks - 2 : 0)'
 
 # Shadows of weights
-fault "a shadow that survives a write" shadows.h 'shadow->fresh = false;' 'return;'
+fault "a shadow that survives a write" shadows.h 'companion->fresh = false;' 'return;'
 fault "a stale shadow is read" shadows.cpp 'if (!shadow->fresh) round_(' 'if (false) round_('
 fault "a replay does not look at its shadows" graph.cpp 'shadows_.before_replay(known_shadows_);' ''
 fault "a replay makes no shadow stale" shadows.cpp 'if (const auto shadow = any.lock()) shadow->fresh = false;' \
@@ -167,7 +180,7 @@ fault "cuDNN's bias and residual exchanged" cudnn_graph.cpp 'add(id_bias, operan
 fault "a plan made during a capture" cudnn_convolutions.cpp 'require(!recording ||' 'require(true || recording ||'
 fault "a refusal of cuDNN that ends the program" cudnn_descriptor.h 'status_ / 1000 >= 2 && status_ / 1000 <= 4' \
   'status_ == 3000'
-fault "an engine that refused is asked again" cudnn_convolutions.cpp 'found->second.drop_best();' 'return false;'
+fault "an engine that refused is asked again" cudnn_convolutions.cpp 'plans.drop_best();' 'return false;'
 
 # Sums by the convolution
 fault "sums of an output that was written over" batch_norm.cu 'sums != nullptr && sums->fresh' \
@@ -182,9 +195,9 @@ fault "kernels that overlap without the code to wait" overlap.cu '|| !waits()' '
 
 # Sums over processes: the suites of their own, one of which runs programs
 suites=(emulation_nccl emulation_mpi_gpus)
-restore
-compile nothing
-sort_suites || { cat "$folder/test.log"; exit 2; }
+prepare restore
+prepare compile nothing
+prepare sort_suites || { cat "$folder/test.log"; exit 2; }
 fault "sums that begin before the gradients are there" nccl_communicator.cpp 'put_behind(stream_.get(), kernels_);' \
   'put_behind(stream_.get(), stream_.get());'
 fault "an optimiser that does not wait for the sums" nccl_communicator.cpp \
