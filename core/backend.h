@@ -121,9 +121,9 @@ class Backend {
   virtual void store_scalars(std::span<const Tensor> scalars, Tensor& count, Tensor& table) = 0;
   /// y {B} of i64 = the class of each row's largest logit, of equal ones the lowest. A NaN counts as largest.
   virtual void argmax_rows(const Tensor& x, Tensor& y) = 0;
-  /// count {} = how many rows have their label among the k largest logits; of equal logits the lower class
-  /// index wins.
-  virtual void count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k, Tensor& count) = 0;
+  /// {}: how many rows have their label among the k largest logits; of equal logits the lower class index
+  /// wins. Returned, as a backend may have found it in passing.
+  virtual Tensor count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k) = 0;
 
   // Dense and convolutional
 

@@ -89,8 +89,8 @@ class ForwardingBackend : public Backend {
   void argmax_rows(const Tensor& x, Tensor& y) override {
     run("argmax_rows", x, &Backend::argmax_rows, x, y);
   }
-  void count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k, Tensor& count) override {
-    run("count_top_k", x, &Backend::count_top_k, x, labels, k, count);
+  Tensor count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k) override {
+    return run("count_top_k", x, &Backend::count_top_k, x, labels, k);
   }
 
   void gemm(const GemmParams& params, const Tensor& a, const Tensor& b, Tensor& c) override {

@@ -5,6 +5,7 @@
 #include "cuda/cuda_backend.h"
 #include "cuda/depthwise.h"
 #include "cuda/output_sums.h"
+#include "cuda/padding.h"
 #include "cuda/parts.h"
 
 namespace generous::cuda {
@@ -18,8 +19,16 @@ struct RoundedFilter final : PreparedFilter {
 
 }  // namespace
 
-Tensor CudaBackend::rounded(const Tensor& weight, DType dtype) {
-  return weight.dtype() == dtype ? weight : parts_->shadows.of(weight);
+Tensor CudaBackend::rounded(const Tensor& weight, DType dtype, std::int64_t channels) {
+  return weight.dtype() == dtype ? weight : parts_->shadows.of(weight, channels);
+}
+
+Tensor CudaBackend::images_read(const Conv2dParams& params, const Tensor& x) {
+  return channels_read(params, x.dtype(), x.size(3)) == x.size(3) ? x : padded(x);
+}
+
+Tensor CudaBackend::filter_read(const Conv2dParams& params, const Tensor& weight, DType images) {
+  return rounded(weight, images, channels_read(params, images, weight.size(3)));
 }
 
 void CudaBackend::convolve(const ConvolutionWork& work) {
@@ -76,19 +85,25 @@ std::optional<ConvolutionWork> CudaBackend::at_once(const Conv2dParams& params, 
   return work;
 }
 
+void CudaBackend::convolve_forward(const Conv2dParams& params, const Tensor& images, const Tensor& filter,
+                                   const Tensor& summed_for, Tensor& y) {
+  const ConvolutionWork work{.problem = {.direction = Direction::forward,
+                                         .dtype = images.dtype(),
+                                         .params = params,
+                                         .x = images.shape(),
+                                         .weight = filter.shape(),
+                                         .y = y.shape()},
+                             .operands = {.x = images.raw(), .weight = filter.raw(), .y = y.raw()}};
+  if (summed_for.defined() && convolve_and_sum(work, summed_for, y)) return;
+  convolve(work);
+}
+
 void CudaBackend::conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight,
                          const Tensor& bias, Tensor& y) {
   if (y.numel() == 0) return;
-  const Tensor filter = rounded(weight, x.dtype());
-  const ConvolutionWork work{.problem = {.direction = Direction::forward,
-                                         .dtype = x.dtype(),
-                                         .params = params,
-                                         .x = x.shape(),
-                                         .weight = weight.shape(),
-                                         .y = y.shape()},
-                             .operands = {.x = x.raw(), .weight = filter.raw(), .y = y.raw()}};
-  if (!bias.defined() && convolve_and_sum(work, weight, y)) return;
-  convolve(work);
+  const Tensor images = images_read(params, x);
+  const Tensor filter = filter_read(params, weight, x.dtype());
+  convolve_forward(params, images, filter, bias.defined() ? Tensor() : weight, y);
   if (bias.defined()) apply_epilogue(bias, {}, y);
 }
 
@@ -101,19 +116,21 @@ void CudaBackend::conv2d_inference(const Conv2dParams& params, const Tensor& x, 
     auto prepared = std::dynamic_pointer_cast<RoundedFilter>(filter.prepared);
     if (prepared == nullptr) {
       prepared = std::make_shared<RoundedFilter>();
-      prepared->weight = rounded(weight, x.dtype());
-      if (bias.defined()) prepared->bias = rounded(bias, x.dtype());
+      prepared->weight = filter_read(params, weight, x.dtype());
+      if (bias.defined()) prepared->bias = rounded(bias, x.dtype(), bias.numel());
       // What is recorded has not run yet, and may never.
       if (!parts_->recording()) filter.prepared = prepared;
     }
     weight = prepared->weight;
     bias = prepared->bias;
   }
+  const Tensor images = images_read(params, x);
   const bool plain =
       !bias.defined() && epilogue.activation == Activation::none && !epilogue.residual.defined();
   if (!plain)
-    if (const auto work = at_once(params, x, weight, bias, epilogue, y); work && by_library(*work)) return;
-  conv2d(params, x, weight, {}, y);
+    if (const auto work = at_once(params, images, weight, bias, epilogue, y); work && by_library(*work))
+      return;
+  convolve_forward(params, images, weight, {}, y);
   if (!plain) apply_epilogue(filter.bias, epilogue, y);
 }
 
@@ -121,25 +138,29 @@ void CudaBackend::conv2d_add(const Conv2dParams& params, const Tensor& x, const 
                              const Tensor& residual, Tensor& y) {
   if (y.numel() == 0) return;
   const Conv2dEpilogue epilogue{.residual = residual, .activation = Activation::none};
-  const Tensor filter = rounded(weight, x.dtype());
-  if (const auto work = at_once(params, x, filter, {}, epilogue, y))
+  const Tensor images = images_read(params, x);
+  const Tensor filter = filter_read(params, weight, x.dtype());
+  if (const auto work = at_once(params, images, filter, {}, epilogue, y))
     if (convolve_and_sum(*work, weight, y) || by_library(*work)) return;
-  conv2d(params, x, weight, {}, y);
+  convolve_forward(params, images, filter, {}, y);
   apply_epilogue({}, epilogue, y);
 }
 
 void CudaBackend::backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight, bool adds,
                                 Tensor& dx) {
   if (dx.numel() == 0) return;
-  const Tensor filter = rounded(weight, dy.dtype());
+  const Tensor filter = filter_read(params, weight, dy.dtype());
+  const bool pads = filter.size(3) != weight.size(3);
+  const Tensor result = pads ? Tensor::empty(with_padding(dx.shape()), dx.dtype(), Device::cuda) : dx;
   convolve({.problem = {.direction = Direction::backward_data,
                         .dtype = dy.dtype(),
                         .params = params,
-                        .x = dx.shape(),
-                        .weight = weight.shape(),
+                        .x = result.shape(),
+                        .weight = filter.shape(),
                         .y = dy.shape(),
-                        .adds = adds},
-            .operands = {.x = dx.raw(), .weight = filter.raw(), .y = dy.raw()}});
+                        .adds = adds && !pads},
+            .operands = {.x = result.raw(), .weight = filter.raw(), .y = dy.raw()}});
+  if (pads) cut(result, adds, dx);
 }
 
 void CudaBackend::conv2d_backward_data(const Conv2dParams& params, const Tensor& dy, const Tensor& weight,
@@ -157,7 +178,7 @@ void CudaBackend::conv2d_backward_weight(const Conv2dParams& params, const Tenso
   if (dy.numel() == 0) return fill(dweight, 0.0);
   // With bf16 images the library's sums are f32's and its result is bf16.
   const bool direct = dweight.dtype() == x.dtype();
-  Tensor result = direct ? dweight : Tensor::empty(dweight.shape(), x.dtype(), Device::cuda);
+  const Tensor result = direct ? dweight : Tensor::empty(dweight.shape(), x.dtype(), Device::cuda);
   convolve({.problem = {.direction = Direction::backward_weight,
                         .dtype = x.dtype(),
                         .params = params,

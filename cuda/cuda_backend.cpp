@@ -23,7 +23,9 @@ void require_outside_recording(bool recording, std::string_view op) {
 
 CudaBackend::Parts::Parts(CudaBackend& backend, int number)
     : gpu(choose_gpu(number)),
-      shadows([&backend](const Tensor& x, Tensor& y) { backend.cast(x, y); }),
+      shadows([&backend](const Tensor& x, Tensor& y) {
+        x.shape() == y.shape() ? backend.cast(x, y) : backend.pad(x, y);
+      }),
       overlap(kernels_may_overlap(gpu.major, stream.get())) {
   const auto clear = [this](const Storage& storage, std::size_t bytes) {
     check(cudaMemsetAsync(storage.block(), 0, bytes, stream.get()), "CUDA", "cudaMemsetAsync");
@@ -66,6 +68,8 @@ std::int64_t CudaBackend::blocks_at_once(const void* kernel, int threads) {
   return blocks;
 }
 
+std::int64_t CudaBackend::place() const { return parts_->place(); }
+
 bool CudaBackend::overlap() const { return parts_->overlap; }
 
 unsigned* CudaBackend::tickets() { return static_cast<unsigned*>(parts_->tickets.block()); }
@@ -82,6 +86,7 @@ std::unique_ptr<RecordedWork> CudaBackend::record(const std::function<void()>& w
     Parts& parts;
     explicit Recording(Parts& of) : parts(of) {
       parts.pool = make_private_pool(parts.memory);
+      ++parts.recordings;
       parts.shadows.begin_recording();
     }
     ~Recording() {

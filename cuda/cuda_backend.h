@@ -16,6 +16,7 @@ namespace generous::cuda {
 struct ConvolutionProblem;
 struct ConvolutionOperands;
 struct ConvolutionWork;
+struct PaddedImages;
 
 class CudaBackend final : public Backend {
  public:
@@ -67,7 +68,7 @@ class CudaBackend final : public Backend {
   void one_hot(const Tensor& labels, Tensor& y) override;
   void store_scalars(std::span<const Tensor> scalars, Tensor& count, Tensor& table) override;
   void argmax_rows(const Tensor& x, Tensor& y) override;
-  void count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k, Tensor& count) override;
+  Tensor count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k) override;
 
   // gemm.cpp, conv.cpp, epilogue.cu
   void gemm(const GemmParams& params, const Tensor& a, const Tensor& b, Tensor& c) override;
@@ -143,9 +144,36 @@ class CudaBackend final : public Backend {
   void launched(std::string_view op);
   /// Whether kernels may come in while the one before ends.
   bool overlap() const;
-  /// f32 weights in the type of the images: themselves, or their shadow (cuda/shadows.h).
-  Tensor rounded(const Tensor& weight, DType dtype);
+  /// f32 weights {..., C} in the type of the images, for so many of their channels: themselves, or their
+  /// shadow (cuda/shadows.h).
+  Tensor rounded(const Tensor& weight, DType dtype, std::int64_t channels);
+
+  /// Where work goes: Parts::place.
+  std::int64_t place() const;
+
+  // padding.cu
+
+  /// y {..., 8} of bf16 = x {..., C} of either dtype, and zeros.
+  void pad(const Tensor& x, Tensor& y);
+  /// y {..., C} of either dtype = the first channels of x {..., 8} of bf16, or y += them.
+  void cut(const Tensor& x, bool adds, Tensor& y);
+  /// Where images {N, H, W, C} lie padded, or are to; null where a convolution reads them as they are, or
+  /// something else is kept beside them.
+  static PaddedImages* room_for_padded(const Tensor& x);
+  /// Padded images have been written.
+  void note_padded(PaddedImages& images);
+  /// {N, H, W, 8}, of images of bf16 with fewer channels.
+  Tensor padded(const Tensor& x);
+
   Shadows& shadows();
+  /// Images and f32 weights as a convolution reads them, padded if need be, and the weights in the type of
+  /// the images.
+  Tensor images_read(const Conv2dParams& params, const Tensor& x);
+  Tensor filter_read(const Conv2dParams& params, const Tensor& weight, DType images);
+  /// y = images * filter, both as they are read; with the sums of y's channels where the weight
+  /// `summed_for`, if defined, has them asked for.
+  void convolve_forward(const Conv2dParams& params, const Tensor& images, const Tensor& filter,
+                        const Tensor& summed_for, Tensor& y);
   /// By the library, or directly where it can't; without what follows the sums.
   void convolve(const ConvolutionWork& work);
   /// False where the library has no kernel for it.

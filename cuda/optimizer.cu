@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "cuda/cuda_backend.h"
+#include "cuda/padding.h"
 #include "cuda/vector_access.h"
 
 namespace generous::cuda {
@@ -22,13 +23,18 @@ template <class Entry>
 struct Table {
   Entry entries[table_size];
   std::int64_t counts[table_size];         ///< elements
+  std::uint8_t channels[table_size];       ///< C of a parameter {..., C} with a shadow {..., 8}; 0 otherwise
   std::uint32_t first_blocks[table_size];  ///< ascending from 0
   int size = 0;
   std::uint32_t blocks = 0;
 
-  void add(const Entry& entry, std::int64_t count) {
+  void add(const Entry& entry, const Tensor& parameter) {
+    const std::int64_t count = parameter.numel();
     entries[size] = entry;
     counts[size] = count;
+    const std::shared_ptr<Shadow> shadow = Shadows::find(parameter);
+    const bool padded = shadow != nullptr && shadow->rounded.numel() != count;
+    channels[size] = padded ? static_cast<std::uint8_t>(parameter.size(-1)) : 0;
     first_blocks[size] = blocks;
     ++size;
     blocks += static_cast<std::uint32_t>((count + chunk - 1) / chunk);
@@ -58,10 +64,14 @@ struct Parameter {
   Parameter() = default;
   Parameter(const Tensor& weight, Shadows& shadows)
       : exact(data_of<float>(weight)), shadow(data_of<bfloat16>(shadows.to_write_with(weight))) {}
+  /// `channels`: of the table.
   template <int width>
-  __device__ void set(std::int64_t i, const Floats<width>& values) const {
+  __device__ void set(std::int64_t i, const Floats<width>& values, int channels) const {
     store(exact + i, values);
-    if (shadow != nullptr) store(shadow + i, values);
+    if (shadow == nullptr) return;
+    if (channels == 0) return store(shadow + i, values);
+    for (int k = 0; k < width; ++k)
+      shadow[(i + k) / channels * padded_channels + (i + k) % channels] = cuda::rounded<bfloat16>(values[k]);
   }
 };
 
@@ -125,7 +135,7 @@ __global__ void __launch_bounds__(threads_of_block)
       store(velocity + i, v);
     }
     for (int k = 0; k < width; ++k) w[k] -= rate * g[k];
-    entry.parameter.set(i, w);
+    entry.parameter.set(i, w, table.channels[index]);
   });
 }
 
@@ -173,7 +183,7 @@ __global__ void __launch_bounds__(threads_of_block)
     }
     store(entry.first_moment + i, m);
     store(entry.second_moment + i, v);
-    entry.parameter.set(i, w);
+    entry.parameter.set(i, w, table.channels[index]);
   });
 }
 
@@ -183,7 +193,7 @@ void for_each_table(std::span<const Update> updates, EntryOf&& entry_of, F&& f) 
   while (!updates.empty()) {
     const auto now = updates.first(std::min<std::size_t>(updates.size(), table_size));
     Table<decltype(entry_of(updates[0]))> table;
-    for (const Update& update : now) table.add(entry_of(update), update.parameter.numel());
+    for (const Update& update : now) table.add(entry_of(update), update.parameter);
     f(table);
     updates = updates.subspan(now.size());
   }

@@ -21,6 +21,7 @@ struct CudaBackend::Parts {
   Gpu gpu;
   std::shared_ptr<CachingAllocator> memory = make_device_allocator();
   std::shared_ptr<CachingAllocator> pool;  ///< of the work that is being recorded; null: none is
+  std::int64_t recordings = 0;             ///< so far
   Stream stream = make_stream();
   Staging staging{stream.get()};
   Storage tickets{memory, most_tickets * sizeof(unsigned)};  ///< zeros: see CudaBackend::tickets
@@ -34,6 +35,8 @@ struct CudaBackend::Parts {
 
   Parts(CudaBackend& backend, int number);
   bool recording() const { return pool != nullptr; }
+  /// Where work goes: the number of the recording, from 1, or 0 outside.
+  std::int64_t place() const { return recording() ? recordings : 0; }
 };
 
 }  // namespace generous::cuda

@@ -3,13 +3,16 @@
 #include <algorithm>
 #include <utility>
 
+#include "cuda/padding.h"
+
 namespace generous::cuda {
 
-Tensor Shadows::of(const Tensor& weight) {
+Tensor Shadows::of(const Tensor& weight, std::int64_t channels) {
   std::shared_ptr<Companion>& companion = weight.companion();
-  if (companion == nullptr) {
+  if (companion == nullptr || find(weight)->rounded.size(-1) != channels) {
     const auto fresh = std::make_shared<Shadow>();
-    fresh->rounded = Tensor::empty(weight.shape(), DType::bf16, Device::cuda);
+    const Shape shape = channels == weight.size(-1) ? weight.shape() : with_padding(weight.shape());
+    fresh->rounded = Tensor::empty(shape, DType::bf16, Device::cuda);
     companion = fresh;
     std::erase_if(all_, [](const std::weak_ptr<Shadow>& shadow) { return shadow.expired(); });
     all_.push_back(fresh);
@@ -49,7 +52,8 @@ void Shadows::end_recording() {
 }
 
 void Shadows::before_replay(const RecordedShadows& recorded) {
-  for (const Tensor& weight : recorded.weights) of(weight);
+  for (std::size_t i = 0; i < recorded.weights.size(); ++i)
+    of(recorded.weights[i], recorded.shadows[i]->rounded.size(-1));
 }
 
 void Shadows::after_replay(const RecordedShadows& recorded) {

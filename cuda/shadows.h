@@ -16,9 +16,9 @@ struct WorkedOut : Companion {
   bool fresh = false;  ///< whether it is that of what the storage holds when all work so far is done
 };
 
-/// That of a weight: it, rounded.
+/// That of a weight {..., C}: it, rounded.
 struct Shadow final : WorkedOut {
-  Tensor rounded;            ///< bf16
+  Tensor rounded;            ///< bf16, of the same shape or {..., 8} with zeros (padding.h)
   bool sums_wanted = false;  ///< of what the weight's convolution makes (output_sums.h)
 };
 
@@ -37,11 +37,11 @@ struct RecordedShadows {
 /// All shadows of a backend.
 class Shadows {
  public:
-  /// y = x, rounded; on the backend's stream.
+  /// y = x, rounded, with zeros where y has more channels; on the backend's stream.
   explicit Shadows(std::function<void(const Tensor& x, Tensor& y)> round) : round_(std::move(round)) {}
 
-  /// The weight's shadow, made or made anew if need be.
-  Tensor of(const Tensor& weight);
+  /// The weight's shadow for so many channels, made or made anew if need be.
+  Tensor of(const Tensor& weight, std::int64_t channels);
   /// The weight's shadow if it has one.
   static std::shared_ptr<Shadow> find(const Tensor& weight) {
     return std::dynamic_pointer_cast<Shadow>(weight.companion());

@@ -69,21 +69,33 @@ __global__ void log_softmax_backward_kernel(std::int64_t rows, std::int64_t clas
   });
 }
 
-/// total {} = the sum of x {count}, which the blocks of this kernel wrote, / divisor.
-__device__ void total_of_blocks(std::int64_t count, const float* x, double divisor, unsigned* ticket,
-                                float* total) {
-  if (!is_last_block(ticket, gridDim.x)) return;
+/// total {} = the sum of x {count}, which the blocks of this kernel wrote, / divisor; by the last one.
+__device__ void total_of_block(std::int64_t count, const float* x, double divisor, float* total) {
   double sum = 0.0;
   for (std::int64_t i = threadIdx.x; i < count; i += blockDim.x) sum += static_cast<double>(x[i]);
   sum = block_sum(sum);
   if (threadIdx.x == 0) *total = static_cast<float>(sum / divisor);
 }
 
-/// losses {B}, one a row; loss {}: their mean.
+/// 1 where the label, if there is such a class, is among the k largest logits, otherwise 0; for a whole warp.
+__device__ float hits_top_k(const float* __restrict__ logits, std::int64_t classes, std::int64_t label,
+                            std::int64_t k, int lane) {
+  if (!is_class(label, classes)) return not_a_number();
+  const float wanted = logits[label];
+  int ahead = 0;
+  for (std::int64_t c = lane; c < classes; c += warp_size)
+    // Not "greater": a logit that is NaN is ahead of every number.
+    ahead += c != label && (!(logits[c] <= wanted) || (logits[c] == wanted && c < label)) ? 1 : 0;
+  ahead = warp_sum(ahead);
+  // A row whose label's logit is NaN has no ranking: it counts as wrong.
+  return ahead < k && !std::isnan(wanted) ? 1.0F : 0.0F;
+}
+
+/// losses {B}, one a row, and hits {B} of the largest logit; loss {}: the mean, hit_count {}: the sum.
 __global__ void cross_entropy_kernel(std::int64_t rows, std::int64_t classes, const float* __restrict__ x,
                                      const std::int64_t* __restrict__ labels,
-                                     float* __restrict__ probabilities, float* losses, unsigned* ticket,
-                                     float* loss) {
+                                     float* __restrict__ probabilities, float* losses, float* hits,
+                                     unsigned* ticket, float* loss, float* hit_count) {
   begin_kernel();
   for_each_row(rows, [&](std::int64_t row, int lane) {
     const float* logits = x + row * classes;
@@ -93,11 +105,15 @@ __global__ void cross_entropy_kernel(std::int64_t rows, std::int64_t classes, co
     for (std::int64_t c = lane; c < classes; c += warp_size)
       probabilities[row * classes + c] =
           valid ? std::exp(logits[c] - largest - static_cast<float>(rest)) : not_a_number();
-    if (lane == 0)
-      losses[row] =
-          valid ? static_cast<float>(rest - static_cast<double>(logits[label] - largest)) : not_a_number();
+    const float hit = hits_top_k(logits, classes, label, 1, lane);
+    if (lane != 0) return;
+    losses[row] =
+        valid ? static_cast<float>(rest - static_cast<double>(logits[label] - largest)) : not_a_number();
+    hits[row] = hit;
   });
-  total_of_blocks(rows, losses, static_cast<double>(rows), ticket, loss);
+  if (!is_last_block(ticket, gridDim.x)) return;
+  total_of_block(rows, losses, static_cast<double>(rows), loss);
+  total_of_block(rows, hits, 1.0, hit_count);
 }
 
 __global__ void cross_entropy_backward_kernel(std::int64_t rows, std::int64_t classes,
@@ -156,19 +172,10 @@ __global__ void top_k_kernel(std::int64_t rows, std::int64_t classes, std::int64
                              float* hits, unsigned* ticket, float* hit_count) {
   begin_kernel();
   for_each_row(rows, [&](std::int64_t row, int lane) {
-    const float* logits = x + row * classes;
-    const std::int64_t label = labels[row];
-    const bool valid = is_class(label, classes);
-    const float wanted = valid ? logits[label] : not_a_number();
-    int ahead = 0;
-    for (std::int64_t c = lane; c < classes; c += warp_size)
-      // Not "greater": a logit that is NaN is ahead of every number.
-      ahead += c != label && (!(logits[c] <= wanted) || (logits[c] == wanted && c < label)) ? 1 : 0;
-    ahead = warp_sum(ahead);
-    // A row whose label's logit is NaN has no ranking: it counts as wrong.
-    if (lane == 0) hits[row] = !valid ? not_a_number() : ahead < k && !std::isnan(wanted) ? 1.0F : 0.0F;
+    const float hit = hits_top_k(x + row * classes, classes, labels[row], k, lane);
+    if (lane == 0) hits[row] = hit;
   });
-  total_of_blocks(rows, hits, 1.0, ticket, hit_count);
+  if (is_last_block(ticket, gridDim.x)) total_of_block(rows, hits, 1.0, hit_count);
 }
 
 constexpr std::size_t most_scalars = 64;
@@ -189,6 +196,46 @@ __global__ void store_scalars_kernel(const __grid_constant__ Scalars scalars, in
   if (i == 0) *count = now + 1;
 }
 
+/// The companion of labels: fresh until something else is written there.
+struct LabelsRead final : WorkedOut {};
+
+/// The companion of logits: how many rows have their label as the largest one, which the cross-entropy finds
+/// in passing.
+struct Correct final : WorkedOut {
+  Tensor count;  ///< {}
+  Shape shape;   ///< of the logits
+  std::shared_ptr<LabelsRead> labels;
+  std::int64_t place = 0;  ///< CudaBackend::place
+};
+
+/// Unless something else is kept beside x or the labels.
+void keep_correct(const Tensor& x, const Tensor& labels, const Tensor& count, std::int64_t place) {
+  auto read = std::dynamic_pointer_cast<LabelsRead>(labels.companion());
+  if ((labels.companion() != nullptr && read == nullptr) ||
+      (x.companion() != nullptr && dynamic_cast<Correct*>(x.companion().get()) == nullptr))
+    return;
+  if (read == nullptr || !read->fresh) {
+    read = std::make_shared<LabelsRead>();
+    read->fresh = true;
+    labels.companion() = read;
+  }
+  const auto correct = std::make_shared<Correct>();
+  correct->fresh = true;
+  correct->count = count;
+  correct->shape = x.shape();
+  correct->labels = read;
+  correct->place = place;
+  x.companion() = correct;
+}
+
+/// Undefined where it is not known.
+Tensor correct_of(const Tensor& x, const Tensor& labels, std::int64_t place) {
+  const auto* known = dynamic_cast<Correct*>(x.companion().get());
+  const bool holds = known != nullptr && known->fresh && known->shape == x.shape() &&
+                     known->labels == labels.companion() && known->labels->fresh && known->place == place;
+  return holds ? known->count : Tensor();
+}
+
 }  // namespace
 
 void CudaBackend::log_softmax(const Tensor& x, Tensor& y) {
@@ -203,8 +250,11 @@ void CudaBackend::log_softmax_backward(const Tensor& y, const Tensor& dy, Tensor
 void CudaBackend::cross_entropy(const Tensor& x, const Tensor& labels, Tensor& probabilities, Tensor& loss) {
   const std::int64_t rows = x.size(0);
   const Tensor losses = Tensor::empty({rows}, DType::f32, Device::cuda);
+  const Tensor hits = Tensor::empty({rows}, DType::f32, Device::cuda);
+  Tensor correct = Tensor::empty({}, DType::f32, Device::cuda);
   run("cross_entropy", warps_of(rows), cross_entropy_kernel, rows, x.size(1), x, labels, probabilities,
-      losses, tickets(), loss);
+      losses, hits, tickets(), loss, correct);
+  keep_correct(x, labels, correct, place());
 }
 
 void CudaBackend::cross_entropy_backward(const Tensor& probabilities, const Tensor& labels,
@@ -230,10 +280,14 @@ void CudaBackend::argmax_rows(const Tensor& x, Tensor& y) {
   run("argmax_rows", warps_of(x.size(0)), argmax_kernel, x.size(0), x.size(1), x, y);
 }
 
-void CudaBackend::count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k, Tensor& count) {
+Tensor CudaBackend::count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k) {
+  if (k == 1)
+    if (const Tensor known = correct_of(x, labels, place()); known.defined()) return known;
   const std::int64_t rows = x.size(0);
+  Tensor count = Tensor::empty({}, DType::f32, Device::cuda);
   const Tensor hits = Tensor::empty({rows}, DType::f32, Device::cuda);
   run("count_top_k", warps_of(rows), top_k_kernel, rows, x.size(1), k, x, labels, hits, tickets(), count);
+  return count;
 }
 
 }  // namespace generous::cuda

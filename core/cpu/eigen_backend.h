@@ -48,7 +48,7 @@ class EigenBackend : public Backend {
   void one_hot(const Tensor& labels, Tensor& y) override;
   void store_scalars(std::span<const Tensor> scalars, Tensor& count, Tensor& table) override;
   void argmax_rows(const Tensor& x, Tensor& y) override;
-  void count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k, Tensor& count) override;
+  Tensor count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k) override;
 
   void gemm(const GemmParams& params, const Tensor& a, const Tensor& b, Tensor& c) override;
   void conv2d(const Conv2dParams& params, const Tensor& x, const Tensor& weight, const Tensor& bias,

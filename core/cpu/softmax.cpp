@@ -113,7 +113,7 @@ void EigenBackend::argmax_rows(const Tensor& x, Tensor& y) {
   });
 }
 
-void EigenBackend::count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k, Tensor& count) {
+Tensor EigenBackend::count_top_k(const Tensor& x, const Tensor& labels, std::int64_t k) {
   const float* in = x.data<float>().data();
   const std::int64_t* label = labels.data<std::int64_t>().data();
   const std::int64_t classes = x.size(1);
@@ -128,7 +128,7 @@ void EigenBackend::count_top_k(const Tensor& x, const Tensor& labels, std::int64
         ++ahead;
     if (ahead < k) ++rows;
   }
-  count.data<float>()[0] = static_cast<float>(rows);
+  return Tensor::full({}, static_cast<float>(rows));
 }
 
 }  // namespace generous

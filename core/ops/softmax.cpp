@@ -68,9 +68,7 @@ Tensor count_top_k(const Tensor& logits, const Tensor& labels, std::int64_t k) {
   check_rows("count_top_k", logits);
   check_labels("count_top_k", labels, logits.size(0));
   require(k >= 1, "count_top_k: k is {} and has to be at least 1", k);
-  Tensor count = empty_beside(logits, {});
-  backend_of(logits).count_top_k(logits, labels, k, count);
-  return count;
+  return backend_of(logits).count_top_k(logits, labels, k);
 }
 
 }  // namespace generous

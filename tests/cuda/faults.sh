@@ -137,7 +137,11 @@ fault "a replay makes no shadow stale" shadows.cpp 'if (const auto shadow = any.
   'if (const auto shadow = any.lock()) shadow->fresh = shadow->fresh;'
 fault "a failed recording leaves its shadows fresh" shadows.cpp \
   'for (const auto& shadow : recording_->shadows) shadow->fresh = false;' ''
-fault "an optimiser does not write the shadow" optimizer.cu 'if (shadow != nullptr) store(shadow + i, values);' ''
+fault "an optimiser does not write the shadow" optimizer.cu 'if (channels == 0) return store(shadow + i, values);' 'if (channels == 0) return;'
+fault "an optimiser that takes a padded shadow for a plain one" optimizer.cu 'padded ? static_cast<std::uint8_t>(parameter.size(-1)) : 0' '0'
+fault "padded images that survive a write" padding.cu '!room->fresh || room->place' 'room->place'
+fault "images padded outside of a recording" padding.cu '|| room->place != place()' ''
+fault "right ones of labels that changed" softmax.cu 'known->labels->fresh && ' ''
 
 # What is added to a convolution, and what one is added to
 fault "the library replaces what it is to add to" cudnn_graph.cpp 'problem.adds ? 1.0F : 0.0F' '0.0F'
@@ -187,6 +191,8 @@ fault "sums of an output that was written over" batch_norm.cu 'sums != nullptr &
   'sums != nullptr && sums->sum.defined()'
 fault "cuDNN's sums and sums of squares exchanged" cudnn_graph.cpp 'add(id_sum, operands.sum)' \
   'add(id_sum, operands.square_sum)'
+
+fault "one plan with sums and without" cudnn_convolutions.cpp 'std::int64_t{problem.sums},' ''
 
 # Kernels that overlap
 fault "a kernel that does not wait for the one before" elementwise.cu 'begin_kernel();' '' 1

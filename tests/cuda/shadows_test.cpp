@@ -15,13 +15,15 @@ namespace {
 
 Backend& gpu() { return backend(Device::cuda); }
 
-const Shape weight_shape{8, 3, 3, 8};
+/// Of a convolution's weight; the shadow of the second one has zeros beside it (cuda/padding.h).
+const Shape weight_shapes[] = {{8, 3, 3, 8}, {8, 3, 3, 3}};
+const Shape weight_shape = weight_shapes[0];
 
 Tensor on_gpu(const Shape& shape, const std::string& name) {
   return testing::random_tensor(shape, name).to(Device::cuda);
 }
 
-Tensor images() { return cast(on_gpu({2, 6, 5, 8}, "images"), DType::bf16); }
+Tensor images(std::int64_t channels) { return cast(on_gpu({2, 6, 5, channels}, "images"), DType::bf16); }
 
 std::vector<float> values(const Tensor& x) {
   const Tensor host = cast(x.detach(), DType::f32).to(Device::cpu);
@@ -30,19 +32,19 @@ std::vector<float> values(const Tensor& x) {
 
 std::vector<float> convolved(const Tensor& weight) {
   const NoGrad no_grad;
-  return values(conv2d(images(), weight, {}, {.padding = 1}));
+  return values(conv2d(images(weight.size(3)), weight, {}, {.padding = 1}));
 }
 
 /// By a tensor that has no past.
 std::vector<float> wanted(const Tensor& weight) { return convolved(weight.detach().clone()); }
 
-/// All that writes to a tensor {8, 3, 3, 8} of f32.
-std::vector<std::pair<std::string, std::function<void(Tensor&)>>> writers() {
-  const Tensor other = on_gpu(weight_shape, "other");
+/// All that writes to a tensor of f32 of this shape.
+std::vector<std::pair<std::string, std::function<void(Tensor&)>>> writers(const Shape& shape) {
+  const Tensor other = on_gpu(shape, "other");
   const Tensor left = on_gpu({8, 8}, "left");
   const Tensor rate = Tensor::full({}, 0.5F, Device::cuda);
-  const auto state = [] { return Tensor::zeros(weight_shape, DType::f32, Device::cuda); };
-  const auto flat = [](const Tensor& x) { return x.view({8, 72}); };
+  const auto state = [=] { return Tensor::zeros(shape, DType::f32, Device::cuda); };
+  const auto flat = [](const Tensor& x) { return x.view({8, x.numel() / 8}); };
   return {{"fill", [](Tensor& w) { gpu().fill(w, 0.25); }},
           {"copy", [=](Tensor& w) { gpu().copy(other, w); }},
           {"copy_from_host", [](Tensor& w) { gpu().copy_from_host(Tensor::full(w.shape(), 2.0F).raw(), w); }},
@@ -79,53 +81,56 @@ std::vector<std::pair<std::string, std::function<void(Tensor&)>>> writers() {
 }
 
 TEST_CASE("whatever writes a weight, the next convolution in bf16 has it") {
-  for (const auto& [name, write] : writers()) {
-    CAPTURE(name);
-    Tensor weight = on_gpu(weight_shape, "weight");
-    const std::vector<float> before = convolved(weight);
-    CHECK(convolved(weight) == before);
-    write(weight);
-    CHECK(convolved(weight) != before);
-    CHECK(convolved(weight) == wanted(weight));
-  }
+  for (const Shape& shape : weight_shapes)
+    for (const auto& [name, write] : writers(shape)) {
+      CAPTURE(name);
+      Tensor weight = on_gpu(shape, "weight");
+      const std::vector<float> before = convolved(weight);
+      CHECK(convolved(weight) == before);
+      write(weight);
+      CHECK(convolved(weight) != before);
+      CHECK(convolved(weight) == wanted(weight));
+    }
 }
 
 TEST_CASE("the same for writes between replays of a convolution") {
-  for (const auto& [name, write] : writers()) {
-    CAPTURE(name);
-    Tensor weight = on_gpu(weight_shape, "weight");
-    const Tensor x = images();
-    Tensor y = Tensor::empty({2, 6, 5, 8}, DType::bf16, Device::cuda);
-    gpu().conv2d({.padding = 1}, x, weight, {}, y);
-    const auto recorded = gpu().record([&] { gpu().conv2d({.padding = 1}, x, weight, {}, y); });
-    write(weight);
-    recorded->replay();
-    CHECK(values(y) == wanted(weight));
-  }
+  for (const Shape& shape : weight_shapes)
+    for (const auto& [name, write] : writers(shape)) {
+      CAPTURE(name);
+      Tensor weight = on_gpu(shape, "weight");
+      const Tensor x = images(shape[3]);
+      Tensor y = Tensor::empty({2, 6, 5, 8}, DType::bf16, Device::cuda);
+      gpu().conv2d({.padding = 1}, x, weight, {}, y);
+      const auto recorded = gpu().record([&] { gpu().conv2d({.padding = 1}, x, weight, {}, y); });
+      write(weight);
+      recorded->replay();
+      CHECK(values(y) == wanted(weight));
+    }
 }
 
 TEST_CASE("the same for writes by replays, whether their recording knew a shadow or not") {
-  for (const bool known : {false, true})
-    for (const auto& [name, write] : writers()) {
-      if (name == "copy_from_host" || name == "load") continue;  // not to be recorded
-      CAPTURE(name);
-      CAPTURE(known);
-      Tensor weight = on_gpu(weight_shape, "weight");
-      write(weight);
-      if (known) convolved(weight);
-      const auto recorded = gpu().record([&] { write(weight); });
-      CHECK(convolved(weight) == wanted(weight));
-      for (int i = 0; i < 2; ++i) {
-        recorded->replay();
+  for (const Shape& shape : weight_shapes)
+    for (const bool known : {false, true})
+      for (const auto& [name, write] : writers(shape)) {
+        if (name == "copy_from_host" || name == "load") continue;  // not to be recorded
+        CAPTURE(name);
+        CAPTURE(known);
+        Tensor weight = on_gpu(shape, "weight");
+        write(weight);
+        if (known) convolved(weight);
+        const auto recorded = gpu().record([&] { write(weight); });
         CHECK(convolved(weight) == wanted(weight));
+        for (int i = 0; i < 2; ++i) {
+          recorded->replay();
+          CHECK(convolved(weight) == wanted(weight));
+        }
       }
-    }
 }
 
 TEST_CASE("a shadow that a failed recording was to make is not believed") {
   const NoGrad no_grad;
   const Tensor weight = on_gpu(weight_shape, "weight");
-  const Tensor x = images();
+  const Tensor x = images(weight_shape[3]);
   convolved(on_gpu(weight_shape, "another"));  // plans, and leaves other numbers in free memory
   CHECK_THROWS_WITH_AS(gpu().record([&] {
     conv2d(x, weight, {}, {.padding = 1});
