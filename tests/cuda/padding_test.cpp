@@ -138,6 +138,22 @@ TEST_CASE("a recording that failed has padded nothing") {
   CHECK(found == first.wanted(x));
 }
 
+TEST_CASE("images that a convolution made, with sums of its own kept beside them") {
+  const First first;
+  const Tensor weight = random_tensor({3, 3, 3, 8}, "weight").to(Device::cuda);
+  const Tensor wide = in_bf16({2, 6, 5, 8}, "wide").to(Device::cuda);
+  const auto made = [&] {
+    Tensor x = Tensor::empty({2, 6, 5, 3}, DType::bf16, Device::cuda);
+    gpu().conv2d({.padding = 1}, wide, weight, {}, x);
+    return x;
+  };
+  gpu().choose_algorithms({.convolutions = ConvolutionChoice::measured});  // they are kept only then
+  const Tensor x = made();
+  const auto found = first.of(x);
+  CHECK(found == first.wanted(x));
+  gpu().choose_algorithms({});
+}
+
 /// How many rows are right, by the definition.
 float count_of(const Tensor& x, const Tensor& labels) {
   return count_top_k(x.to(Device::cpu), labels.to(Device::cpu), 1).item();

@@ -114,7 +114,7 @@ suites() {  # LIMIT SUITE...: all at once
 ours() {  # MODELS TYPE BATCH TUNE
   local name="ours $2 $3 tune $4" dtype=$2 tf32=0
   if [ "$dtype" = tf32 ]; then dtype=f32 tf32=1; fi
-  step "$name" $((20 + 20 * $4)) "$bundle/apps/benchmark" --device cuda --models "$1" --dtypes "$dtype" --tf32 "$tf32" --batch "$3" \
+  step "$name" $((20 + 30 * $4)) "$bundle/apps/benchmark" --device cuda --models "$1" --dtypes "$dtype" --tf32 "$tf32" --batch "$3" \
     --tune "$4" --steps "$steps" --json 1
   add_rates "$(log_of "$name")" "$2" "$([ "$4" = 1 ] && echo tuned || echo ours)"
 }
@@ -144,7 +144,7 @@ fi
 
 step versions 10 bash "$here/versions.sh" "$bundle"
 suites 60 memory edges channels data parity algorithms
-suites 60 training shadows apps methods
+suites 60 training shadows padding apps methods
 
 share 90
 for cell in "${our_cells[@]}"; do
