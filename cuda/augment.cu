@@ -1,6 +1,7 @@
 // Augmentation of a batch where its dataset lies, a thread for each pixel.
 
 #include "core/placement.h"
+#include "cuda/begin_kernel.h"
 #include "cuda/cuda_backend.h"
 #include "cuda/padding.h"
 #include "cuda/place.h"

@@ -5,6 +5,7 @@
 
 #include "core/functors.h"
 #include "cuda/batch_norm.h"
+#include "cuda/begin_kernel.h"
 #include "cuda/cuda_backend.h"
 #include "cuda/output_sums.h"
 

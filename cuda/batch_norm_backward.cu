@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "cuda/batch_norm.h"
+#include "cuda/begin_kernel.h"
 #include "cuda/cuda_backend.h"
 
 namespace generous::cuda {

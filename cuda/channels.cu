@@ -1,6 +1,7 @@
 // Channels moved from parts to parts, a kernel for each pair of parts that have channels in common.
 
 #include "core/channel_runs.h"
+#include "cuda/begin_kernel.h"
 #include "cuda/cuda_backend.h"
 #include "cuda/vector_access.h"
 

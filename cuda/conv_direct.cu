@@ -2,6 +2,7 @@
 // sum, whose terms are added in f32 and in one order. No thread shares a result with another one, so nothing
 // depends on which runs first.
 
+#include "cuda/begin_kernel.h"
 #include "cuda/block_reduce.h"
 #include "cuda/conv_direct.h"
 #include "cuda/launch.h"

@@ -1,6 +1,7 @@
 // Depthwise convolutions. A thread takes four channels at a time: 16 bytes of f32, 8 of bf16, whose
 // arithmetic is in f32. Its 36 weights lie one after the other in memory and stay in registers.
 
+#include "cuda/begin_kernel.h"
 #include "cuda/channel_sums.h"
 #include "cuda/cuda_backend.h"
 #include "cuda/depthwise.h"

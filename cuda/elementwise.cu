@@ -3,6 +3,7 @@
 
 #include "core/functors.h"
 #include "core/random.h"
+#include "cuda/begin_kernel.h"
 #include "cuda/cuda_backend.h"
 #include "cuda/vector_access.h"
 

@@ -3,6 +3,7 @@
 // [+ residual]). The arithmetic is in f32.
 
 #include "core/functors.h"
+#include "cuda/begin_kernel.h"
 #include "cuda/channel_groups.h"
 #include "cuda/cuda_backend.h"
 #include "cuda/place.h"

@@ -10,13 +10,12 @@
 
 #include "core/tensor.h"
 #include "cuda/check.h"
-#include "cuda/overlap.h"
 #include "cuda/shadows.h"
 
 namespace generous::cuda {
 
 /// How many blocks, of how many threads each, and whether they may come in while the kernel before ends
-/// (overlap.h).
+/// (begin_kernel.h).
 struct LaunchShape {
   std::int64_t blocks = 1;
   int threads = 256;

@@ -1,6 +1,7 @@
 // Samples of other classes for contrastive methods: a block for each row.
 
 #include "core/negatives.h"
+#include "cuda/begin_kernel.h"
 #include "cuda/cuda_backend.h"
 
 namespace generous::cuda {

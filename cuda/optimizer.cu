@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cuda/begin_kernel.h"
 #include "cuda/cuda_backend.h"
 #include "cuda/padding.h"
 #include "cuda/vector_access.h"

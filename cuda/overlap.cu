@@ -1,6 +1,8 @@
+#include "cuda/overlap.h"
+
+#include "cuda/begin_kernel.h"
 #include "cuda/graph.h"
 #include "cuda/launch.h"
-#include "cuda/overlap.h"
 
 namespace generous::cuda {
 namespace {

@@ -1,3 +1,4 @@
+#include "cuda/begin_kernel.h"
 #include "cuda/cuda_backend.h"
 #include "cuda/padding.h"
 #include "cuda/place.h"

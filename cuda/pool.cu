@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "cuda/begin_kernel.h"
 #include "cuda/channel_groups.h"
 #include "cuda/cuda_backend.h"
 #include "cuda/place.h"

@@ -2,6 +2,7 @@
 // each the same problem: {outer, rows, columns} summed over the rows (channel_sums.h).
 
 #include "core/fold.h"
+#include "cuda/begin_kernel.h"
 #include "cuda/channel_groups.h"
 #include "cuda/channel_sums.h"
 #include "cuda/cuda_backend.h"

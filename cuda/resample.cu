@@ -3,6 +3,7 @@
 
 #include "core/nearest_pixel.h"
 #include "core/pool_bins.h"
+#include "cuda/begin_kernel.h"
 #include "cuda/cuda_backend.h"
 #include "cuda/place.h"
 

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "cuda/begin_kernel.h"
 #include "cuda/block_reduce.h"
 #include "cuda/cuda_backend.h"
 #include "cuda/last_block.h"

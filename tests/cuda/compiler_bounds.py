@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the real compiler makes of every kernel of cuda/: registers, memory, no arithmetic in double in the kernels for
 bf16, of which many GPUs do 64 times less, and the wait for the kernel before, ahead of any access to memory
-(cuda/overlap.h). Needs nvcc and no GPU.
+(cuda/begin_kernel.h). Needs nvcc and no GPU.
 
     python3 tests/cuda/compiler_bounds.py --nvcc /usr/local/cuda/bin/nvcc [--architecture sm_90] [FILE.cu ...]
 """
