@@ -1,8 +1,7 @@
-#include "cuda/overlap.h"
-
 #include "cuda/begin_kernel.h"
 #include "cuda/graph.h"
 #include "cuda/launch.h"
+#include "cuda/overlap.h"
 
 namespace generous::cuda {
 namespace {
