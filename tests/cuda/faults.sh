@@ -2,7 +2,8 @@
 # Would the emulated suites notice? Plants faults, one at a time, into a copy of the sources, runs the suites of
 # cuda/ on it, the shortest first, until one goes red, and prints which test cases did. Exits 1 if a fault went
 # unnoticed.
-#   bash tests/cuda/faults.sh [FOLDER [WORDS]]     FOLDER keeps the copy and its build; only faults named with WORDS
+#   bash tests/cuda/faults.sh [FOLDER [WORDS]]     FOLDER keeps the copy and its build; only faults whose names
+#                                                  match the regular expression WORDS
 #   bash tests/cuda/faults.sh --check              only whether the places of all faults are still in the sources
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -77,7 +78,7 @@ unnoticed=0
 # fault NAME FILE OLD NEW [WHICH]: replaces OLD, or its occurrence number WHICH, in cuda/FILE.
 fault() {
   local name=$1 file=$2
-  [[ $name == *"$words"* ]] || return 0
+  [[ $name =~ $words ]] || return 0
   prepare restore
   python3 - "cuda/$file" "${check:-$copy/cuda/$file}" "$3" "$4" "${5:-0}" <<'PYTHON' || { echo "$name: cuda/$file has changed; mend this script"; exit 2; }
 import sys
