@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""What the real compiler makes of every kernel of cuda/: registers, memory, no arithmetic in double in the kernels for
-bf16, of which many GPUs do 64 times less, and the wait for the kernel before, ahead of any access to memory
-(cuda/begin_kernel.h). Needs nvcc and no GPU.
+"""What the real compiler makes of every kernel of cuda/: its registers and memory, and how many blocks fit at once; no
+arithmetic in double, of which many GPUs do 64 times less, and no rounding by integers in the kernels for bf16; and the
+wait for the kernel before, ahead of any access to memory (cuda/begin_kernel.h). Needs nvcc and no GPU.
 
     python3 tests/cuda/compiler_bounds.py --nvcc /usr/local/cuda/bin/nvcc [--architecture sm_90] [FILE.cu ...]
 """
@@ -19,7 +19,12 @@ import tempfile
 SOURCES = pathlib.Path(__file__).resolve().parents[2]
 FLAGS = ["-O3", "-DNDEBUG", "-DFMT_SHARED", "-DFMT_USE_CONSTEXPR=1", "-std=c++20", "--expt-relaxed-constexpr"]
 
-# Two blocks of 256 threads fit on a multiprocessor of 65,536 registers, four with their shared memory.
+# Of a multiprocessor of an H100.
+REGISTERS = 65536
+SHARED_BYTES = 228 * 1024
+THREADS = 2048
+# So two blocks of 256 threads fit on it at once, and four with their shared memory.
+BLOCK_THREADS = 256
 MOST_REGISTERS = 128
 MOST_SHARED_BYTES = 40 * 1024
 # Beside these a kernel keeps nothing in (slow) local memory.
@@ -34,7 +39,13 @@ class Kernel:
     stack: int = 0
     spilled: int = 0
     doubles: int = 0  # instructions
+    integer_rounding: bool = False  # of an f32's bits to bf16: it adds half of the 16 that go, 0x7fff
     waits: bool = False  # for the kernel before it, first of all
+
+    def blocks_at_once(self) -> int:
+        """Of 256 threads on a multiprocessor. Registers are given out by eights, shared memory with 1 KiB beside it."""
+        by_registers = REGISTERS // (BLOCK_THREADS * (-(-max(self.registers, 1) // 8) * 8))
+        return min(THREADS // BLOCK_THREADS, by_registers, SHARED_BYTES // (self.shared + 1024))
 
     def faults(self) -> list[str]:
         found = []
@@ -48,6 +59,8 @@ class Kernel:
             found.append(f"keeps {self.stack} bytes in local memory")
         if self.doubles and "bfloat16" in self.name:
             found.append(f"has {self.doubles} instructions on doubles, though it is for bf16")
+        if self.integer_rounding and "bfloat16" in self.name:
+            found.append("rounds to bf16 by integer arithmetic")
         if not self.waits:
             found.append("touches memory before begin_kernel(), or does not call it")
         return found
@@ -77,6 +90,7 @@ def kernels_of(report: str, ptx: str) -> list[Kernel]:
     for part in re.split(r"\.entry ", ptx)[1:]:
         name = re.match(r"\w+", part).group(0)
         kernels[name].doubles = len(re.findall(r"^\s*\w[\w.]*\.f64\b", part, re.MULTILINE))
+        kernels[name].integer_rounding = re.search(r"^\s*add\.[su]32\b.*\b32767;", part, re.MULTILINE) is not None
         first = re.search(r"\bgriddepcontrol\.wait\b|\b(ld|st|atom|red)(\.\w+)*\.global\b", part)
         kernels[name].waits = first is not None and first.group(0) == "griddepcontrol.wait"
     return list(kernels.values())
@@ -109,7 +123,8 @@ def main() -> int:
                 sys.exit(f"{source.name}: no kernels found: does ptxas report in another form?")
             most = max(kernels, key=lambda kernel: kernel.registers)
             print(f"{source.name}: {len(kernels)} kernels, at most {most.registers} registers "
-                  f"({plain_name(most.name)}), {max(kernel.shared for kernel in kernels)} bytes of shared memory")
+                  f"({plain_name(most.name)}), {max(kernel.shared for kernel in kernels)} bytes of shared memory, at least "
+                  f"{min(kernel.blocks_at_once() for kernel in kernels)} blocks of {BLOCK_THREADS} threads at once")
             for kernel in kernels:
                 for fault in kernel.faults():
                     print(f"  {kernel.name}\n    {fault}")
