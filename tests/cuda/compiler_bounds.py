@@ -122,9 +122,11 @@ def main() -> int:
             if not kernels:
                 sys.exit(f"{source.name}: no kernels found: does ptxas report in another form?")
             most = max(kernels, key=lambda kernel: kernel.registers)
+            shared = max(kernel.shared for kernel in kernels)
+            blocks = min(kernel.blocks_at_once() for kernel in kernels)
             print(f"{source.name}: {len(kernels)} kernels, at most {most.registers} registers "
-                  f"({plain_name(most.name)}), {max(kernel.shared for kernel in kernels)} bytes of shared memory, at least "
-                  f"{min(kernel.blocks_at_once() for kernel in kernels)} blocks of {BLOCK_THREADS} threads at once")
+                  f"({plain_name(most.name)}) and {shared} bytes of shared memory, at least {blocks} blocks of "
+                  f"{BLOCK_THREADS} threads at once")
             for kernel in kernels:
                 for fault in kernel.faults():
                     print(f"  {kernel.name}\n    {fault}")
