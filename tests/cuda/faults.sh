@@ -131,15 +131,18 @@ fault "the last block is taken for another" last_block.h 'static_cast<unsigned>(
   'static_cast<unsigned>(blocks > 1 ? blocks - 2 : 0)'
 
 # Shadows of weights
-fault "a shadow that survives a write" shadows.h 'companion->fresh = false;' 'return;'
+fault "a shadow that survives a write" shadows.h 'companion->fresh = false;' \
+  'companion->fresh = companion->fresh;'
 fault "a stale shadow is read" shadows.cpp 'if (!shadow->fresh) round_(' 'if (false) round_('
 fault "a replay does not look at its shadows" graph.cpp 'shadows_.before_replay(known_shadows_);' ''
 fault "a replay makes no shadow stale" shadows.cpp 'if (const auto shadow = any.lock()) shadow->fresh = false;' \
   'if (const auto shadow = any.lock()) shadow->fresh = shadow->fresh;'
 fault "a failed recording leaves its shadows fresh" shadows.cpp \
   'for (const auto& shadow : recording_->shadows) shadow->fresh = false;' ''
-fault "an optimiser does not write the shadow" optimizer.cu 'if (channels == 0) return store(shadow + i, values);' 'if (channels == 0) return;'
-fault "an optimiser that takes a padded shadow for a plain one" optimizer.cu 'padded ? static_cast<std::uint8_t>(parameter.size(-1)) : 0' '0'
+fault "an optimiser does not write the shadow" optimizer.cu 'if (channels == 0) return store(shadow + i, values);' \
+  'if (channels == 0) return;'
+fault "an optimiser that takes a padded shadow for a plain one" optimizer.cu \
+  'padded ? static_cast<std::uint8_t>(parameter.size(-1)) : 0' 'padded ? 0 : 0'
 fault "padded images that survive a write" padding.cu '!room->fresh || room->place' 'room->place'
 fault "images padded outside of a recording" padding.cu '|| room->place != place()' ''
 fault "right ones of labels that changed" softmax.cu 'known->labels->fresh && ' ''
@@ -197,8 +200,8 @@ fault "one plan with sums and without" cudnn_convolutions.cpp 'std::int64_t{prob
 
 # Kernels that overlap
 fault "a kernel that does not wait for the one before" elementwise.cu 'begin_kernel();' '' 1
-fault "kernels that overlap on a GPU that can't" overlap.cu 'major < oldest_major ||' ''
-fault "kernels that overlap without the code to wait" overlap.cu '|| !waits()' ''
+fault "kernels that overlap on a GPU that can't" overlap.cu 'major < oldest_major ||' 'major < 0 ||'
+fault "kernels that overlap without the code to wait" overlap.cu '|| !waits()' '|| (!waits() && major < 0)'
 
 # Sums over processes: the suites of their own, one of which runs programs
 suites=(emulation_nccl emulation_mpi_gpus)
