@@ -18,10 +18,11 @@ constexpr int time_columns = 2;  // of metrics.csv: images_per_s, seconds
 const Arguments on_gpu = {"--device", "cuda", "--deterministic", "1", "--log_steps", "1"};
 const Arguments on_cpu = {"--device", "cpu", "--log_steps", "1"};
 
-void check_completes(const std::string& program, const Arguments& flags) {
+/// Runs a program to its end: what follows reads what it leaves.
+void complete(const std::string& program, const Arguments& flags) {
   const Finished finished = run_app(program, flags);
   CAPTURE(finished.err);
-  CHECK(finished.exit_code == 0);
+  REQUIRE(finished.exit_code == 0);
 }
 
 std::vector<double> numbers(const std::string& row) {
@@ -54,7 +55,7 @@ TEST_CASE(
   const TemporaryFolder folder;
   make_images(folder / "images");
   const Arguments one_epoch = {"--num_epochs", "1", "--learning_rate", "0.01"};
-  check_completes("train_standard", small_run(folder / "images", folder / "teacher") + one_epoch + on_cpu);
+  complete("train_standard", small_run(folder / "images", folder / "teacher") + one_epoch + on_cpu);
   const std::string teacher = (folder / "teacher" / "best_model.safetensors").string();
   struct Stage {
     std::string program;
@@ -80,12 +81,12 @@ TEST_CASE(
     const auto run = [&](const std::string& name, const Arguments& device) {
       return small_run(folder / "images", fs::path(base.string() + name)) + stage.flags + one_epoch + device;
     };
-    check_completes(stage.program, run("_cpu", on_cpu));
-    check_completes(stage.program, run("_gpu", on_gpu));
+    complete(stage.program, run("_cpu", on_cpu));
+    complete(stage.program, run("_gpu", on_gpu));
     check_same_steps(base.string() + "_gpu", base.string() + "_cpu");
 
-    check_completes(stage.program, run("_resumed", on_gpu) + Arguments{"--max_steps", "4"});
-    check_completes(stage.program, run("_resumed", on_gpu) + Arguments{"--resume"});
+    complete(stage.program, run("_resumed", on_gpu) + Arguments{"--max_steps", "4"});
+    complete(stage.program, run("_resumed", on_gpu) + Arguments{"--resume"});
     for (const char* file : {"last_model.safetensors", "training_state.safetensors"})
       CHECK(read_file(fs::path(base.string() + "_gpu") / file) ==
             read_file(fs::path(base.string() + "_resumed") / file));
@@ -100,8 +101,8 @@ TEST_CASE(
 TEST_CASE("evaluate on the GPU prints and reports what it does on the CPU") {
   const TemporaryFolder folder;
   make_images(folder / "images");
-  check_completes("train_standard", small_run(folder / "images", folder / "run") +
-                                        Arguments{"--num_epochs", "1", "--learning_rate", "0.01"} + on_cpu);
+  complete("train_standard", small_run(folder / "images", folder / "run") +
+                                 Arguments{"--num_epochs", "1", "--learning_rate", "0.01"} + on_cpu);
   const std::string weights = (folder / "run/best_model.safetensors").string();
   const auto evaluated = [&](const std::string& device) {
     const Finished finished =
@@ -118,7 +119,9 @@ TEST_CASE("evaluate on the GPU prints and reports what it does on the CPU") {
     REQUIRE(at != std::string::npos);
     return text.substr(at, text.find('\n', at) - at);
   };
-  CHECK(line(evaluated("cuda"), "top-1") == line(evaluated("cpu"), "top-1"));
+  const std::string found = evaluated("cuda");
+  const std::string wanted = evaluated("cpu");
+  CHECK(line(found, "top-1") == line(wanted, "top-1"));
   const auto report = [&](const std::string& device) {
     return nlohmann::json::parse(read_file(folder / device / "report.json"));
   };
@@ -127,8 +130,9 @@ TEST_CASE("evaluate on the GPU prints and reports what it does on the CPU") {
           doctest::Approx(report("cpu")[key].get<double>()).epsilon(1e-4));
   CHECK(report("cuda")["teacher"]["agreement"] == 100.0);
   CHECK(report("cuda")["teacher"]["kl"].get<double>() < 1e-6);
-  CHECK(csv_rows(folder / "cuda" / "features.csv").size() == 5);
-  CHECK(csv_rows(folder / "cuda" / "features.csv")[1] != csv_rows(folder / "cuda" / "features.csv")[2]);
+  const std::vector<std::string> features = csv_rows(folder / "cuda" / "features.csv");
+  REQUIRE(features.size() == 5);
+  CHECK(features[1] != features[2]);
 }
 
 TEST_CASE("a GPU is asked for by its number, and one that is not there is refused with those that are") {
@@ -139,9 +143,8 @@ TEST_CASE("a GPU is asked for by its number, and one that is not there is refuse
   CHECK(refused.exit_code == 1);
   CHECK(contains(refused.err, "there is no cuda:97; there "));
   CHECK(contains(refused.err, "cuda:0 ("));
-  check_completes("train_standard", run + Arguments{"--num_epochs", "1", "--device", "cuda:0"});
-  check_completes(
-      "evaluate",
-      {"--model_name", "resnet8", "--weights", (folder / "run" / "last_model.safetensors").string(),
-       "--dataset", "class_folders", "--data_dir", (folder / "images").string(), "--device", "cuda:0"});
+  complete("train_standard", run + Arguments{"--num_epochs", "1", "--device", "cuda:0"});
+  complete("evaluate",
+           {"--model_name", "resnet8", "--weights", (folder / "run" / "last_model.safetensors").string(),
+            "--dataset", "class_folders", "--data_dir", (folder / "images").string(), "--device", "cuda:0"});
 }
