@@ -7,6 +7,7 @@
 #include "cuda/conv_direct.h"
 #include "cuda/launch.h"
 #include "cuda/place.h"
+#include "cuda/vector_access.h"
 
 namespace generous::cuda {
 namespace {
@@ -63,7 +64,7 @@ __global__ void forward_kernel(Extents e, const T* x, const T* weight, T* y) {
         const T* tap = weight + ((at.c * e.r + r) * e.s + s) * e.group_c;
         sum += dot(pixel, 1, tap, 1, e.group_c);
       }
-    y[index] = T(sum);
+    y[index] = rounded<T>(sum);
   });
 }
 
@@ -88,7 +89,7 @@ __global__ void backward_data_kernel(Extents e, bool adds, const T* dy, const T*
         const T* tap = weight + ((first_k * e.r + r) * e.s + s) * e.group_c + at.c % e.group_c;
         sum += dot(gradient, 1, tap, e.r * e.s * e.group_c, e.group_k);
       }
-    dx[index] = T(adds ? static_cast<float>(dx[index]) + sum : sum);
+    dx[index] = rounded<T>(adds ? static_cast<float>(dx[index]) + sum : sum);
   });
 }
 
@@ -111,7 +112,7 @@ __global__ void backward_weight_kernel(Extents e, const T* x, const T* dy, T* dw
              static_cast<float>(dy[window * e.k + at.n]);
     }
     sum = block_sum(sum);
-    if (threadIdx.x == 0) dweight[index] = T(sum);
+    if (threadIdx.x == 0) dweight[index] = rounded<T>(sum);
   }
 }
 

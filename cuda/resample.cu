@@ -6,6 +6,7 @@
 #include "cuda/begin_kernel.h"
 #include "cuda/cuda_backend.h"
 #include "cuda/place.h"
+#include "cuda/vector_access.h"
 
 namespace generous::cuda {
 namespace {
@@ -46,7 +47,7 @@ __global__ void resample_backward_kernel(Extents from, Extents to, const T* __re
     for (std::int64_t p = first_nearest_target(at.h, from.height, to.height); p < last_p; ++p)
       for (std::int64_t q = first_nearest_target(at.w, from.width, to.width); q < last_q; ++q)
         sum += static_cast<float>(dy[((at.n * to.height + p) * to.width + q) * to.channels + at.c]);
-    dx[i] = T(sum);
+    dx[i] = rounded<T>(sum);
   });
 }
 
@@ -61,7 +62,7 @@ __global__ void adaptive_pool_kernel(Extents from, const T* __restrict__ x, Exte
     for (std::int64_t h = rows.begin; h < rows.end; ++h)
       for (std::int64_t w = columns.begin; w < columns.end; ++w)
         sum += static_cast<float>(x[((at.n * from.height + h) * from.width + w) * from.channels + at.c]);
-    y[i] = T(sum / static_cast<float>((rows.end - rows.begin) * (columns.end - columns.begin)));
+    y[i] = rounded<T>(sum / static_cast<float>((rows.end - rows.begin) * (columns.end - columns.begin)));
   });
 }
 
@@ -82,7 +83,7 @@ __global__ void adaptive_pool_backward_kernel(Extents from, Extents to, const T*
             1.0F / static_cast<float>((rows.end - rows.begin) * (columns.end - columns.begin));
         sum += share * static_cast<float>(dy[((at.n * to.height + p) * to.width + q) * to.channels + at.c]);
       }
-    dx[i] = T(sum);
+    dx[i] = rounded<T>(sum);
   });
 }
 
