@@ -18,11 +18,13 @@ bool waits() {
   return attributes.ptxVersion >= 10 * oldest_major;
 }
 
-/// Records and runs two kernels that may overlap.
+/// Runs two kernels that may overlap, and records and runs them: what is recorded has to be loaded before.
 void try_recording(cudaStream_t stream) {
-  const Graph graph = capture(stream, [stream] {
+  const auto run = [stream] {
     for (int i = 0; i < 2; ++i) launch("CUDA", stream, {.threads = 32, .overlaps = true}, nothing_kernel);
-  });
+  };
+  run();
+  const Graph graph = capture(stream, run);
   cudaGraphExec_t executable = nullptr;
   check(cudaGraphInstantiate(&executable, graph.get(), 0), "CUDA", "cudaGraphInstantiate");
   const ExecutableGraph owned(executable);

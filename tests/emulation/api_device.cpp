@@ -221,6 +221,7 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* ke
   return call("cudaFuncGetAttributes", plain, [&] {
     if (attributes == nullptr) return cudaErrorInvalidValue;
     if (kernel == nullptr) return cudaErrorInvalidDeviceFunction;
+    runtime().loaded.insert(kernel);
     const Machine& machine = runtime().machine;
     *attributes = {.ptxVersion = 10 * machine.code_major + machine.code_minor,
                    .binaryVersion = 10 * machine.major + machine.minor};

@@ -55,6 +55,7 @@ TEST_CASE("a GPU before 9.0 takes no launch that may overlap") {
 TEST_CASE("kernels overlap where GPU, code and recordings allow it") {
   const FreshRuntime fresh;
   const OwnStream stream;
+  machine().lazy_loading = true;
   CHECK(cuda::kernels_may_overlap(9, stream));
   CHECK_FALSE(cuda::kernels_may_overlap(8, stream));
   machine().code_major = 8;  // a build for the A100, compiled for this GPU by its driver
