@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "fiber.h"
+#include "memory.h"
 #include "tests/emulation/include/device_code.h"
 
 uint3 threadIdx;
@@ -65,6 +66,7 @@ class Block {
   unsigned lane() const { return current_ % lanes; }
   void fence();
   void exchange_with_blocks(const Meeting& place);
+  void exchanged();
   void wait_for_kernels_before() { threads_[current_].has_waited = true; }
 
  private:
@@ -175,6 +177,7 @@ void Block::run(bool overlaps, const std::function<void()>& thread, Random& rand
       running_->enter();
     }
   }
+  memory().unlock();
   if (!divergence_.empty()) throw DivergentThreads(std::exchange(divergence_, ""));
 }
 
@@ -234,6 +237,12 @@ void Block::exchange_with_blocks(const Meeting& place) {
   Fiber::leave();
 }
 
+/// Now and then, as it takes a while: there are many blocks.
+void Block::exchanged() {
+  constexpr std::uint64_t one_in = 8;
+  if (random_->below(one_in) == 0) memory().lock();
+}
+
 void Block::release(unsigned thread, std::uint64_t result) {
   threads_[thread].result = result;
   threads_[thread].meeting.function = nullptr;
@@ -252,6 +261,7 @@ void Block::meet_in_block(const Meeting& meeting) {
     if (!thread.meeting.is_same_as(meeting)) divergence_ = describe_waiting();
   }
   at_barrier_ = 0;
+  memory().unlock();
   for (unsigned i = 0; i < size_; ++i) release(i, count);
 }
 
@@ -302,6 +312,7 @@ std::string Block::describe_waiting() const {
 }
 
 void Block::abandon() {
+  memory().unlock();
   divergence_.clear();
   idle_.clear();
   for (Thread& thread : threads_) thread = {};
@@ -343,6 +354,8 @@ void wait_for_kernels_before() { the_block().wait_for_kernels_before(); }
 void exchange_with_blocks(const char* function, const Source& source) {
   the_block().exchange_with_blocks({.function = function, .source = source});
 }
+
+void exchanged() { the_block().exchanged(); }
 
 int lane() { return static_cast<int>(the_block().lane()); }
 

@@ -90,6 +90,31 @@ TEST_CASE("a counter goes round, and blocks that exchange something have to fenc
     }
 }
 
+/// Each thread writes its number, if `barrier` before thread 0 counts its block, otherwise maybe behind.
+__global__ void leave_and_meet(unsigned* counter, int* numbers, bool barrier) {
+  if (barrier || threadIdx.x == 0) numbers[threadIdx.x] = static_cast<int>(threadIdx.x);
+  if (barrier) __syncthreads();
+  if (threadIdx.x == 0) {
+    __threadfence();
+    atomicInc(counter, 1000);
+    __threadfence();
+  }
+  if (!barrier && threadIdx.x != 0) numbers[threadIdx.x] = static_cast<int>(threadIdx.x);
+  __syncthreads();
+}
+
+TEST_CASE("what a block shows others is written before it exchanges something with them") {
+  for (const bool barrier : {true, false}) {
+    const FreshRuntime fresh;
+    const DeviceInts counter(std::vector<int>{0});
+    const DeviceInts numbers(64);
+    auto* counted = reinterpret_cast<unsigned*>(counter.data());
+    REQUIRE(launch(200, 64, nullptr, leave_and_meet, counted, numbers.data(), barrier) == cudaSuccess);
+    CHECK(cudaDeviceSynchronize() == (barrier ? cudaSuccess : cudaErrorIllegalAddress));
+    if (!barrier) CHECK(last_fault().find("between an exchange with other blocks") != std::string::npos);
+  }
+}
+
 __global__ void nothing() {}
 
 TEST_CASE("launches outside the limits are refused") {

@@ -125,7 +125,8 @@ std::string Memory::describe(const void* pointer) const {
     const std::uintptr_t end = before.base + before.bytes;
     if (address >= before.base && address < end)
       return std::to_string(address - before.base) + " bytes into " + named(before) +
-             (before.exists ? "" : ", before its allocation on the stream");
+             (before.exists ? "" : ", before its allocation on the stream") +
+             (locked_ ? ", between an exchange with other blocks and the next barrier" : "");
     if (address >= end && address < before.pages_end + page())
       return std::to_string(address - end) + " bytes behind " + named(before);
     if (address < before.base)
@@ -147,6 +148,7 @@ Usage Memory::usage(bool pinned) const {
 }
 
 bool Memory::open(const void* pointer) {
+  if (locked_) return false;
   auto found = allocations_.upper_bound(address_of(pointer));
   if (found == allocations_.begin()) return false;
   Allocation& allocation = std::prev(found)->second;
@@ -155,6 +157,12 @@ bool Memory::open(const void* pointer) {
   allocation.open = true;
   opened_.push_back(&allocation);
   return true;
+}
+
+void Memory::lock() {
+  if (!damage().empty()) return;  // that is asked for at the end of the kernel, of what is open
+  close_all();
+  locked_ = true;
 }
 
 void Memory::close_all() {

@@ -47,6 +47,9 @@ class Memory {
   /// Opens the allocation of device memory at `pointer`, if there is one. Called when it is touched.
   bool open(const void* pointer);
   void close_all();
+  /// Closes all, and opens nothing until unlock().
+  void lock();
+  void unlock() { locked_ = false; }
   /// Whether somebody wrote beside an open allocation, into its pages; says where.
   std::string damage() const;
 
@@ -57,6 +60,7 @@ class Memory {
   std::uintptr_t cursor_ = 0;
   std::map<std::uintptr_t, Allocation> allocations_;  ///< by the first page
   std::vector<Allocation*> opened_;
+  bool locked_ = false;
 };
 
 Memory& memory();

@@ -149,8 +149,9 @@ void Runtime::run_device_work(const Work& work) {
   try {
     const Fault found = run_guarded(work.run);
     if (found.happened) {
+      const std::string what = describe() + ": touched " + memory().describe(found.address);
       abandon_block();
-      return fail(cudaErrorIllegalAddress, describe() + ": touched " + memory().describe(found.address));
+      return fail(cudaErrorIllegalAddress, what);
     }
     const std::string damage = memory().damage();
     if (!damage.empty()) fail(cudaErrorIllegalAddress, work.name + ": " + damage);

@@ -48,6 +48,9 @@ int lane();
 /// since the block's last barrier, and fences again before it goes on to the next.
 void fence();
 void exchange_with_blocks(const char* function, const Source& source);
+/// It has been exchanged: what the block is to show the others lies in memory, or is too late. So no thread
+/// of it touches memory before its next barrier.
+void exchanged();
 
 /// What kernels before this one wrote is there from here on.
 void wait_for_kernels_before();
@@ -102,6 +105,7 @@ inline unsigned atomicInc(unsigned* counter, unsigned most,
   generous::emulation::exchange_with_blocks("atomicInc", source);
   const unsigned before = *counter;
   *counter = before >= most ? 0 : before + 1;
+  generous::emulation::exchanged();
   return before;
 }
 
