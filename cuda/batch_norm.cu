@@ -47,6 +47,9 @@ struct Statistics {
   float* running_mean;
   float* running_variance;
   std::int64_t* batches;  ///< null: not counted
+  const float* gamma;
+  const float* beta;
+  StoredMap map;
 };
 
 /// Nothing of it: the moments alone are wanted.
@@ -64,6 +67,9 @@ __device__ void write_statistics(const Statistics& out, std::int64_t c, Sum mean
   update(out.running_variance[c], variance * (count / (count - Sum(1))));
   out.mean[c] = static_cast<float>(mean);
   out.inverse_std[c] = static_cast<float>(Sum(1) / std::sqrt(variance + static_cast<Sum>(out.epsilon)));
+  const ChannelScale map(out.gamma[c], out.beta[c], out.mean[c], out.inverse_std[c]);
+  out.map.scale[c] = map.scale;
+  out.map.shift[c] = map.shift;
   if (c == 0 && out.batches != nullptr) ++*out.batches;
 }
 
@@ -128,11 +134,16 @@ __global__ void statistics_of_sums_kernel(std::int64_t channels, const float* __
   write_statistics(out, c, mean, variance);
 }
 
-__global__ void inverse_std_kernel(std::int64_t channels, float epsilon, const float* __restrict__ variance,
-                                   float* __restrict__ inverse_std) {
+/// The map of an evaluation.
+__global__ void map_kernel(std::int64_t channels, float epsilon, const float* __restrict__ gamma,
+                           const float* __restrict__ beta, const float* __restrict__ mean,
+                           const float* __restrict__ variance, StoredMap out) {
   begin_kernel();
   const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (c < channels) inverse_std[c] = 1.0F / std::sqrt(variance[c] + epsilon);
+  if (c >= channels) return;
+  const ChannelScale map(gamma[c], beta[c], mean[c], 1.0F / std::sqrt(variance[c] + epsilon));
+  out.scale[c] = map.scale;
+  out.shift[c] = map.shift;
 }
 
 /// What a row of a normalisation needs; `residual` is zeros where there is none.
@@ -143,7 +154,7 @@ struct NormaliseInputs {
 
 template <int width, class T>
 __global__ void __launch_bounds__(block_threads)
-    normalise_kernel(Tiling tiling, Whole whole, Channels in, bool activated, float ceiling,
+    normalise_kernel(Tiling tiling, Whole whole, StoredMap in, bool activated, float ceiling,
                      const T* __restrict__ x, const T* __restrict__ residual, T* __restrict__ y) {
   begin_kernel();
   const Share share = share_of<width>(tiling);
@@ -167,12 +178,28 @@ __global__ void __launch_bounds__(block_threads)
       });
 }
 
+/// Room for the map of C channels.
+class MapRoom {
+ public:
+  explicit MapRoom(std::int64_t channels)
+      : scale_(Tensor::empty({channels}, DType::f32, Device::cuda)),
+        shift_(Tensor::empty({channels}, DType::f32, Device::cuda)) {}
+  /// From a channel on.
+  StoredMap from(std::int64_t first) const {
+    return {.scale = channel_data(scale_, first), .shift = channel_data(shift_, first)};
+  }
+
+ private:
+  Tensor scale_, shift_;
+};
+
 }  // namespace
 
 void CudaBackend::batch_norm_train(const BatchNormParams& params, const BatchNormInputs& in,
                                    BatchNormStatistics& running, Tensor& mean, Tensor& inverse_std,
                                    Tensor& y) {
   const std::int64_t rows = y.numel() / y.size(-1);
+  const MapRoom maps(y.size(-1));
   for_each_part(
       in.parts, y.dtype(), y.size(-1),
       [&]<class T, int width>(std::size_t i, T, Width<width>, const Whole& whole) {
@@ -185,7 +212,10 @@ void CudaBackend::batch_norm_train(const BatchNormParams& params, const BatchNor
                                     .inverse_std = channel_data(inverse_std, whole.first),
                                     .running_mean = channel_data(running.mean, whole.first),
                                     .running_variance = channel_data(running.variance, whole.first),
-                                    .batches = i == 0 ? data_of<std::int64_t>(running.batches) : nullptr};
+                                    .batches = i == 0 ? data_of<std::int64_t>(running.batches) : nullptr,
+                                    .gamma = channel_data(in.gamma, whole.first),
+                                    .beta = channel_data(in.beta, whole.first),
+                                    .map = maps.from(whole.first)};
         if (known->defined()) {
           run("batch_norm", grid_of(channels), known_statistics_kernel, channels, Moments(*known, channels),
               statistics);
@@ -206,8 +236,7 @@ void CudaBackend::batch_norm_train(const BatchNormParams& params, const BatchNor
         }
         const auto kernel = normalise_kernel<width, T>;
         const Tiling mapping = tiling_of(rows, channels, width, columns_of_maps, blocks_at_once(kernel));
-        run("batch_norm", mapping.shape(), kernel, mapping, whole,
-            channels_of(in.gamma, in.beta, mean, inverse_std, whole.first),
+        run("batch_norm", mapping.shape(), kernel, mapping, whole, statistics.map,
             params.activation != Activation::none, ceiling_of(params.activation), part, in.residual, y);
       });
 }
@@ -230,17 +259,16 @@ void CudaBackend::batch_norm_eval(const BatchNormParams& params, const BatchNorm
                                   const BatchNormStatistics& running, Tensor& y) {
   const std::int64_t channels = y.size(-1);
   const std::int64_t rows = y.numel() / channels;
-  const Tensor inverse_std = Tensor::empty({channels}, DType::f32, Device::cuda);
-  run("batch_norm", grid_of(channels), inverse_std_kernel, channels, params.epsilon, running.variance,
-      inverse_std);
+  const MapRoom maps(channels);
+  run("batch_norm", grid_of(channels), map_kernel, channels, params.epsilon, in.gamma, in.beta, running.mean,
+      running.variance, maps.from(0));
   for_each_part(
       in.parts, y.dtype(), channels,
       [&]<class T, int width>(std::size_t i, T, Width<width>, const Whole& whole) {
         const Tensor& x = in.parts[i].x;
         const auto kernel = normalise_kernel<width, T>;
         const Tiling mapping = tiling_of(rows, x.size(-1), width, columns_of_maps, blocks_at_once(kernel));
-        run("batch_norm", mapping.shape(), kernel, mapping, whole,
-            channels_of(in.gamma, in.beta, running.mean, inverse_std, whole.first),
+        run("batch_norm", mapping.shape(), kernel, mapping, whole, maps.from(whole.first),
             params.activation != Activation::none, ceiling_of(params.activation), x, in.residual, y);
       });
 }

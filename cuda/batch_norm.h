@@ -28,8 +28,22 @@ struct Channels {
   const float* inverse_std;
 };
 
-/// gamma (x - mean) inverse_std + beta as a map scale * x + shift of a thread's channels: the same bits
-/// forward and backward.
+/// gamma (x - mean) inverse_std + beta as scale * x + shift: the same bits forward and backward.
+struct ChannelScale {
+  float scale, shift;
+
+  __device__ ChannelScale(float gamma, float beta, float mean, float inverse_std)
+      : scale(gamma * inverse_std),
+        shift(std::fma(-mean, scale, beta)) {}  // x = mean gives beta but for one rounding
+};
+
+/// The same of all channels {C}, as the forward pass keeps it for its second kernel.
+struct StoredMap {
+  float* scale;
+  float* shift;
+};
+
+/// The same of a thread's channels.
 template <int width>
 struct NormalisingMap {
   Floats<width> scale;
@@ -42,10 +56,13 @@ struct NormalisingMap {
     const auto mean = load<width>(in.mean + channel);
     const auto inverse_std = load<width>(in.inverse_std + channel);
     for (int i = 0; i < width; ++i) {
-      scale[i] = gamma[i] * inverse_std[i];
-      shift[i] = std::fma(-mean[i], scale[i], beta[i]);  // x = mean gives beta but for one rounding
+      const ChannelScale map(gamma[i], beta[i], mean[i], inverse_std[i]);
+      scale[i] = map.scale;
+      shift[i] = map.shift;
     }
   }
+  __device__ NormalisingMap(const StoredMap& in, std::int64_t channel)
+      : scale(load<width>(in.scale + channel)), shift(load<width>(in.shift + channel)) {}
   /// Rounded once, whatever the compiler makes of the code around it.
   __device__ float operator()(int i, float x) const { return std::fma(scale[i], x, shift[i]); }
 };

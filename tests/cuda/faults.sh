@@ -165,8 +165,8 @@ fault "the host does not wait for a staging buffer to be free" memory.cpp \
 fault "the host reads device memory" cuda_backend.cpp 'if (x.bytes() == 0) return;' \
   'if (x.bytes() == 0 || *static_cast<const volatile char*>(x.raw()) == 77) return;'
 fault "the host hands its own memory to a kernel" batch_norm.cu \
-  'const Tensor inverse_std = Tensor::empty({channels}, DType::f32, Device::cuda);' \
-  'const Tensor inverse_std = Tensor::empty({channels}, DType::f32, Device::cpu);'
+  'scale_(Tensor::empty({channels}, DType::f32, Device::cuda))' \
+  'scale_(Tensor::empty({channels}, DType::f32, Device::cpu))'
 
 # Calls of the libraries
 fault "leading dimension of a product's first factor" blas.cpp 'a.raw(), type_of(a), extent(a.size(-1)),' \
