@@ -140,11 +140,18 @@ struct Asked {
   bool adds = false;
   bool sums = false;
 };
-constexpr std::array asked_of_all{Asked{}};
+constexpr std::array asked_of_frozen{Asked{}};
+constexpr std::array asked_of_sums_with_residual{Asked{}, Asked{.sums = true}};
 constexpr std::array asked_of_training{
     Asked{}, Asked{.direction = Direction::backward_data},
     Asked{.direction = Direction::backward_data, .adds = true},  // in residual networks
     Asked{.direction = Direction::backward_weight}, Asked{.sums = true}};
+
+std::span<const Asked> asked_of(const ConvolutionEpilogue& epilogue) {
+  if (epilogue == ConvolutionEpilogue{}) return asked_of_training;
+  if (epilogue.residual && epilogue.activation == Activation::none) return asked_of_sums_with_residual;
+  return asked_of_frozen;
+}
 
 /// Plans a line in every direction and arithmetic; how many have no plan. What follows a convolution may be
 /// left to kernels of our own where the library does not take both at once.
@@ -152,7 +159,7 @@ int plan_line(const Line& line, const Target& target, bool compile) {
   int missing = 0;
   const ConvolutionEpilogue& epilogue = line.problem.epilogue;
   const bool trains = epilogue == ConvolutionEpilogue{};
-  for (const Asked& asked : trains ? std::span<const Asked>(asked_of_training) : asked_of_all) {
+  for (const Asked& asked : asked_of(epilogue)) {
     for (const DType dtype : {DType::f32, DType::bf16}) {
       if (asked.sums && dtype == DType::f32) continue;
       ConvolutionProblem problem = line.problem;
