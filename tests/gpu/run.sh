@@ -2,7 +2,8 @@
 # Everything that there is to know about the CUDA backend on a real GPU, within ten minutes, on a machine that has a
 # driver, cuBLAS and cuDNN (CUDA's or pip's) and, for comparison, PyTorch: what pack.sh packed is unpacked and run, the
 # most telling first. Every step has a time limit of its own and leaves no process behind.
-#   bash tests/gpu/run.sh [ARCHIVE [FOLDER]]   by default build-gpu/generous-gpu.tar.gz and gpu-results
+#   bash tests/gpu/run.sh [ARCHIVE [FOLDER [STAGE ...]]]   by default build-gpu/generous-gpu.tar.gz and gpu-results
+# Stages: suites ours pytorch convolutions sanitizers kernels; by default all, in this order.
 # Leaves FOLDER/summary.txt, up to date after every step, and FOLDER/logs.tar.gz. Exits 1 if a step failed; one whose
 # tool is not there is left out and does not count.
 # GENEROUS_GPU_SECONDS: for all steps together (570).
@@ -10,6 +11,12 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 archive=${1:-build-gpu/generous-gpu.tar.gz}
 results=${2:-gpu-results}
+every_stage=(suites ours pytorch convolutions sanitizers kernels)
+stages=("${@:3}")
+if [ ${#stages[@]} = 0 ]; then stages=("${every_stage[@]}"); fi
+for stage in "${stages[@]}"; do
+  [[ " ${every_stage[*]} " == *" $stage "* ]] || { echo "run.sh: no stage '$stage'; there are: ${every_stage[*]}" >&2; exit 2; }
+done
 # shellcheck source=tests/gpu/limited.sh
 . "$here/limited.sh"
 # shellcheck source=tests/gpu/summary.sh
@@ -35,7 +42,7 @@ trap ended EXIT
 trap 'exit 143' TERM
 trap 'exit 130' INT
 
-tar xzf "$archive" -C "$work"
+tar xf "$archive" -C "$work"
 cd "$work"
 bundle=$work/generous-gpu
 read -r kind _ <"$bundle/kind"
@@ -142,54 +149,72 @@ if [ "$kind" = emulated ]; then
   our_cells=("bf16 4 0" "tf32 4 1")
 fi
 
-step versions 10 bash "$here/versions.sh" "$bundle"
-suites 60 memory edges channels data parity algorithms
-suites 60 training shadows padding apps methods
+suites_stage() {
+  suites 60 memory edges channels data parity algorithms
+  suites 60 training shadows padding apps methods
+}
 
-share 90
-for cell in "${our_cells[@]}"; do
-  # shellcheck disable=SC2086  # three words
-  ours "$models" $cell
-done
+ours_stage() {
+  local cell
+  share 90
+  for cell in "${our_cells[@]}"; do
+    # shellcheck disable=SC2086  # three words
+    ours "$models" $cell
+  done
+}
 
-share 150
-if [ -z "$python" ]; then
-  note skip pytorch 0 "no python3 here"
-elif [ "$kind" = emulated ]; then
-  note skip pytorch 0 "nothing to compare the emulation with"
-else
-  theirs "$models" bf16 128 eager,graph
-  theirs resnet18 bf16 128 compile
-  theirs preresnet20 bf16 128 compile
-  theirs "$models" bf16 512 graph
-  theirs "$models" tf32 128 graph
-  theirs wrn_16_2 bf16 128 compile
-  theirs "$models" f32 128 graph
-fi
-share_end=$end
+pytorch_stage() {
+  share 150
+  if [ -z "$python" ]; then
+    note skip pytorch 0 "no python3 here"
+  elif [ "$kind" = emulated ]; then
+    note skip pytorch 0 "nothing to compare the emulation with"
+  else
+    theirs "$models" bf16 128 eager,graph
+    theirs resnet18 bf16 128 compile
+    theirs preresnet20 bf16 128 compile
+    theirs "$models" bf16 512 graph
+    theirs "$models" tf32 128 graph
+    theirs wrn_16_2 bf16 128 compile
+    theirs "$models" f32 128 graph
+  fi
+}
 
-step convolutions 40 "$bundle/apps/benchmark" --device cuda --models "$probed" --dtypes bf16 --batch "$probed_batch" \
-  --steps "$steps" --limit 1 --profile 1
+convolutions_stage() {
+  step convolutions 40 "$bundle/apps/benchmark" --device cuda --models "$probed" --dtypes bf16 --batch "$probed_batch" \
+    --steps "$steps" --limit 1 --profile 1
+}
 
-if command -v compute-sanitizer >/dev/null; then
+sanitizers_stage() {
+  local tool suite
+  if ! command -v compute-sanitizer >/dev/null; then
+    note skip sanitizers 0 "no compute-sanitizer here"
+    return
+  fi
   for tool in memcheck racecheck; do
     for suite in edges channels; do sanitized "$tool" "$suite" & done
   done
   wait
-else
-  note skip sanitizers 0 "no compute-sanitizer here"
-fi
+}
 
-if ! command -v ncu >/dev/null || [ -z "$python" ]; then
-  note skip kernels 0 "no ncu with python3 here"
-else
+kernels_stage() {
+  if ! command -v ncu >/dev/null || [ -z "$python" ]; then
+    note skip kernels 0 "no ncu with python3 here"
+    return
+  fi
   # The second step and the third: what the first one prepares is left out.
   step kernels 45 ncu --target-processes all --clock-control none --csv --page raw --print-units base \
     --metrics gpu__time_duration.sum,dram__throughput.avg.pct_of_peak_sustained_elapsed,sm__warps_active.avg.pct_of_peak_sustained_active \
     --launch-skip 350 --launch-count 420 \
     "$bundle/apps/benchmark" --device cuda --models resnet18 --dtypes bf16 --record 0 --steps 1
   [ ! -f "$(log_of kernels)" ] || "$python" "$here/kernels.py" "$(log_of kernels)" >"$work/kernels" 2>&1 || true
-fi
+}
+
+step versions 10 bash "$here/versions.sh" "$bundle"
+for stage in "${stages[@]}"; do
+  share_end=$end
+  "${stage}_stage"
+done
 
 write_summary
 cat "$results/summary.txt"
