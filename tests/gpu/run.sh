@@ -2,14 +2,14 @@
 # Everything that there is to know about the CUDA backend on a real GPU, within ten minutes, on a machine that has a
 # driver, cuBLAS and cuDNN (CUDA's or pip's) and, for comparison, PyTorch: what pack.sh packed is unpacked and run, the
 # most telling first. Every step has a time limit of its own and leaves no process behind.
-#   bash tests/gpu/run.sh [ARCHIVE [FOLDER [STAGE ...]]]   by default build-gpu/generous-gpu.tar.gz and gpu-results
+#   bash tests/gpu/run.sh [ARCHIVE [FOLDER [STAGE ...]]]   by default build-gpu/generous-gpu.tar.xz and gpu-results
 # Stages: suites ours pytorch convolutions sanitizers kernels; by default all, in this order.
 # Leaves FOLDER/summary.txt, up to date after every step, and FOLDER/logs.tar.gz. Exits 1 if a step failed; one whose
 # tool is not there is left out and does not count.
 # GENEROUS_GPU_SECONDS: for all steps together (570).
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-archive=${1:-build-gpu/generous-gpu.tar.gz}
+archive=${1:-build-gpu/generous-gpu.tar.xz}
 results=${2:-gpu-results}
 every_stage=(suites ours pytorch convolutions sanitizers kernels)
 stages=("${@:3}")
@@ -63,7 +63,6 @@ for folder in (spec.submodule_search_locations or []) if spec else []:
 fi
 export LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}:/usr/local/cuda/lib64
 PATH=$PATH:/usr/local/cuda/bin
-for folder in /opt/nvidia/nsight-compute/*/; do PATH+=:$folder; done
 export PATH GENEROUS_APPS_DIR=$bundle/apps TORCHINDUCTOR_CACHE_DIR=$work/inductor TRITON_CACHE_DIR=$work/triton
 export GOMP_SPINCOUNT=2000  # our programs would set it and start themselves anew
 
@@ -198,16 +197,15 @@ sanitizers_stage() {
 }
 
 kernels_stage() {
-  if ! command -v ncu >/dev/null || [ -z "$python" ]; then
-    note skip kernels 0 "no ncu with python3 here"
+  local watcher=$bundle/lib/libkernel_times.so
+  if [ ! -f "$watcher" ] || [ -z "$python" ] || ldd "$watcher" | grep -q 'not found'; then
+    note skip kernels 0 "no CUPTI or no python3 here"
     return
   fi
-  # The second step and the third: what the first one prepares is left out.
-  step kernels 45 ncu --target-processes all --clock-control none --csv --page raw --print-units base \
-    --metrics gpu__time_duration.sum,dram__throughput.avg.pct_of_peak_sustained_elapsed,sm__warps_active.avg.pct_of_peak_sustained_active \
-    --launch-skip 350 --launch-count 420 \
-    "$bundle/apps/benchmark" --device cuda --models resnet18 --dtypes bf16 --record 0 --steps 1
-  [ ! -f "$(log_of kernels)" ] || "$python" "$here/kernels.py" "$(log_of kernels)" >"$work/kernels" 2>&1 || true
+  mkdir "$work/times"
+  step kernels 45 env GENEROUS_KERNEL_TIMES="$work/times" CUDA_INJECTION64_PATH="$watcher" LD_PRELOAD="$watcher" \
+    "$bundle/apps/benchmark" --device cuda --models "$models" --dtypes bf16 --batch 128 --tune 1 --steps "$steps"
+  "$python" "$here/kernels.py" "$work/times" >"$work/kernels" 2>&1 || true
 }
 
 step versions 10 bash "$here/versions.sh" "$bundle"

@@ -19,8 +19,8 @@ program() {  # PATH TEXT: a program of the bundle
 # Packs the bundle and runs it; the page is in $folder/results.
 run() {  # EXIT_CODE SECONDS
   local code=0 begin=$SECONDS
-  tar czf "$folder/archive.tar.gz" -C "$folder" generous-gpu
-  GENEROUS_GPU_SECONDS=$2 PATH=$folder/bin:$PATH bash "$here/run.sh" "$folder/archive.tar.gz" "$folder/results" \
+  tar cJf "$folder/archive.tar.xz" -C "$folder" generous-gpu
+  GENEROUS_GPU_SECONDS=$2 PATH=$folder/bin:$PATH bash "$here/run.sh" "$folder/archive.tar.xz" "$folder/results" \
     >"$folder/out" 2>&1 || code=$?
   [ "$code" = "$1" ] || { echo "exit code $code, not $1"; cat "$folder/out"; failed=1; }
   [ $((SECONDS - begin)) -le $(($2 + 12)) ] || { echo "it took $((SECONDS - begin)) s"; failed=1; }
@@ -46,24 +46,22 @@ exit 1'
 program tests/cuda_data 'echo "cuda_data: error while loading shared libraries: libx.so.9: cannot open"; exit 127'
 program tests/cuda_channels 'kill -SEGV $$'
 program apps/benchmark '
+if [ -n "${GENEROUS_KERNEL_TIMES:-}" ]; then cp "$(dirname "$0")/../times.csv" "$GENEROUS_KERNEL_TIMES/7.csv"; exit; fi
 case "$*" in
   *"--limit 1"*) echo "convolution alone"; echo "a table of ops" ;;
   *"--dtypes bf16"*) echo "{\"model\":\"resnet8\",\"stage\":\"standard\",\"batch\":4,\"images_per_s\":1234.5}" ;;
   *) echo "benchmark: error: cuBLAS said no"; exit 1 ;;
 esac'
+cp "$(ldd "$suite" | awk '/libm\.so/ { print $3 }')" "$bundle/lib/libkernel_times.so"  # of those that do nothing by themselves
+cat >"$bundle/times.csv" <<'TIMES'
+begin_ns,end_ns,blocks,threads,registers,name
+0,9000,4,256,20,"void generous::cuda::a_kernel<float, 4>(Plane, int)"
+9000,9500,4,256,20,"generous::cuda::(anonymous namespace)::sgd(Table)"
+10000,13000,4,256,20,"void generous::cuda::a_kernel<float, 4>(Plane, int)"
+12000,14000,8,256,30,"generous::cuda::(anonymous namespace)::sgd(Table)"
+14000,19000,4,256,20,"void generous::cuda::a_kernel<float, 4>(Plane, int)"
+TIMES
 printf '#!/bin/sh\necho "========= ERROR SUMMARY: 0 errors"\n' >"$folder/bin/compute-sanitizer"
-cat >"$folder/bin/ncu" <<'NCU'
-#!/bin/sh
-names='"ID","Process ID","Kernel Name","dram__throughput.avg.pct_of_peak_sustained_elapsed","gpu__time_duration.sum","sm__warps_active.avg.pct_of_peak_sustained_active"'
-echo '==PROF== Connected'
-echo "$names"
-echo '"","","","%","ns","%"'
-echo '"0","7","void generous::cuda::a_kernel<float, 4>(Plane, int)","10","9,000","1"'
-for id in 1 3; do
-  echo "\"$id\",\"7\",\"generous::cuda::<unnamed>::sgd(Table)\",\"50\",\"1,000\",\"20\""
-  echo "\"$((id + 1))\",\"7\",\"void generous::cuda::a_kernel<float, 4>(Plane, int)\",\"80\",\"3,000\",\"60\""
-done
-NCU
 chmod +x "$folder/bin/"*
 run 1 60
 says '^pass  versions .* the emulation$'
@@ -79,8 +77,8 @@ says '^pass  racecheck channels '
 says '^memcheck edges: ERROR SUMMARY: 0 errors$'
 says '^a table of ops$'
 if command -v python3 >/dev/null; then
-  says '^one step: 2 kernels, 4.0 us$'
-  says '^ +1 +3.0 +75.0 % +80 % +60 %  a_kernel<float, 4>$'
+  says '^one of 1 steps: 2 kernels, 4.0 us, 0.5 us idle between them$'
+  says '^ +1 +3.0 +75.0 % +20 +4  a_kernel<float, 4>$'
 fi
 [[ $(tar tzf "$folder/results/logs.tar.gz") == *logs/cuda_edges.log* ]] || { echo "no logs"; failed=1; }
 

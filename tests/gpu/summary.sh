@@ -14,12 +14,10 @@ said() {  # LOG
 add_rates() {  # LOG TYPE [COLUMN]
   [ -f "$1" ] || return 0
   awk -v dtype="$2" -v column="${3:-}" '
-    function value(key,  text) {
-      if (!match($0, "\"" key "\": ?\"?[^,\"}]*")) return ""
-      text = substr($0, RSTART, RLENGTH)
-      sub(/^"[^"]*": ?"?/, "", text)
-      return text
+    function value(key) {
+      return match(line, "[{,]" key ":[^,}]*") ? substr(line, RSTART + length(key) + 2, RLENGTH - length(key) - 2) : ""
     }
+    { line = $0; gsub(/[" ]/, "", line) }
     /^\{/ && value("images_per_s") != "" {
       print value("model"), dtype, value("batch"), column != "" ? column : value("mode"), value("images_per_s")
     }' "$1" >>"$work/rates"
@@ -66,7 +64,7 @@ write_summary() {
     fi
     part "sanitizers" "$work/sanitizers"
     part "the convolutions alone, and a step op by op (each waited for)" "$logs/convolutions.log"
-    part "kernels of an unrecorded step, by ncu" "$work/kernels"
+    part "kernels of a recorded step, a table for each model" "$work/kernels"
   } >"$page"
   chmod 644 "$page"
   mv "$page" "$results/summary.txt"
