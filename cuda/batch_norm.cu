@@ -73,17 +73,36 @@ __device__ void write_statistics(const Statistics& out, std::int64_t c, Sum mean
   if (c == 0 && out.batches != nullptr) ++*out.batches;
 }
 
-/// A thread measures from its own first row, so that a mean far from zero costs no digits of the variance.
+/// Of some rows of a channel: the sums of x - origin and of its square.
+template <class Sum>
+struct SumsFromOrigin {
+  Sum sum, squares;
+
+  __device__ void merge(const SumsFromOrigin& other) {
+    sum += other.sum;
+    squares += other.squares;
+  }
+  /// The same as moments, of `count` rows.
+  __device__ MomentSums<Sum> moments(Sum count, float origin) const {
+    const Sum distance = sum / count;
+    const Sum left = squares - sum * distance;
+    return {count, static_cast<Sum>(origin) + distance, left > Sum(0) ? left : Sum(0)};
+  }
+};
+
+/// A block measures from its own first row, so that a mean far from zero costs no digits of the variance.
 template <int width, class T>
-__global__ void __launch_bounds__(block_threads)
+__global__ void __launch_bounds__(block_threads, 3)
     statistics_kernel(Tiling tiling, const T* __restrict__ x, Meeting<MomentSums<SumOver<T>>> meeting,
                       Moments moments, Statistics out) {
   begin_kernel();
   using Sum = SumOver<T>;
   const Share share = share_of<width>(tiling);
-  MomentSums<Sum> own[width] = {};
+  const std::int64_t first_row = share.part * tiling.rows_of_a_part;
+  Floats<width> origin{};
+  SumsFromOrigin<Sum> own[width] = {};
   if (share.row < share.end) {
-    const auto origin = load<width>(x + share.row * tiling.channels + share.channel);
+    origin = load<width>(x + first_row * tiling.channels + share.channel);
     Floats<width> sum{};
     Floats<width> squares{};
     for_each_row(
@@ -95,19 +114,19 @@ __global__ void __launch_bounds__(block_threads)
             squares[i] += d * d;
           }
         });
-    const auto count = static_cast<Sum>((share.end - share.row + tiling.lines - 1) / tiling.lines);
-    for (int i = 0; i < width; ++i) {
-      const Sum distance = static_cast<Sum>(sum[i]) / count;
-      const Sum left = static_cast<Sum>(squares[i]) - static_cast<Sum>(sum[i]) * distance;
-      own[i] = {count, static_cast<Sum>(origin[i]) + distance, left > Sum(0) ? left : Sum(0)};
-    }
+    for (int i = 0; i < width; ++i) own[i] = {static_cast<Sum>(sum[i]), static_cast<Sum>(squares[i])};
   }
-  sum_up<width>(tiling, share, own, meeting, [&](std::int64_t c, const MomentSums<Sum>& all) {
-    const Sum variance = all.squares / all.count;
-    moments.mean[c] = static_cast<float>(all.mean);
-    moments.variance[c] = static_cast<float>(variance);
-    write_statistics(out, c, all.mean, variance);
-  });
+  sum_up<width>(
+      tiling, share, own, meeting,
+      [&](std::int64_t c, const MomentSums<Sum>& all) {
+        const Sum variance = all.squares / all.count;
+        moments.mean[c] = static_cast<float>(all.mean);
+        moments.variance[c] = static_cast<float>(variance);
+        write_statistics(out, c, all.mean, variance);
+      },
+      [&](int i, const SumsFromOrigin<Sum>& sums) {
+        return sums.moments(static_cast<Sum>(share.end - first_row), origin[i]);
+      });
 }
 
 /// The same from moments that are known already.
@@ -229,13 +248,13 @@ void CudaBackend::batch_norm_train(const BatchNormParams& params, const BatchNor
           } else {
             if (sums != nullptr) sums->weight->sums_wanted = true;
             const auto kernel = statistics_kernel<width, T>;
-            const Tiling summing = tiling_of(rows, channels, width, columns_of_sums, blocks_at_once(kernel));
+            const Tiling summing = tiling_of(rows, channels, width, tiles_of_sums, blocks_at_once(kernel));
             const MeetingRoom<MomentSums<SumOver<T>>> room(summing, tickets());
             run("batch_norm", summing.shape(), kernel, summing, part, room.meeting(), moments, statistics);
           }
         }
         const auto kernel = normalise_kernel<width, T>;
-        const Tiling mapping = tiling_of(rows, channels, width, columns_of_maps, blocks_at_once(kernel));
+        const Tiling mapping = tiling_of(rows, channels, width, tiles_of_maps, blocks_at_once(kernel));
         run("batch_norm", mapping.shape(), kernel, mapping, whole, statistics.map,
             params.activation != Activation::none, ceiling_of(params.activation), part, in.residual, y);
       });
@@ -247,7 +266,7 @@ Tensor CudaBackend::batch_moments(const Tensor& x) {
   visit_groups(x.dtype(), channels, [&]<class T, int width>(T, Width<width>) {
     const auto kernel = statistics_kernel<width, T>;
     const Tiling summing =
-        tiling_of(x.numel() / channels, channels, width, columns_of_sums, blocks_at_once(kernel));
+        tiling_of(x.numel() / channels, channels, width, tiles_of_sums, blocks_at_once(kernel));
     const MeetingRoom<MomentSums<SumOver<T>>> room(summing, tickets());
     run("batch_norm", summing.shape(), kernel, summing, x, room.meeting(), Moments(moments, channels),
         no_statistics);
@@ -267,7 +286,7 @@ void CudaBackend::batch_norm_eval(const BatchNormParams& params, const BatchNorm
       [&]<class T, int width>(std::size_t i, T, Width<width>, const Whole& whole) {
         const Tensor& x = in.parts[i].x;
         const auto kernel = normalise_kernel<width, T>;
-        const Tiling mapping = tiling_of(rows, x.size(-1), width, columns_of_maps, blocks_at_once(kernel));
+        const Tiling mapping = tiling_of(rows, x.size(-1), width, tiles_of_maps, blocks_at_once(kernel));
         run("batch_norm", mapping.shape(), kernel, mapping, whole, maps.from(whole.first),
             params.activation != Activation::none, ceiling_of(params.activation), x, in.residual, y);
       });

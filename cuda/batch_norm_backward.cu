@@ -188,12 +188,12 @@ void CudaBackend::batch_norm_backward(const BatchNormParams& params, const Batch
     float* const dbeta = channel_data(out.dbeta, whole.first);
     using Sums = GradientSums<SumOver<T>>;
     const auto summing_kernel = gradient_sums_kernel<gate, width, T>;
-    const Tiling summing = tiling_of(rows, channels, width, columns_of_sums, blocks_at_once(summing_kernel));
+    const Tiling summing = tiling_of(rows, channels, width, tiles_of_sums, blocks_at_once(summing_kernel));
     const MeetingRoom<Sums> room(summing, tickets());
     run("batch_norm backward", summing.shape(), summing_kernel, summing, forward, dy, room.meeting(), dgamma,
         dbeta);
     const auto kernel = differentiate_kernel<gate, width, T>;
-    const Tiling mapping = tiling_of(rows, channels, width, columns_of_maps, blocks_at_once(kernel));
+    const Tiling mapping = tiling_of(rows, channels, width, tiles_of_maps, blocks_at_once(kernel));
     run("batch_norm backward", mapping.shape(), kernel, mapping, forward, 1.0F / static_cast<float>(rows),
         params.training ? dgamma : nullptr, dbeta, dy, out.parts[i].add, out.parts[i].dx, out.dresidual);
   };

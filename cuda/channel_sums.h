@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
+#include <type_traits>
 
 #include "cuda/last_block.h"
 #include "cuda/launch.h"
@@ -32,26 +34,34 @@ struct Tiling {
   LaunchShape shape() const { return {.blocks = outer * tiles * parts, .threads = threads}; }
 };
 
+/// How large tiles and how many parts of each there may be.
+struct TileLimits {
+  std::int64_t columns;
+  std::int64_t parts;
+};
+
+constexpr std::int64_t as_many_as_fit = std::numeric_limits<std::int64_t>::max();
 /// Sums want narrow tiles, 64 bytes a row: the last block of each has less to add up. For a map of all
 /// elements, whole lines of memory are better.
-constexpr std::int64_t columns_of_sums = 4;
-constexpr std::int64_t columns_of_maps = 32;
+constexpr TileLimits tiles_of_sums{.columns = 4, .parts = as_many_as_fit};
+constexpr TileLimits tiles_of_maps{.columns = 32, .parts = as_many_as_fit};
 
 /// Threads of at least four rows each (so that loading the coefficients of a channel pays), at most
 /// `most_blocks` blocks unless the channels or matrices alone take more. Small matrices get small blocks.
-inline Tiling tiling_of(std::int64_t rows, std::int64_t channels, int width, std::int64_t most_columns,
+inline Tiling tiling_of(std::int64_t rows, std::int64_t channels, int width, const TileLimits& most,
                         std::int64_t most_blocks, std::int64_t outer = 1) {
   constexpr std::int64_t fewest_rows = 4;
   constexpr int fewest_threads = 32;
   const auto quotient_up = [](std::int64_t a, std::int64_t b) { return (a + b - 1) / b; };
   const std::int64_t groups = channels / width;
   Tiling tiling{.outer = outer, .rows = rows, .channels = channels};
-  tiling.tiles = quotient_up(groups, most_columns);
+  tiling.tiles = quotient_up(groups, most.columns);
   tiling.columns = static_cast<int>(quotient_up(groups, tiling.tiles));
   while (tiling.threads > fewest_threads && tiling.threads / 2 >= tiling.columns * rows) tiling.threads /= 2;
   tiling.lines = tiling.threads / tiling.columns;
   const std::int64_t tiles_of_all = outer * tiling.tiles;
-  const std::int64_t most_parts = tiles_of_all > most_tickets ? 1 : most_blocks / tiles_of_all;
+  const std::int64_t parts_at_once = tiles_of_all > most_tickets ? 1 : most_blocks / tiles_of_all;
+  const std::int64_t most_parts = std::min(parts_at_once, most.parts);
   const std::int64_t parts = std::clamp<std::int64_t>(quotient_up(rows, fewest_rows * tiling.lines), 1,
                                                       std::max<std::int64_t>(1, most_parts));
   tiling.rows_of_a_part = std::max<std::int64_t>(1, quotient_up(rows, parts));
@@ -159,19 +169,61 @@ class MeetingRoom {
   unsigned* tickets_;
 };
 
+/// What blocks hand in where that is what their threads have.
+struct AsItIs {
+  template <class Sums>
+  __device__ const Sums& operator()(int, const Sums& sums) const {
+    return sums;
+  }
+};
+
+/// Merges the sums of a channel that blocks handed in: of every `step`-th part from `first` on. Several are
+/// on their way before the first is merged, as for_each_row does it.
+template <class Part>
+__device__ Part merge_parts(const Part* __restrict__ parts, std::int64_t first, std::int64_t step,
+                            std::int64_t end, std::int64_t channels, std::int64_t channel) {
+  constexpr int at_once = sizeof(Part) > 16 ? 4 : 8;
+  Part total{};
+  for (std::int64_t begin = first; begin < end; begin += at_once * step) {
+    Part loaded[at_once] = {};
+    for (int i = 0; i < at_once; ++i)
+      if (begin + i * step < end) loaded[i] = parts[(begin + i * step) * channels + channel];
+    for (int i = 0; i < at_once; ++i) total.merge(loaded[i]);
+  }
+  return total;
+}
+
+/// Memory of the block for a Part of each thread: that of the sums, where they are of the same type.
+template <class Part, class Sums>
+__device__ Part (*memory_for_parts(Sums (*sums)[block_threads]))[block_threads] {
+  if constexpr (std::is_same_v<Sums, Part>) {
+    return sums;
+  } else {
+    __shared__ Part parts[1][block_threads];
+    return parts;
+  }
+}
+
 /// Merges the sums that each thread brings for its `width` channels over all rows, and calls finish(channel,
-/// sums) once for each channel. A Sums is trivially copyable, Sums{} is that of no rows, and a.merge(b) adds
-/// the rows of b.
-template <int width, class Sums, class Finish>
+/// part) once for each channel. A Sums is trivially copyable, Sums{} is that of no rows, and a.merge(b) adds
+/// the rows of b; so is a Part, which close(i, sums) makes of what a block has of a thread's channel i.
+template <int width, class Sums, class Part, class Finish, class Close = AsItIs>
 __device__ void sum_up(const Tiling& tiling, const Share& share, const Sums (&own)[width],
-                       const Meeting<Sums>& meeting, Finish&& finish) {
+                       const Meeting<Part>& meeting, Finish&& finish, Close&& close = {}) {
   __shared__ Sums sums[width][block_threads];
+  auto* const of_parts = memory_for_parts<Part>(sums);
   const int thread = static_cast<int>(threadIdx.x);
   for (int i = 0; i < width; ++i) sums[i][thread] = own[i];
   merge_lines<width>(sums, tiling.columns, tiling.lines);
-  Sums* const parts = meeting.parts + share.outer * tiling.parts * tiling.channels;
+  if (tiling.parts == 1) {
+    if (share.line == 0 && !share.idle)
+      for (int i = 0; i < width; ++i) finish(share.channel + i, close(i, sums[i][thread]));
+    return;
+  }
+  Part* const parts = meeting.parts + share.outer * tiling.parts * tiling.channels;
   if (share.line == 0 && !share.idle)
-    for (int i = 0; i < width; ++i) parts[share.part * tiling.channels + share.channel + i] = sums[i][thread];
+    for (int i = 0; i < width; ++i)
+      parts[share.part * tiling.channels + share.channel + i] = close(i, sums[i][thread]);
   unsigned* const ticket = meeting.tickets + (share.outer * tiling.tiles + share.tile) % most_tickets;
   if (!is_last_block(ticket, tiling.parts)) return;
 
@@ -180,13 +232,10 @@ __device__ void sum_up(const Tiling& tiling, const Share& share, const Sums (&ow
   const int line = thread / columns;
   const std::int64_t channel = share.tile * columns + thread % columns;
   const bool idle = line >= lines || channel >= tiling.channels;
-  Sums total{};
-  if (!idle)
-    for (std::int64_t part = line; part < tiling.parts; part += lines)
-      total.merge(parts[part * tiling.channels + channel]);
-  sums[0][thread] = total;
-  merge_lines<1>(sums, columns, lines);
-  if (line == 0 && !idle) finish(channel, sums[0][thread]);
+  of_parts[0][thread] =
+      idle ? Part{} : merge_parts(parts, line, lines, tiling.parts, tiling.channels, channel);
+  merge_lines<1>(of_parts, columns, lines);
+  if (line == 0 && !idle) finish(channel, of_parts[0][thread]);
 }
 
 }  // namespace generous::cuda

@@ -156,7 +156,7 @@ void CudaBackend::convolve_depthwise(const ConvolutionProblem& problem, const Co
         return run(op, strips(problem.x), depthwise_kernel<true, T>, e, problem.adds, y, weight, x);
       case Direction::backward_weight: {
         const auto kernel = depthwise_weight_kernel<T>;
-        const Tiling tiling = tiling_of(e.n * e.p * e.q, e.c, width, columns_of_sums, blocks_at_once(kernel));
+        const Tiling tiling = tiling_of(e.n * e.p * e.q, e.c, width, tiles_of_sums, blocks_at_once(kernel));
         const MeetingRoom<TapSums> room(tiling, tickets());
         return run(op, tiling.shape(), kernel, tiling, e, x, y, room.meeting(), weight);
       }

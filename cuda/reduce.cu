@@ -95,7 +95,7 @@ void CudaBackend::sum_to(const Tensor& x, Tensor& y) {
                                  std::int64_t columns, const Tensor& to) {
     visit_groups(from.dtype(), columns, [&]<class T, int width>(T, Width<width>) {
       const auto kernel = sum_rows_kernel<width, T>;
-      const Tiling tiling = tiling_of(rows, columns, width, columns_of_sums, blocks_at_once(kernel), outer);
+      const Tiling tiling = tiling_of(rows, columns, width, tiles_of_sums, blocks_at_once(kernel), outer);
       const MeetingRoom<RowSumOver<T>> room(tiling, tickets());
       run("sum_to", tiling.shape(), kernel, tiling, from, room.meeting(), to);
     });
