@@ -151,6 +151,12 @@ class CudaBackend final : public Backend {
   /// Where work goes: Parts::place.
   std::int64_t place() const;
 
+  // small_gemm.cu
+
+  /// Whether a product of matrices with so many products to add is better not left to the library.
+  static bool is_small_gemm(const Tensor& a, const Tensor& b, const Tensor& c, std::int64_t inner);
+  void small_gemm(const GemmParams& params, const Tensor& a, const Tensor& b, Tensor& c);
+
   // padding.cu
 
   /// y {..., 8} of bf16 = x {..., C} of either dtype, and zeros.

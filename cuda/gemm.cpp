@@ -12,6 +12,7 @@ void CudaBackend::gemm(const GemmParams& params, const Tensor& a, const Tensor& 
       affine(c, params.beta, 0.0F, c);
     return;
   }
+  if (is_small_gemm(a, b, c, a.size(params.transpose_a ? -2 : -1))) return small_gemm(params, a, b, c);
   const bool tf32 = parts_->choice.tf32 && a.dtype() == DType::f32;
   written(c);
   parts_->blas.gemm(params, tf32, a, b, c);

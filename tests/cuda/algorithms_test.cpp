@@ -181,34 +181,44 @@ TEST_CASE("no plan is made while work is recorded, only before") {
   }
 }
 
+/// {rows, inner} times {inner, columns}.
+struct Product {
+  std::int64_t rows, inner, columns;
+};
+
+void check_products(const Product& of, bool tf32) {
+  for (const bool transpose_a : {false, true})
+    for (const bool transpose_b : {false, true})
+      for (const float beta : {0.0F, 0.5F}) {
+        CAPTURE(transpose_a);
+        CAPTURE(transpose_b);
+        const Choosing choosing({.tf32 = tf32});
+        const GemmParams params{
+            .transpose_a = transpose_a, .transpose_b = transpose_b, .alpha = 1.5F, .beta = beta};
+        const auto& [rows, inner, columns] = of;
+        const Tensor a = random_tensor(transpose_a ? Shape{inner, rows} : Shape{rows, inner}, "a");
+        const Tensor b = random_tensor(transpose_b ? Shape{columns, inner} : Shape{inner, columns}, "b");
+        Tensor wanted = random_tensor({rows, columns}, "c");
+        Tensor c = wanted.to(Device::cuda);
+        if (beta == 0.0F) gpu().fill(c, std::numeric_limits<double>::quiet_NaN());
+        backend(Device::cpu).gemm(params, a, b, wanted);
+        gpu().gemm(params, a.to(Device::cuda), b.to(Device::cuda), c);
+        CHECK(difference(c, wanted) < (tf32 ? 2e-3 : 1e-5));
+
+        Tensor of_bf16 = random_tensor({rows, columns}, "c").to(Device::cuda);
+        gpu().gemm(params, cast(a.to(Device::cuda), DType::bf16), cast(b.to(Device::cuda), DType::bf16),
+                   of_bf16);
+        CHECK(difference(of_bf16, wanted) < 2e-2);
+      }
+}
+
 TEST_CASE("matrix products: both operands as they are and transposed, scaled and added") {
   const UseCpuBackend readable(make_eigen_backend());
-  constexpr std::int64_t rows = 5;
-  constexpr std::int64_t inner = 7;
-  constexpr std::int64_t columns = 3;
-  for (const bool tf32 : {false, true})
-    for (const bool transpose_a : {false, true})
-      for (const bool transpose_b : {false, true})
-        for (const float beta : {0.0F, 0.5F}) {
-          CAPTURE(transpose_a);
-          CAPTURE(transpose_b);
-          const Choosing choosing({.tf32 = tf32});
-          const GemmParams params{
-              .transpose_a = transpose_a, .transpose_b = transpose_b, .alpha = 1.5F, .beta = beta};
-          const Tensor a = random_tensor(transpose_a ? Shape{inner, rows} : Shape{rows, inner}, "a");
-          const Tensor b = random_tensor(transpose_b ? Shape{columns, inner} : Shape{inner, columns}, "b");
-          Tensor wanted = random_tensor({rows, columns}, "c");
-          Tensor c = wanted.to(Device::cuda);
-          if (beta == 0.0F) gpu().fill(c, std::numeric_limits<double>::quiet_NaN());
-          backend(Device::cpu).gemm(params, a, b, wanted);
-          gpu().gemm(params, a.to(Device::cuda), b.to(Device::cuda), c);
-          CHECK(difference(c, wanted) < (tf32 ? 2e-3 : 1e-5));
-
-          Tensor of_bf16 = random_tensor({rows, columns}, "c").to(Device::cuda);
-          gpu().gemm(params, cast(a.to(Device::cuda), DType::bf16), cast(b.to(Device::cuda), DType::bf16),
-                     of_bf16);
-          CHECK(difference(of_bf16, wanted) < 2e-2);
-        }
+  for (const bool tf32 : {false, true}) {
+    check_products({.rows = 5, .inner = 19, .columns = 67}, tf32);
+    check_products({.rows = 65, .inner = 131, .columns = 130}, tf32);  // more than go to small_gemm
+    check_products({.rows = 3, .inner = 257, .columns = 5}, tf32);     // longer sums than go there
+  }
 }
 
 TEST_CASE("matrix products of nothing") {

@@ -256,7 +256,7 @@ TEST_CASE("an error inside a kernel that shows in a later call says how to learn
 
 TEST_CASE("an error of a kernel that shows in a call of a library is not put down to that call") {
   const FreshMachine machine;
-  const Tensor x = on_gpu({4, 4}, 1.0F);
+  const Tensor x = on_gpu({128, 128}, 1.0F);  // too large for small_gemm
   const Tensor images = on_gpu({1, 4, 4, 2}, 1.0F);
   const Tensor weight = on_gpu({3, 3, 3, 2}, 1.0F);
   matmul(x, x);
@@ -285,7 +285,7 @@ TEST_CASE("an error inside recorded work says how to learn which op it was") {
 
 TEST_CASE("library calls that fail name the op and the status") {
   const FreshMachine machine;
-  const Tensor x = on_gpu({4, 4}, 1.0F);
+  const Tensor x = on_gpu({128, 128}, 1.0F);  // too large for small_gemm
   const Tensor images = on_gpu({1, 4, 4, 2}, 1.0F);
   const Tensor weight = on_gpu({3, 3, 3, 2}, 1.0F);
   emulation::fail_library_call("cublasGemmEx", CUBLAS_STATUS_EXECUTION_FAILED);
