@@ -1,9 +1,10 @@
-// Convolution by cuDNN, which wants all three tensors in one type; what it has no algorithm for goes to a
-// kernel of our own (conv_direct.cu).
+// Convolution by cuDNN, which wants all three tensors in one type; what it is slow at goes to kernels of our
+// own (depthwise.cu, few_channels.cu), and so does what it has no algorithm for (conv_direct.cu).
 
 #include "cuda/conv_direct.h"
 #include "cuda/cuda_backend.h"
 #include "cuda/depthwise.h"
+#include "cuda/few_channels.h"
 #include "cuda/output_sums.h"
 #include "cuda/padding.h"
 #include "cuda/parts.h"
@@ -33,7 +34,7 @@ Tensor CudaBackend::filter_read(const Conv2dParams& params, const Tensor& weight
 
 void CudaBackend::convolve(const ConvolutionWork& work) {
   if (is_depthwise(work.problem)) return convolve_depthwise(work.problem, work.operands);
-  if (by_library(work)) return;
+  if (convolve_at_once(work)) return;
   convolve_directly(work.problem, work.operands, stream());
   launched(name_of(work.problem.direction));
 }
@@ -44,7 +45,7 @@ bool CudaBackend::convolve_and_sum(ConvolutionWork work, const Tensor& weight, T
   if (parts_->choice.convolutions != ConvolutionChoice::measured || shadow == nullptr) return false;
   const auto sums = std::make_shared<OutputSums>(shadow, y.numel());
   y.companion() = sums;
-  if (!shadow->sums_wanted || is_depthwise(problem)) return false;
+  if (!shadow->sums_wanted || is_depthwise(problem) || has_few_channels(problem)) return false;
   problem.sums = true;
   const auto apart = [&] { batch_moments(y); };  // of whatever y holds
   if (!parts_->convolutions.sums_pay(problem, apart, parts_->recording())) return false;
@@ -52,11 +53,15 @@ bool CudaBackend::convolve_and_sum(ConvolutionWork work, const Tensor& weight, T
   sums->square_sum = Tensor::empty({y.size(3)}, DType::f32, Device::cuda);
   operands.sum = sums->sum.raw();
   operands.square_sum = sums->square_sum.raw();
-  sums->fresh = by_library(work);
+  sums->fresh = convolve_at_once(work);
   return sums->fresh;
 }
 
-bool CudaBackend::by_library(const ConvolutionWork& work) {
+bool CudaBackend::convolve_at_once(const ConvolutionWork& work) {
+  if (has_few_channels(work.problem)) {
+    convolve_few_channels(work.problem, work.operands);
+    return true;
+  }
   if (!parts_->convolutions.run(work.problem, work.operands, parts_->recording())) return false;
   launched(name_of(work.problem.direction));
   return true;
@@ -128,7 +133,7 @@ void CudaBackend::conv2d_inference(const Conv2dParams& params, const Tensor& x, 
   const bool plain =
       !bias.defined() && epilogue.activation == Activation::none && !epilogue.residual.defined();
   if (!plain)
-    if (const auto work = at_once(params, images, weight, bias, epilogue, y); work && by_library(*work))
+    if (const auto work = at_once(params, images, weight, bias, epilogue, y); work && convolve_at_once(*work))
       return;
   convolve_forward(params, images, weight, {}, y);
   if (!plain) apply_epilogue(filter.bias, epilogue, y);
@@ -141,7 +146,7 @@ void CudaBackend::conv2d_add(const Conv2dParams& params, const Tensor& x, const 
   const Tensor images = images_read(params, x);
   const Tensor filter = filter_read(params, weight, x.dtype());
   if (const auto work = at_once(params, images, filter, {}, epilogue, y))
-    if (convolve_and_sum(*work, weight, y) || by_library(*work)) return;
+    if (convolve_and_sum(*work, weight, y) || convolve_at_once(*work)) return;
   convolve_forward(params, images, filter, {}, y);
   apply_epilogue({}, epilogue, y);
 }

@@ -180,10 +180,10 @@ class CudaBackend final : public Backend {
   /// `summed_for`, if defined, has them asked for.
   void convolve_forward(const Conv2dParams& params, const Tensor& images, const Tensor& filter,
                         const Tensor& summed_for, Tensor& y);
-  /// By the library, or directly where it can't; without what follows the sums.
+  /// As convolve_at_once, or by the definition where that can't be; without what follows the sums.
   void convolve(const ConvolutionWork& work);
-  /// False where the library has no kernel for it.
-  bool by_library(const ConvolutionWork& work);
+  /// By a kernel for few channels or by the library. False where neither has one for it.
+  bool convolve_at_once(const ConvolutionWork& work);
   /// A forward convolution of bf16 images that also adds up y's channels (output_sums.h), if the batch norm
   /// behind it wants that and it pays. False where nothing was computed.
   bool convolve_and_sum(ConvolutionWork work, const Tensor& weight, Tensor& y);
@@ -195,6 +195,8 @@ class CudaBackend final : public Backend {
                      Tensor& dx);
   /// For which is_depthwise (depthwise.cu).
   void convolve_depthwise(const ConvolutionProblem& problem, const ConvolutionOperands& operands);
+  /// For which has_few_channels (few_channels.cu).
+  void convolve_few_channels(const ConvolutionProblem& problem, const ConvolutionOperands& operands);
   /// Mean and biased variance {2, C} of the rows of x {..., C} (batch_norm.cu).
   Tensor batch_moments(const Tensor& x);
   /// y += bias {K} (if defined) and activation(y [+ residual]), in one pass (epilogue.cu).

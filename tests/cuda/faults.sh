@@ -198,6 +198,17 @@ fault "cuDNN's sums and sums of squares exchanged" cudnn_graph.cpp 'add(id_sum, 
 
 fault "one plan with sums and without" cudnn_convolutions.cpp 'std::int64_t{problem.sums},' ''
 
+# Tensor cores and small products
+fault "few channels: taps that are not turned backward" few_channels.cu 'taps - 1 - i / side % taps' 'i / side % taps'
+fault "few channels: a border that is not zeros" few_channels.cu 'return inside ? chunk_at' 'return true ? chunk_at'
+fault "few channels: rows below the image" few_channels.cu 'row >= bands.height) continue' 'row < 0) continue'
+fault "few channels: a band that is read before it is there" few_channels.cu '__syncthreads();' '' 3
+fault "few channels: a band that is written over while it is read" few_channels.cu '__syncthreads();' '' 2
+fault "few channels: the sums of the last warp alone" few_channels.cu 'turn > 0 ? sum' 'turn < 0 ? sum'
+fault "few channels: a bias of the wrong channels" few_channels.cu 'load<width>(bias + channel)' 'load<width>(bias)'
+fault "small products: one warp's share" small_gemm.cu 'sum += sums[other][lane]' 'sum += 0.0F'
+fault "parts of sums left out" channel_sums.h 'begin += at_once * step' 'begin += 2 * at_once * step'
+
 # Kernels that overlap
 fault "a kernel that does not wait for the one before" elementwise.cu 'begin_kernel();' '' 1
 fault "kernels that overlap on a GPU that can't" overlap.cu 'major < oldest_major ||' 'major < 0 ||'

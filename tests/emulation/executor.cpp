@@ -66,6 +66,8 @@ class Block {
   unsigned lane() const { return current_ % lanes; }
   void fence();
   void exchange_with_blocks(const Meeting& place);
+  /// Ends the kernel with a fault: the thread that runs did what it must not.
+  void refuse(const Meeting& place, const std::string& why);
   void exchanged();
   void wait_for_kernels_before() { threads_[current_].has_waited = true; }
 
@@ -232,8 +234,11 @@ void Block::fence() {
 
 void Block::exchange_with_blocks(const Meeting& place) {
   threads_[current_].owes_fence = true;
-  if (threads_[current_].fenced) return;
-  divergence_ = place_of(place) + ": without a __threadfence before it, since the last barrier";
+  if (!threads_[current_].fenced) refuse(place, "without a __threadfence before it, since the last barrier");
+}
+
+void Block::refuse(const Meeting& place, const std::string& why) {
+  divergence_ = place_of(place) + ": " + why;
   Fiber::leave();
 }
 
@@ -350,6 +355,10 @@ unsigned vote(const char* function, unsigned mask, bool predicate, const Source&
 void fence() { the_block().fence(); }
 
 void wait_for_kernels_before() { the_block().wait_for_kernels_before(); }
+
+void refuse(const char* function, const Source& source, const char* why) {
+  the_block().refuse({.function = function, .source = source}, why);
+}
 
 void exchange_with_blocks(const char* function, const Source& source) {
   the_block().exchange_with_blocks({.function = function, .source = source});

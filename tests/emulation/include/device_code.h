@@ -42,6 +42,8 @@ std::uint64_t meet_warp(const char* function, unsigned mask, std::uint64_t value
 unsigned vote(const char* function, unsigned mask, bool predicate, const Source& source);
 /// Of the thread that runs, in its warp.
 int lane();
+/// Ends the kernel with a fault: what the thread that runs asks of `function` can't be done.
+void refuse(const char* function, const Source& source, const char* why);
 
 /// Blocks run one after the other here, so that no order of memory accesses is ever seen to be wrong. So the
 /// pattern is asked for: a thread that exchanges a value with other blocks (an atomic) has fenced before it,
