@@ -3,6 +3,8 @@
 // channels its columns; for each of the nine taps the same memory is read, a pixel further on. Products are
 // of bf16, sums f32.
 
+#include <utility>
+
 #include "core/functors.h"
 #include "cuda/begin_kernel.h"
 #include "cuda/channel_sums.h"
@@ -17,35 +19,36 @@ namespace {
 constexpr int side = 16;  ///< of a product's matrices
 constexpr int taps = 9;
 constexpr int warps = block_threads / 32;
-constexpr int pixels_of_a_band = 256;
-constexpr int most_pixels_with_border = 6 * 66;  ///< of bands 64, 48, 32 and 16 pixels wide
-constexpr int chunk = vector_width<bfloat16>;    ///< channels that a thread copies at once
+constexpr int pixels_of_a_band = 256;          ///< two segments for each warp
+constexpr int chunk = vector_width<bfloat16>;  ///< channels that a thread copies at once
 
 /// How images {N, H, W, C} are cut into bands.
+template <int width>
 struct Bands {
-  int height, width;  ///< H, W
-  int rows;           ///< of a band; fewer in the last one of an image
+  static constexpr int rows = pixels_of_a_band / width;  ///< of a band; fewer in the last one of an image
+  static constexpr int pitch = width + 2;                ///< of a band with border
+  static constexpr int pixels_with_border = (rows + 2) * pitch;
+
+  int height;  ///< H
   int of_an_image;
   int images;  ///< N
 
   explicit Bands(const Shape& shape)
       : height(static_cast<int>(shape[1])),
-        width(static_cast<int>(shape[2])),
-        rows(pixels_of_a_band / width),
         of_an_image((height + rows - 1) / rows),
         images(static_cast<int>(shape[0])) {}
 
   GENEROUS_HOST_DEVICE int count() const { return images * of_an_image; }
-  GENEROUS_HOST_DEVICE int segments() const { return rows * width / side; }
 };
 
 /// One of them.
 struct Band {
-  std::int64_t first_pixel;  ///< in {N, H, W}, of its image
+  std::int64_t image;  ///< its first pixel, in {N, H, W}
   int first_row;
 
-  __device__ Band(const Bands& bands, int number)
-      : first_pixel(static_cast<std::int64_t>(number / bands.of_an_image) * bands.height * bands.width),
+  template <int width>
+  __device__ Band(const Bands<width>& bands, int number)
+      : image(static_cast<std::int64_t>(number / bands.of_an_image) * bands.height * width),
         first_row(number % bands.of_an_image * bands.rows) {}
 };
 
@@ -53,13 +56,9 @@ struct Band {
 using Chunk = uint4;
 static_assert(sizeof(Chunk) == chunk * sizeof(bfloat16));
 
-__device__ Chunk chunk_at(const bfloat16* x, std::int64_t index) {
-  return reinterpret_cast<const Chunk*>(x)[index];
-}
-
-/// Copies load(i) to to[i] for the thread's shares of [0, count); several loads are on their way at a time.
-template <class Load>
-__device__ void copy_chunks(int count, bfloat16* to, Load&& load) {
+/// Copies load(i) to to[i] for the threads' shares of [0, count); several loads are on their way at a time.
+template <int count, class Load>
+__device__ void copy_chunks(bfloat16* to, Load&& load) {
   constexpr int at_once = 4;
   for (int begin = static_cast<int>(threadIdx.x); begin < count; begin += at_once * block_threads) {
     Chunk loaded[at_once];
@@ -71,40 +70,49 @@ __device__ void copy_chunks(int count, bfloat16* to, Load&& load) {
   }
 }
 
-/// The band of x {N, H, W, 16}, with a border, to `to` {rows + 2, W + 2, 16}.
-__device__ void copy_with_border(const Bands& bands, const Band& band, const bfloat16* x, bfloat16* to) {
+/// The band of x {N, H, W, 16}, with a border of zeros, to `to` {rows + 2, W + 2, 16}.
+template <int width>
+__device__ void copy_with_border(const Bands<width>& bands, const Band& band, const bfloat16* x,
+                                 bfloat16* to) {
   constexpr int chunks = side / chunk;
-  const int pitch = bands.width + 2;
-  copy_chunks((bands.rows + 2) * pitch * chunks, to, [&](int i) {
+  constexpr int pitch = bands.pitch;
+  const auto* const image = reinterpret_cast<const Chunk*>(x) + band.image * chunks;
+  copy_chunks<bands.pixels_with_border * chunks>(to, [&](int i) {
     const int pixel = i / chunks;
-    const int row = pixel / pitch;
-    const int h = band.first_row + row - 1;
-    const int w = pixel - row * pitch - 1;
-    const bool inside = h >= 0 && h < bands.height && w >= 0 && w < bands.width;
-    return inside ? chunk_at(x, (band.first_pixel + h * bands.width + w) * chunks + i % chunks) : Chunk{};
+    const int h = band.first_row + pixel / pitch - 1;
+    const int w = pixel % pitch - 1;
+    const bool inside = h >= 0 && h < bands.height && w >= 0 && w < width;
+    return inside ? image[(h * width + w) * chunks + i % chunks] : Chunk{};
   });
 }
 
 /// The band of x {N, H, W, channels} to `to` {rows, W, channels}; zeros below the image.
-template <int channels>
-__device__ void copy_band(const Bands& bands, const Band& band, const bfloat16* x, bfloat16* to) {
+template <int channels, int width>
+__device__ void copy_band(const Bands<width>& bands, const Band& band, const bfloat16* x, bfloat16* to) {
   constexpr int chunks = channels / chunk;
-  const int inside = (bands.height - band.first_row) * bands.width * chunks;
-  const std::int64_t first = (band.first_pixel + band.first_row * bands.width) * chunks;
-  copy_chunks(bands.rows * bands.width * chunks, to,
-              [&](int i) { return i < inside ? chunk_at(x, first + i) : Chunk{}; });
+  const int inside = (bands.height - band.first_row) * width * chunks;
+  const auto* const first =
+      reinterpret_cast<const Chunk*>(x) + (band.image + band.first_row * width) * chunks;
+  copy_chunks<pixels_of_a_band * chunks>(to, [&](int i) { return i < inside ? first[i] : Chunk{}; });
+}
+
+/// Calls f(constant) for every tap.
+template <class F>
+__device__ void for_each_tap(F&& f) {
+  [&]<int... tap>(std::integer_sequence<int, tap...>) { (f(std::integral_constant<int, tap>{}), ...); }
+  (std::make_integer_sequence<int, taps>{});
 }
 
 /// Where a segment begins in its band.
+template <int width>
 struct Segment {
   int row, column;
 
-  __device__ Segment(const Bands& bands, int number)
-      : row(number * side / bands.width), column(number * side % bands.width) {}
-  /// The pixel of a band with border that a tap of the segment's first pixel reads.
-  __device__ int pixel(const Bands& bands, int tap) const {
-    return (row + tap / 3) * (bands.width + 2) + column + tap % 3;
-  }
+  __device__ explicit Segment(int number) : row(number * side / width), column(number * side % width) {}
+  /// Its first pixel in a band with border, as tap 0 reads it.
+  __device__ int pixel() const { return row * Bands<width>::pitch + column; }
+  /// How far on a tap reads.
+  static constexpr int shift(int tap) { return tap / 3 * Bands<width>::pitch + tap % 3; }
 };
 
 /// Which row, and which half of its 16 elements, a lane names for load_matrices to load a matrix {16, 16} in
@@ -154,19 +162,20 @@ __device__ void copy_filter(const bfloat16* weight, bfloat16* to) {
       to[(out * taps + tap) * side + in] = weight[i];
     }
   } else {
-    copy_chunks(side * taps * side / chunk, to, [&](int i) { return chunk_at(weight, i); });
+    const auto* const chunks = reinterpret_cast<const Chunk*>(weight);
+    copy_chunks<side * taps * side / chunk>(to, [&](int i) { return chunks[i]; });
   }
 }
 
 // y[p, o] = sum over taps t and i of x[p + t - 1, i] filter[o, t, i], 16 channels each. A block takes a band,
 // a warp two of its segments.
-template <bool backward>
+template <bool backward, int width>
 __global__ void __launch_bounds__(block_threads)
-    few_channels_kernel(Bands bands, const bfloat16* __restrict__ x, const bfloat16* __restrict__ weight,
-                        Finish finish, bfloat16* y) {
+    few_channels_kernel(Bands<width> bands, const bfloat16* __restrict__ x,
+                        const bfloat16* __restrict__ weight, Finish finish, bfloat16* y) {
   begin_kernel();
-  constexpr int segments_of_a_warp = pixels_of_a_band / side / warps;
-  alignas(16) __shared__ bfloat16 image[most_pixels_with_border * side];
+  constexpr int segments = pixels_of_a_band / side / warps;
+  alignas(16) __shared__ bfloat16 image[bands.pixels_with_border * side];
   alignas(16) __shared__ bfloat16 filter[side * taps * side];
   const Band band(bands, static_cast<int>(blockIdx.x));
   copy_with_border(bands, band, x, image);
@@ -181,30 +190,28 @@ __global__ void __launch_bounds__(block_threads)
   const int channel_of_row = of_filter.row % 8 / 2 * 4 + half * 2 + of_filter.row % 2;
   const bfloat16* const filter_row = filter + channel_of_row * taps * side + of_filter.column;
   const LaneOfA of_image(lane);
-  const int first_segment = static_cast<int>(threadIdx.x) / 32 * segments_of_a_warp;
-  const int left = bands.segments() - first_segment;
-  const int segments = left < segments_of_a_warp ? left : segments_of_a_warp;
-  Sums sums[segments_of_a_warp];
-  for (int tap = 0; tap < taps; ++tap) {
+  const int first_segment = static_cast<int>(threadIdx.x) / 32 * segments;
+  const bfloat16* pixels[segments];
+  for (int s = 0; s < segments; ++s)
+    pixels[s] = image + (Segment<width>(first_segment + s).pixel() + of_image.row) * side + of_image.column;
+  Sums sums[segments];
+  for_each_tap([&](auto tap) {
     const Matrices b = load_matrices<false>(filter_row + tap * side);
-    for (int s = 0; s < segments_of_a_warp; ++s) {
-      if (s >= segments) continue;
-      const int pixel = Segment(bands, first_segment + s).pixel(bands, tap) + of_image.row;
-      multiply_add(sums[s], load_matrices<false>(image + pixel * side + of_image.column), b);
-    }
-  }
+    for (int s = 0; s < segments; ++s)
+      multiply_add(sums[s], load_matrices<false>(pixels[s] + Segment<width>::shift(tap) * side), b);
+  });
 
-  constexpr int width = 4;
-  const int channel = lane % 4 * width;
-  for (int s = 0; s < segments_of_a_warp; ++s) {
-    const Segment segment(bands, first_segment + s);
+  constexpr int channels = 4;  // of a lane
+  const int channel = lane % 4 * channels;
+  for (int s = 0; s < segments; ++s) {
+    const Segment<width> segment(first_segment + s);
     const int row = band.first_row + segment.row;
-    if (s >= segments || row >= bands.height) continue;
+    if (row >= bands.height) continue;
     for (int lower = 0; lower < 2; ++lower) {
-      const std::int64_t pixel = band.first_pixel + row * bands.width + segment.column + lower * 8 + lane / 4;
+      const std::int64_t pixel = band.image + row * width + segment.column + lower * 8 + lane / 4;
       const std::int64_t index = pixel * side + channel;
       const auto& halves = sums[s].halves;
-      const Floats<width> values{
+      const Floats<channels> values{
           {halves[0][2 * lower], halves[0][2 * lower + 1], halves[1][2 * lower], halves[1][2 * lower + 1]}};
       store(y + index, finish(values, index, channel));
     }
@@ -214,20 +221,20 @@ __global__ void __launch_bounds__(block_threads)
 // parts[b, o, t, i] = sum over the pixels p of the bands of block b of dy[p, o] x[p + t - 1, i], of 16
 // channels i. A warp takes 16 of the `out` channels o, and shares the segments with the warps that have the
 // same ones.
-template <int out>
+template <int out, int width>
 __global__ void __launch_bounds__(block_threads, 2)
-    few_channels_weight_kernel(Bands bands, const bfloat16* __restrict__ x, const bfloat16* __restrict__ dy,
-                               float* __restrict__ parts) {
+    few_channels_weight_kernel(Bands<width> bands, const bfloat16* __restrict__ x,
+                               const bfloat16* __restrict__ dy, float* __restrict__ parts) {
   begin_kernel();
   constexpr int weights = out * taps * side;
   constexpr int tiles = out / side;
   constexpr int sharing = warps / tiles;  // of the segments
-  constexpr int bytes = (most_pixels_with_border * side + pixels_of_a_band * out) * 2;
+  constexpr int bytes = (bands.pixels_with_border * side + pixels_of_a_band * out) * 2;
   static_assert(bytes >=
                 weights * 4);  // so that there is room for the sums, when the images are not needed any more
   alignas(16) __shared__ unsigned char memory[bytes];
   bfloat16* const image = reinterpret_cast<bfloat16*>(memory);
-  bfloat16* const gradient = image + most_pixels_with_border * side;
+  bfloat16* const gradient = image + bands.pixels_with_border * side;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int first_out = warp % tiles * side;
@@ -245,14 +252,14 @@ __global__ void __launch_bounds__(block_threads, 2)
     copy_with_border(bands, band, x, image);
     copy_band<out>(bands, band, dy, gradient);
     __syncthreads();
-    for (int s = share; s < bands.segments(); s += sharing) {
-      const Segment segment(bands, s);
+    for (int s = share; s < pixels_of_a_band / side; s += sharing) {
       const int first_pixel = s * side + of_gradient.row;
       const Matrices a = load_matrices<true>(gradient + first_pixel * out + first_out + of_gradient.column);
-      for (int tap = 0; tap < taps; ++tap) {
-        const int pixel = segment.pixel(bands, tap) + of_image.row;
-        multiply_add(sums[tap], a, load_matrices<true>(image + pixel * side + of_image.column));
-      }
+      const bfloat16* const pixel =
+          image + (Segment<width>(s).pixel() + of_image.row) * side + of_image.column;
+      for_each_tap([&](auto tap) {
+        multiply_add(sums[tap], a, load_matrices<true>(pixel + Segment<width>::shift(tap) * side));
+      });
     }
   }
 
@@ -270,9 +277,9 @@ __global__ void __launch_bounds__(block_threads, 2)
         }
   }
   __syncthreads();
-  constexpr int width = vector_width<float>;
-  for (int i = static_cast<int>(threadIdx.x) * width; i < weights; i += block_threads * width)
-    store(parts + static_cast<std::int64_t>(blockIdx.x) * weights + i, load<width>(all + i));
+  constexpr int four = vector_width<float>;
+  for (int i = static_cast<int>(threadIdx.x) * four; i < weights; i += block_threads * four)
+    store(parts + static_cast<std::int64_t>(blockIdx.x) * weights + i, load<four>(all + i));
 }
 
 struct PartSum {
@@ -299,6 +306,14 @@ __global__ void __launch_bounds__(block_threads)
   });
 }
 
+/// Calls f(Width<width>).
+template <class F>
+void visit_width(std::int64_t width, F&& f) {
+  if (width == 16) return f(Width<16>{});
+  if (width == 32) return f(Width<32>{});
+  f(Width<64>{});
+}
+
 }  // namespace
 
 bool has_few_channels(const ConvolutionProblem& problem) {
@@ -307,10 +322,9 @@ bool has_few_channels(const ConvolutionProblem& problem) {
   const std::int64_t out = problem.y[3];
   const std::int64_t width = problem.x[2];
   const bool weight_of_more = problem.direction == Direction::backward_weight && out == 2 * side;
-  const bool few = in == side && (out == side || weight_of_more);
-  return few && problem.dtype == DType::bf16 && params.stride == 1 && params.padding == 1 &&
-         params.groups == 1 && problem.weight[1] == 3 && problem.weight[2] == 3 && width % side == 0 &&
-         width <= 4 * side && !problem.sums;
+  return in == side && (out == side || weight_of_more) && problem.dtype == DType::bf16 &&
+         params.stride == 1 && params.padding == 1 && params.groups == 1 && problem.weight[1] == 3 &&
+         problem.weight[2] == 3 && (width == 16 || width == 32 || width == 64) && !problem.sums;
 }
 
 void CudaBackend::convolve_few_channels(const ConvolutionProblem& problem,
@@ -319,35 +333,39 @@ void CudaBackend::convolve_few_channels(const ConvolutionProblem& problem,
   auto* const x = static_cast<bfloat16*>(operands.x);
   auto* const weight = static_cast<bfloat16*>(operands.weight);
   auto* const y = static_cast<bfloat16*>(operands.y);
-  const Bands bands(problem.x);
-  const LaunchShape a_band_each{.blocks = bands.count(), .threads = block_threads};
   const ConvolutionEpilogue& epilogue = problem.epilogue;
-  if (problem.direction == Direction::forward)
-    return run(
-        op, a_band_each, few_channels_kernel<false>, bands, x, weight,
-        Finish{.bias = epilogue.bias ? static_cast<const bfloat16*>(operands.bias) : nullptr,
-               .residual = epilogue.residual ? static_cast<const bfloat16*>(operands.residual) : nullptr,
-               .activated = epilogue.activation != Activation::none,
-               .ceiling = ceiling_of(epilogue.activation)},
-        y);
-  if (problem.direction == Direction::backward_data)
-    return run(
-        op, a_band_each, few_channels_kernel<true>, bands, y, weight,
-        Finish{.bias = nullptr, .residual = problem.adds ? x : nullptr, .activated = false, .ceiling = 0.0F},
-        x);
-  const auto add_up = [&](auto kernel) {
-    const std::int64_t blocks = std::min<std::int64_t>(bands.count(), blocks_at_once(kernel));
-    const std::int64_t weights = problem.weight.numel();
-    const Tensor parts = Tensor::empty({blocks, weights}, DType::f32, Device::cuda);
-    run(op, {.blocks = blocks, .threads = block_threads}, kernel, bands, x, y, parts);
-    constexpr TileLimits tiles{.columns = 4, .parts = 1};  // there are enough of them to need no more blocks
-    const Tiling tiling =
-        tiling_of(blocks, weights, vector_width<float>, tiles, blocks_at_once(add_parts_kernel));
-    const MeetingRoom<PartSum> room(tiling, tickets());
-    run(op, tiling.shape(), add_parts_kernel, tiling, parts, room.meeting(), weight);
-  };
-  if (problem.y[3] == side) return add_up(few_channels_weight_kernel<side>);
-  add_up(few_channels_weight_kernel<2 * side>);
+  visit_width(problem.x[2], [&]<int width>(Width<width>) {
+    const Bands<width> bands(problem.x);
+    const LaunchShape a_band_each{.blocks = bands.count(), .threads = block_threads};
+    if (problem.direction == Direction::forward)
+      return run(
+          op, a_band_each, few_channels_kernel<false, width>, bands, x, weight,
+          Finish{.bias = epilogue.bias ? static_cast<const bfloat16*>(operands.bias) : nullptr,
+                 .residual = epilogue.residual ? static_cast<const bfloat16*>(operands.residual) : nullptr,
+                 .activated = epilogue.activation != Activation::none,
+                 .ceiling = ceiling_of(epilogue.activation)},
+          y);
+    if (problem.direction == Direction::backward_data)
+      return run(
+          op, a_band_each, few_channels_kernel<true, width>, bands, y, weight,
+          Finish{
+              .bias = nullptr, .residual = problem.adds ? x : nullptr, .activated = false, .ceiling = 0.0F},
+          x);
+    const auto add_up = [&](auto kernel) {
+      const std::int64_t blocks = std::min<std::int64_t>(bands.count(), blocks_at_once(kernel));
+      const std::int64_t weights = problem.weight.numel();
+      const Tensor parts = Tensor::empty({blocks, weights}, DType::f32, Device::cuda);
+      run(op, {.blocks = blocks, .threads = block_threads}, kernel, bands, x, y, parts);
+      constexpr TileLimits tiles{.columns = 4,
+                                 .parts = 1};  // there are enough of them to need no more blocks
+      const Tiling tiling =
+          tiling_of(blocks, weights, vector_width<float>, tiles, blocks_at_once(add_parts_kernel));
+      const MeetingRoom<PartSum> room(tiling, tickets());
+      run(op, tiling.shape(), add_parts_kernel, tiling, parts, room.meeting(), weight);
+    };
+    if (problem.y[3] == side) return add_up(few_channels_weight_kernel<side, width>);
+    add_up(few_channels_weight_kernel<2 * side, width>);
+  });
 }
 
 }  // namespace generous::cuda
