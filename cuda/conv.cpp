@@ -18,6 +18,13 @@ struct RoundedFilter final : PreparedFilter {
   Tensor bias;    ///< likewise, or undefined
 };
 
+/// Whether a filter reads single pixels, not all of them, and is small.
+bool skips_pixels(const Conv2dParams& params, const Tensor& weight) {
+  constexpr std::int64_t most_weights = 64 * 32;
+  return weight.size(1) == 1 && weight.size(2) == 1 && params.stride > 1 && params.padding == 0 &&
+         params.groups == 1 && weight.numel() <= most_weights;
+}
+
 }  // namespace
 
 Tensor CudaBackend::rounded(const Tensor& weight, DType dtype, std::int64_t channels) {
@@ -181,6 +188,15 @@ void CudaBackend::accumulate_conv2d_backward_data(const Conv2dParams& params, co
 void CudaBackend::conv2d_backward_weight(const Conv2dParams& params, const Tensor& x, const Tensor& dy,
                                          Tensor& dweight) {
   if (dy.numel() == 0) return fill(dweight, 0.0);
+  if (x.dtype() == DType::bf16 && skips_pixels(params, dweight)) {
+    // A product with the pixels that are read: what the library picks first can be one block that adds up
+    // all.
+    Tensor pixels = Tensor::empty({dy.size(0), dy.size(1), dy.size(2), x.size(3)}, x.dtype(), Device::cuda);
+    avg_pool({.kernel_h = 1, .kernel_w = 1, .stride = params.stride}, x, pixels);
+    const auto matrix = [](const Tensor& of) { return of.view({of.numel() / of.size(-1), of.size(-1)}); };
+    Tensor product = matrix(dweight);
+    return gemm({.transpose_a = true}, matrix(dy), matrix(pixels), product);
+  }
   // With bf16 images the library's sums are f32's and its result is bf16.
   const bool direct = dweight.dtype() == x.dtype();
   const Tensor result = direct ? dweight : Tensor::empty(dweight.shape(), x.dtype(), Device::cuda);

@@ -200,7 +200,7 @@ fault "one plan with sums and without" cudnn_convolutions.cpp 'std::int64_t{prob
 
 # Tensor cores and small products
 fault "few channels: taps that are not turned backward" few_channels.cu 'taps - 1 - i / side % taps' 'i / side % taps'
-fault "few channels: a border that is not zeros" few_channels.cu 'w >= 0 && w < bands.width' 'w < bands.width'
+fault "few channels: a border that is not zeros" few_channels.cu 'w >= 0 && w < width' 'w < width'
 fault "few channels: rows below the image" few_channels.cu 'row >= bands.height) continue' 'row < 0) continue'
 fault "few channels: a band that is read before it is there" few_channels.cu '__syncthreads();' '' 3
 fault "few channels: a band that is written over while it is read" few_channels.cu '__syncthreads();' '' 2
