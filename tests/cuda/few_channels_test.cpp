@@ -74,5 +74,19 @@ TEST_CASE("sixteen and thirty-two channels") {
   }
 }
 
+TEST_CASE("gradients of the weights from more images than there are blocks at a time") {
+  const Shape shape{360, 33, 16,
+                    16};  // 1,080 bands; an H100 has room for 528 blocks, the emulation for 1,056
+  const Tensor x = rounded(random_tensor(shape, "x"));
+  const Tensor dy = rounded(random_tensor(shape, "dy"));
+  const auto of = [&](Device device, DType dtype) {
+    Tensor dweight = Tensor::empty({16, 3, 3, 16}, dtype, device);
+    backend(device).conv2d_backward_weight({.padding = 1}, cast(x, dtype).to(device),
+                                           cast(dy, dtype).to(device), dweight);
+    return cast(dweight, DType::f32);
+  };
+  CHECK(testing::relative_error(of(Device::cuda, DType::bf16), of(Device::cpu, DType::f32)) < 0x1p-8);
+}
+
 }  // namespace
 }  // namespace generous
