@@ -206,7 +206,7 @@ fault "few channels: a band that is read before it is there" few_channels.cu '__
 fault "few channels: a band that is written over while it is read" few_channels.cu '__syncthreads();' '' 2
 fault "few channels: the sums of the last warp alone" few_channels.cu 'turn > 0 ? sum' 'turn < 0 ? sum'
 fault "few channels: a bias of the wrong channels" few_channels.cu 'load<width>(bias + channel)' 'load<width>(bias + 0 * channel)'
-fault "small products: one warp's share" small_gemm.cu 'sum += sums[other][lane]' 'sum += 0.0F'
+fault "small products: one warp's share" small_gemm.cu 'other = 1; other < warps' 'other = 2; other < warps'
 fault "parts of sums left out" channel_sums.h 'begin += at_once * step' 'begin += 2 * at_once * step'
 
 # Kernels that overlap
