@@ -114,10 +114,10 @@ void check_possible(const TrainingState& state, const std::filesystem::path& pat
         fmt::format("of the epoch's {} {} were seen and {} recognised", counted(state.train_images, "image"),
                     sums.images, sums.correct));
   check(sums.seconds >= 0, fmt::format("its epoch took {} seconds", sums.seconds));
-  check((position.step > 0) == !state.model.empty(),
-        fmt::format("it has {} of weights after step {}", counted(std::ssize(state.model), "tensor"),
-                    position.step));
-  check((position.ema_best && position.step > 0) == !state.average.empty(),
+  // At the start there are none, or those that the run begins with anyway.
+  check(position.step == 0 || !state.model.empty(),
+        fmt::format("it has no weights after step {}", position.step));
+  check(position.step == 0 || position.ema_best.has_value() == !state.average.empty(),
         fmt::format("it has {} of averaged weights after step {}",
                     counted(std::ssize(state.average), "tensor"), position.step));
 }

@@ -262,16 +262,23 @@ void TrainingLoop::save_epoch(const EpochMeasures& measures, const Snapshot& sna
     position_.paper_best = {.epoch = epoch, .accuracy = paper_accuracy};
 }
 
-/// Saves before the run's end and returns the exit code.
+/// Saves before the run's end, unless nothing was trained since its start was saved, and returns the exit
+/// code.
 int TrainingLoop::stop() {
   const bool asked = stop_asked();
-  share_statistics();
-  Snapshot snapshot = finite_snapshot();
+  std::optional<Snapshot> snapshot;
+  if (position_.step > 0) {
+    share_statistics();
+    snapshot = finite_snapshot();
+  }
   const std::string by = asked ? fmt::format("SIG{}{}", sigabbrev_np(signal_), stopped_) : "--max_steps";
   report_.note_flat_rows(position_);
   report_.line(fmt::format("stopped by {} in epoch {} after step {} of the run; --resume goes on from here",
                            by, position_.epoch + 1, position_.step));
-  save(std::move(snapshot));
+  if (snapshot)
+    save(std::move(*snapshot));
+  else
+    report_.write();
   return asked ? 128 + signal_ : 0;
 }
 

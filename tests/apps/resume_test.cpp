@@ -139,6 +139,41 @@ TEST_CASE("a signal stops the run in good order: exit 130 or 143, and the resume
   }
 }
 
+TEST_CASE("a run that is stopped while its teacher is measured goes on, or begins anew") {
+  const TemporaryFolder folder;
+  make_images(folder / "images");
+  const fs::path teacher = folder / "teacher" / "last_model.safetensors";
+  // Wide, so that measuring it takes a while.
+  check_completes("train_standard",
+                  {"--save_path", (folder / "teacher").string(), "--data_dir", (folder / "images").string(),
+                   "--dataset", "class_folders", "--model_name", "wrn_16_8", "--max_steps", "1"});
+  REQUIRE(fs::exists(teacher));
+  const auto run = [&](const fs::path& path) {
+    return small_run(folder / "images", path) + log_every_step +
+           Arguments{"--teacher_model", "wrn_16_8",     "--teacher_resume",
+                     teacher.string(),  "--num_epochs", "1"};
+  };
+  check_completes("train_kd", run(folder / "straight"));
+  int before_the_first_step = 0;
+  for (int attempt = 0; attempt < 30 && before_the_first_step < 2; ++attempt) {
+    const fs::path path = folder / std::to_string(attempt);
+    RunningProgram program("train_kd", run(path));
+    for (int i = 0; i < 10000 && !fs::exists(path / "training_state.safetensors"); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    REQUIRE(fs::exists(path / "training_state.safetensors"));
+    std::this_thread::sleep_for(std::chrono::milliseconds(1 + attempt));
+    program.send(SIGTERM);
+    const int exit_code = program.wait();  // by the signal itself where it came before the training
+    if (exit_code != 143 || !contains(program.out(), "after step 0")) continue;
+    ++before_the_first_step;
+    CHECK_FALSE(fs::exists(path / "last_model.safetensors"));
+    const Arguments resume = {"--resume"};
+    check_completes("train_kd", run(path) + (before_the_first_step == 1 ? resume : Arguments{}));
+    check_same_run(folder / "straight", path);
+  }
+  CHECK(before_the_first_step == 2);
+}
+
 // ThreadSanitizer hands a signal to its handler at the thread's next library call, when the first signal may
 // have ended the run in good order.
 #ifdef __SANITIZE_THREAD__

@@ -176,7 +176,7 @@ TEST_CASE("a state that no run can have written is refused, and nothing is chang
       {{{"step_in_epoch", "7"}}, "2 epochs of 6 steps and 7 more are not its 14 steps"},
       {{{"step_in_epoch", "7"}, {"step", "19"}}, "2 epochs of 6 steps and 7 more are not its 19 steps"},
       {{{"step", "13"}}, "are not its 13 steps"},
-      {{{"step", "0"}}, "after step 0"},
+      {{{"step", "0"}}, "are not its 0 steps"},
       {{{"best_epoch", "3"}}, "its best epoch is 3 of 2"},
       {{{"best_epoch", "0"}}, "its best epoch is 0 of 2"},
       {{{"best_accuracy", "100.5"}}, "its best accuracy is 100.5 %"},

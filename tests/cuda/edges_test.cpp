@@ -141,7 +141,7 @@ TEST_CASE("sums and broadcasts of every kind of shape pair") {
     Shape large, small;
   };
   const Pair pairs[] = {{{40000, 3}, {3}},
-                        {{20000, 16}, {16}},
+                        {{70000, 16}, {16}},  // hundreds of parts for the last block to add up
                         {{100000}, {}},
                         {{300000}, {1}},
                         {{5, 3000, 2}, {5, 1, 2}},
