@@ -7,8 +7,8 @@
 
 namespace generous::cuda {
 
-/// Whether the problem is one of these: bf16, 3x3, stride and padding 1, one group, rows of 16, 32, 48 or 64
-/// pixels, 16 channels on both sides (for the gradient of the weights 16 or 32), no sums.
+/// Whether the problem is one of these: bf16, 3x3, stride and padding 1, one group, rows of 16, 32 or 64
+/// pixels, 16 channels on both sides (of dy, for the gradient of the weights, also 32), no sums.
 bool has_few_channels(const ConvolutionProblem& problem);
 
 }  // namespace generous::cuda

@@ -49,7 +49,7 @@ program apps/benchmark '
 if [ -n "${GENEROUS_KERNEL_TIMES:-}" ]; then cp "$(dirname "$0")/../times.csv" "$GENEROUS_KERNEL_TIMES/7.csv"; exit; fi
 case "$*" in
   *"--limit 1"*) echo "convolution alone"; echo "a table of ops" ;;
-  *"--dtypes bf16"*) echo "{\"model\":\"resnet8\",\"stage\":\"standard\",\"batch\":4,\"images_per_s\":1234.5}" ;;
+  *"--dtypes bf16"*) echo "{\"model\": \"resnet8\", \"stage\": \"standard\", \"batch\": 4, \"images_per_s\": 1234.5}" ;;
   *) echo "benchmark: error: cuBLAS said no"; exit 1 ;;
 esac'
 cp "$(ldd "$suite" | awk '/libm\.so/ { print $3 }')" "$bundle/lib/libkernel_times.so"  # of those that do nothing by themselves
